@@ -1,0 +1,25 @@
+.PHONY: all lint type test docs study bench
+PYTHON ?= python
+
+all: lint type test docs
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	lint-imports
+
+type:
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest --cov --cov-report=term
+
+docs:
+	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+study:
+	$(PYTHON) -m pytest -m slow --no-header
+	$(PYTHON) benchmarks/participation_clips.py
+
+bench:
+	$(PYTHON) benchmarks/training.py

@@ -1,0 +1,19 @@
+"""Errors and warnings that callers may want to catch.
+
+The tree::
+
+    ValueError
+    └── MediaError            a media file cannot become frames
+    UserWarning
+    └── EmptyHistoryWarning   no row of a table has any history
+"""
+
+__all__ = ["EmptyHistoryWarning", "MediaError"]
+
+
+class MediaError(ValueError):
+    """A media file is missing, unreadable or holds no picture."""
+
+
+class EmptyHistoryWarning(UserWarning):
+    """Every row's history is empty, so every block is zero."""
