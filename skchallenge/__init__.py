@@ -1,5 +1,56 @@
 """Scikit-learn estimators for short videos: participation, virality, the feed."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skchallenge._factory import make_deep_challenger
+    from skchallenge._history import HistoryEncoder
+    from skchallenge._participation import DeepChallenger
+    from skchallenge._proxy import ProxyEncoder
+    from skchallenge.datasets import (
+        VideoCatalog,
+        load_tiktok_export,
+        make_challenge_clips,
+        make_participation,
+    )
+    from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
+
 __version__ = "0.1.0.dev0"
 
-__all__: list[str] = []
+__all__ = [
+    "CaptionEmbedder",
+    "DeepChallenger",
+    "HistoryEncoder",
+    "ProxyEncoder",
+    "VideoCatalog",
+    "VideoFrameEmbedder",
+    "load_tiktok_export",
+    "make_challenge_clips",
+    "make_deep_challenger",
+    "make_participation",
+]
+
+# Imported when first asked for: tables and metrics must not wait for torch.
+_HOMES = {
+    "CaptionEmbedder": "embed",
+    "DeepChallenger": "_participation",
+    "HistoryEncoder": "_history",
+    "ProxyEncoder": "_proxy",
+    "VideoCatalog": "datasets",
+    "VideoFrameEmbedder": "embed",
+    "load_tiktok_export": "datasets",
+    "make_challenge_clips": "datasets",
+    "make_deep_challenger": "_factory",
+    "make_participation": "datasets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,8 @@
 """Checks of input that several layers share."""
 
-from collections.abc import Collection, Iterable
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pandas as pd
@@ -42,3 +44,84 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+
+
+def check_ids(
+    values: pd.Series[Any], name: str, like: pd.Series[Any] | None = None
+) -> None:
+    """Raise unless `values` are strings or integers, none missing.
+
+    With `like`, they must also be of the same kind as those.
+    """
+    _check_no_missing(values, name)
+    kind = _id_kind(values)
+    if kind not in {"strings", "integers"}:
+        raise TypeError(
+            f"{name} must hold strings or integers, got {kind}. Make ids strings with "
+            f".astype(str) before missing values turn them into floats."
+        )
+    _check_same_kind(kind, _id_kind, name, like)
+
+
+def check_times(
+    values: pd.Series[Any], name: str, like: pd.Series[Any] | None = None
+) -> None:
+    """Raise unless `values` are numbers or datetimes, none missing.
+
+    With `like`, they must also be of the same kind as those.
+    """
+    _check_no_missing(values, name)
+    kind = _time_kind(values)
+    if kind not in {"numbers", "datetimes", "datetimes with a time zone"}:
+        raise TypeError(
+            f"{name} must hold numbers or datetimes, got {kind}. Parse text with "
+            f"pandas.to_datetime."
+        )
+    _check_same_kind(kind, _time_kind, name, like)
+
+
+def _check_no_missing(values: pd.Series[Any], name: str) -> None:
+    missing = values.isna()
+    if missing.any():
+        raise ValueError(
+            f"{name} has {missing.sum()} missing values, first in row "
+            f"{int(missing.to_numpy().argmax())}. Drop those rows."
+        )
+
+
+def _check_same_kind(
+    kind: str,
+    kind_of: Callable[[pd.Series[Any]], str],
+    name: str,
+    like: pd.Series[Any] | None,
+) -> None:
+    if like is not None and len(like) and kind_of(like) != kind:
+        raise TypeError(
+            f"{name} holds {kind}, but the catalog's {like.name} holds "
+            f"{kind_of(like)}. Convert one of them: units and types are never guessed."
+        )
+
+
+def _id_kind(values: pd.Series[Any]) -> str:
+    inferred = pd.api.types.infer_dtype(values, skipna=True)
+    names = {"string": "strings", "integer": "integers", "empty": "strings"}
+    if inferred == "categorical":
+        return _id_kind(pd.Series(values.cat.categories))
+    return names.get(inferred, f"values of type {inferred}")
+
+
+def _time_kind(values: pd.Series[Any]) -> str:
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return "datetimes with a time zone"
+    if pd.api.types.is_datetime64_dtype(values):
+        return "datetimes"
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return "numbers"
+    inferred = pd.api.types.infer_dtype(values, skipna=True)
+    return {
+        "integer": "numbers",
+        "floating": "numbers",
+        "mixed-integer-float": "numbers",
+        "datetime": "datetimes",
+        "datetime64": "datetimes",
+    }.get(inferred, f"values of type {inferred}")

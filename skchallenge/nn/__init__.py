@@ -1,1 +1,6 @@
-"""nn."""
+"""Plain PyTorch modules; nothing in here knows about scikit-learn."""
+
+from skchallenge.nn._fusion import AttentionFusion
+from skchallenge.nn._mlp import MLP
+
+__all__ = ["MLP", "AttentionFusion"]

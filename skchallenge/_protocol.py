@@ -1,0 +1,159 @@
+"""What a row may know: the rules that keep the answer out of the features."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skchallenge._lookup import Rows, TimeIndex, time_values
+from skchallenge._validation import (
+    check_columns,
+    check_ids,
+    check_option,
+    check_times,
+)
+from skchallenge.datasets._catalog import VideoCatalog
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Rules of one side, for tables X that were checked.
+
+    The fields are parameters of `HistoryEncoder`, whose notes state the rules.
+    """
+
+    catalog: VideoCatalog
+    by: str
+    before: str | None
+    exclude: str | None
+
+    @property
+    def of_users(self) -> bool:
+        """Whether the entities are users, not challenges."""
+        return self.by == self.catalog.user
+
+    def check(self) -> None:
+        """Raise unless the settings make sense together."""
+        ids = (self.catalog.user, self.catalog.challenge)
+        check_option("by", self.by, ids)
+        others = [name for name in ids if name != self.by]
+        check_option("exclude", self.exclude, [None, *others])
+        if self.exclude is not None and self.before is None:
+            raise ValueError(
+                f"exclude={self.exclude!r} needs before: without a cut-off only users "
+                "who took part would lose a video, and the missing video is the "
+                "label. Name the column of cut-off times."
+            )
+        timeless = self.before is None and not self.of_users
+        if timeless and self.catalog.candidates is None:
+            raise ValueError(
+                f"before=None with by={self.by!r} uses videos by users outside "
+                "catalog.candidates only, but candidates is None. Give the catalog "
+                "its candidates, or name a column of cut-off times."
+            )
+
+    def check_table(self, X: pd.DataFrame) -> None:
+        """Raise unless X has the columns, in the types of the catalog."""
+        catalog = self.catalog
+        needed = [c for c in (self.by, self.before, self.exclude) if c is not None]
+        check_columns(X.columns, needed, "X")
+        entities = {
+            catalog.user: catalog.videos[catalog.user],
+            catalog.challenge: catalog.memberships["challenge"],
+        }
+        for column in (self.by, self.exclude):
+            if column is not None:
+                check_ids(X[column], column, like=entities[column])
+        if self.before is not None:
+            check_times(X[self.before], self.before, like=catalog.videos[catalog.time])
+
+    def check_exclusion(self, X: pd.DataFrame) -> None:
+        """Raise if `exclude` takes a video away from any row."""
+        excluded = self.n_excluded(X)
+        if not excluded.any():
+            return
+        first = X.iloc[int(excluded.argmax())]
+        raise ValueError(
+            f"exclude={self.exclude!r} removes a video from {(excluded > 0).sum()} "
+            f"rows, such as {first[self.exclude]!r} in {first[self.by]!r}: users who "
+            f"took part before {self.before!r}. A missing video is the label: drop "
+            "these pairs, as make_participation does."
+        )
+
+    def lines(self) -> pd.DataFrame:
+        """List (row, entity): each video once for each entity that it belongs to."""
+        catalog = self.catalog
+        if not self.of_users:
+            return catalog.memberships.rename(columns={"challenge": "entity"})
+        users = catalog.videos[catalog.user]
+        return pd.DataFrame({"row": np.arange(len(users)), "entity": users})
+
+    def _history_lines(self) -> pd.DataFrame:
+        """Keep the lines that may stand in some row's history."""
+        lines, catalog = self.lines(), self.catalog
+        row = lines["row"].to_numpy()
+        if self.of_users:
+            hidden = catalog.is_challenge_video | catalog.has_challenge_sound
+            return lines[~hidden[row]]
+        if self.before is None:
+            author = catalog.videos[catalog.user].iloc[row]
+            return lines[~author.isin(catalog.candidates or ()).to_numpy()]
+        return lines
+
+    def history(self, X: pd.DataFrame, max_videos: int) -> Rows:
+        """Find the catalog rows of each row's history, (n, max_videos), -1 if none."""
+        lines, before = self._history_lines(), self._times(X)
+        index = self._index(pd.Index(lines["entity"]), lines["row"].to_numpy())
+        entity = pd.Index(X[self.by])
+        history = index.newest(entity, before, max_videos)
+        if self.exclude is None:
+            return history
+        for i in np.flatnonzero(self.n_excluded(X)):  # rare: such pairs are at fault
+            start, stop = index.spans(entity[[i]], before[[i]])
+            rows = index.rows(start[0], stop[0])
+            author = self.catalog.videos[self.catalog.user].iloc[rows]
+            rows = rows[(author != X[self.exclude].iloc[i]).to_numpy()][:max_videos]
+            history[i] = np.pad(rows, (0, max_videos - len(rows)), constant_values=-1)
+        return history
+
+    def n_excluded(self, X: pd.DataFrame) -> Rows:
+        """Count each row's videos before its time that `exclude` takes away."""
+        if self.exclude is None or self.of_users:
+            return np.zeros(len(X), dtype=np.intp)
+        members = self.catalog.memberships
+        author = self.catalog.videos[self.catalog.user].iloc[members["row"]]
+        index = self._index(
+            pd.MultiIndex.from_arrays([members["challenge"], author]),
+            members["row"].to_numpy(),
+        )
+        pair = pd.MultiIndex.from_arrays([X[self.by], X[self.exclude]])
+        start, stop = index.spans(pair, self._times(X))
+        return stop - start
+
+    def _index(self, entity: pd.Index, row: Rows) -> TimeIndex:
+        videos = self.catalog.videos
+        time = time_values(videos[self.catalog.time])[row]
+        tie = pd.factorize(videos[self.catalog.video], sort=True)[0][row]
+        return TimeIndex(entity, time, tie, row)
+
+    def _times(self, X: pd.DataFrame) -> Any:
+        return None if self.before is None else time_values(X[self.before])
+
+    def fit_lines(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Keep the lines that may train the encoder."""
+        lines, catalog = self.lines(), self.catalog
+        row = lines["row"].to_numpy()
+        keep = lines["entity"].isin(X[self.by]).to_numpy()
+        if self.before is not None:
+            time = time_values(catalog.videos[catalog.time])
+            keep = keep & (time[row] < self._times(X).max())
+        if self.of_users:
+            return lines[keep & ~catalog.is_challenge_video[row]]
+        author = catalog.videos[catalog.user].iloc[row]
+        allowed = np.zeros(len(row), dtype=bool)
+        if self.exclude is not None:
+            allowed = allowed | author.isin(X[self.exclude]).to_numpy()
+        if catalog.candidates is not None:
+            allowed = allowed | ~author.isin(catalog.candidates).to_numpy()
+        return lines[keep & allowed]

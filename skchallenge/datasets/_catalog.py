@@ -1,0 +1,285 @@
+"""The side table of all known videos."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+
+# A sound is a challenge's own if at least half of the challenge's videos carry it
+# and at most one in twenty of the videos of no challenge do ("original sound").
+_OWN_SOUND_SHARE = 0.5
+_COMMON_SOUND_SHARE = 0.05
+_HASH_SIGNS = "#\uff03"  # plain and full width
+
+
+class VideoCatalog:
+    """Append-only table of videos, one row each, that encoders look things up in.
+
+    A catalog is shared, never copied: `sklearn.base.clone` and `copy.deepcopy`
+    return the same object, so every fold of a search sees one table. Encoders that
+    hold it see appended videos at their next `transform`, which is how a fitted
+    model is served.
+
+    The catalog holds the truth (a row with a challenge *is* a participation). What
+    keeps it out of the features are the rules of `HistoryEncoder`.
+
+    Parameters
+    ----------
+    videos : pandas or polars DataFrame
+        One row a video. The columns of `caption`, `tags` and `sound` may be absent;
+        further columns are kept for the encoders.
+    video : str, default="video_id"
+        Column of unique video ids, strings or integers.
+    user : str, default="user_id"
+        Column of the ids of the users who made the videos, strings or integers.
+    challenge : str, default="challenge"
+        Column of the studied challenges that the video takes part in: missing, one
+        name, or a list of names.
+    time : str, default="create_time"
+        Column of upload times, numbers or datetimes.
+    caption : str, default="caption"
+        Column of captions.
+    tags : str, default="hashtags"
+        Column of lists of hashtags.
+    sound : str, default="song"
+        Column of sounds.
+    candidates : iterable of user ids or None, default=None
+        Users who may appear in pairs; None means all.
+
+    Attributes
+    ----------
+    videos : pandas.DataFrame
+        The table, in the order of arrival. Treat it as read-only.
+    challenges : list
+        Names of all challenges, sorted.
+
+    See Also
+    --------
+    make_participation : Makes a catalog, pairs and labels from a table of videos.
+    HistoryEncoder : Looks up the videos of a user or a challenge.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge import VideoCatalog
+    >>> catalog = VideoCatalog(pd.DataFrame({
+    ...     "video_id": ["v1", "v2"], "user_id": ["ann", "bob"],
+    ...     "challenge": [None, "dance"], "create_time": [10, 20],
+    ...     "caption": ["my cat", "my turn! #Dance #fun"],
+    ... }))
+    >>> catalog
+    VideoCatalog(2 videos, 2 users, 1 challenges)
+    >>> catalog.without_truth([1])["caption"].tolist()
+    ['my turn!  #fun']
+    """
+
+    def __init__(
+        self,
+        videos: Any,
+        *,
+        video: str = "video_id",
+        user: str = "user_id",
+        challenge: str = "challenge",
+        time: str = "create_time",
+        caption: str = "caption",
+        tags: str = "hashtags",
+        sound: str = "song",
+        candidates: Iterable[Any] | None = None,
+    ) -> None:
+        self.video, self.user, self.challenge, self.time = video, user, challenge, time
+        self.caption, self.tags, self.sound = caption, tags, sound
+        self.videos = self._check(as_frame(videos, "videos"))
+        self.candidates = None if candidates is None else frozenset(candidates)
+        if self.candidates:
+            listed = pd.Series(list(self.candidates))
+            check_ids(listed, "candidates", like=self.videos[user])
+
+    def append(self, videos: Any) -> Self:
+        """Add new videos; rows that are already there never change.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame
+            Rows with the columns of the catalog. Optional columns may be absent and
+            are then missing; unknown columns are refused.
+
+        Returns
+        -------
+        self : VideoCatalog
+            The same catalog, longer.
+
+        Raises
+        ------
+        ValueError
+            If a video id is known already, or the columns do not fit.
+        TypeError
+            If ids or times are of another type than the catalog's.
+        """
+        new = as_frame(videos, "videos")
+        unknown = [c for c in new.columns if c not in self.videos.columns]
+        if unknown:
+            raise ValueError(
+                f"videos has columns that the catalog lacks: {unknown}. Drop them; "
+                f"the catalog has {list(self.videos.columns)}."
+            )
+        new = self._check(new)
+        for column in (self.video, self.user):
+            check_ids(new[column], column, like=self.videos[column])
+        check_times(new[self.time], self.time, like=self.videos[self.time])
+        known = new[self.video].isin(self.videos[self.video])
+        if known.any():
+            raise ValueError(
+                f"videos holds ids that the catalog has already, such as "
+                f"{new[self.video][known].iloc[0]!r}: rows are never altered."
+            )
+        new = new.reindex(columns=self.videos.columns)
+        self.videos = pd.concat([self.videos, new], ignore_index=True)
+        self.__dict__ = _without_caches(self.__dict__)
+        return self
+
+    @cached_property
+    def memberships(self) -> pd.DataFrame:
+        """One line per (video, challenge): its row number and the challenge's name."""
+        names = self.videos[self.challenge].map(_as_list)
+        lengths = names.map(len).to_numpy(dtype=np.intp)
+        rows = np.repeat(np.arange(len(self.videos)), lengths)
+        flat = [name for row in names for name in row]
+        return pd.DataFrame({"row": rows, "challenge": pd.Series(flat, dtype=object)})
+
+    @property
+    def challenges(self) -> list[Any]:
+        """Names of all challenges, sorted."""
+        return sorted(self.memberships["challenge"].unique())
+
+    @cached_property
+    def is_challenge_video(self) -> NDArray[np.bool_]:
+        """Whether each video takes part in any studied challenge."""
+        mask = np.zeros(len(self.videos), dtype=bool)
+        mask[self.memberships["row"]] = True
+        return mask
+
+    @cached_property
+    def has_challenge_sound(self) -> NDArray[np.bool_]:
+        """Whether each video carries the own sound of any studied challenge.
+
+        A challenge's own sound is carried by at least half of its videos and by at
+        most 5 % of the videos of no challenge, so that "original sound" is none.
+        """
+        if self.sound not in self.videos:
+            return np.zeros(len(self.videos), dtype=bool)
+        sound = self.videos[self.sound]
+        members = self.memberships
+        inside = sound.iloc[members["row"]].groupby(members["challenge"].to_numpy())
+        share = inside.value_counts(normalize=True)
+        frequent = share.index.get_level_values(1)[share >= _OWN_SOUND_SHARE]
+        outside = sound[~self.is_challenge_video].value_counts(normalize=True)
+        own = [s for s in frequent if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
+        return sound.isin(own).to_numpy()
+
+    def without_truth(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
+        """Return videos as an encoder may see them.
+
+        Parameters
+        ----------
+        rows : array-like of int of shape (n,)
+            Row numbers.
+
+        Returns
+        -------
+        videos : pandas.DataFrame of shape (n, n_columns)
+            The rows without the user and challenge columns, and with every studied
+            challenge's tag taken out of captions and tags, whatever its case.
+        """
+        table = self.videos.iloc[np.asarray(rows, dtype=np.intp)]
+        table = table.drop(columns=[self.user, self.challenge]).reset_index(drop=True)
+        pattern = self._tag_pattern
+        if pattern is None:
+            return table
+        if self.caption in table:
+            table[self.caption] = [_scrub(c, pattern) for c in table[self.caption]]
+        if self.tags in table:
+            tags = [_scrub_tags(t, pattern) for t in table[self.tags]]
+            table[self.tags] = pd.Series(tags, dtype=object)
+        return table
+
+    @cached_property
+    def _tag_pattern(self) -> re.Pattern[str] | None:
+        """Match a studied challenge's name as a whole word, hash sign or not."""
+        raw = {str(name).lstrip(_HASH_SIGNS) for name in self.memberships["challenge"]}
+        names = {form for name in raw for form in (name, name.casefold())} - {""}
+        if not names:
+            return None
+        longest_first = sorted(names, key=lambda n: (-len(n), n))
+        body = "|".join(re.escape(n) for n in longest_first)
+        return re.compile(
+            rf"(?:[{_HASH_SIGNS}]|(?<!\w))(?:{body})(?!\w)", re.IGNORECASE
+        )
+
+    def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
+        check_columns(
+            videos.columns,
+            [self.video, self.user, self.challenge, self.time],
+            "videos",
+        )
+        for column in (self.video, self.user):
+            check_ids(videos[column], column)
+        check_times(videos[self.time], self.time)
+        repeated = videos[self.video].duplicated()
+        if repeated.any():
+            raise ValueError(
+                f"{self.video} must be unique, but "
+                f"{videos[self.video][repeated].iloc[0]!r} occurs more than once. "
+                "Keep one row a video; a video of several challenges has a list in "
+                f"column {self.challenge!r}."
+            )
+        return videos
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __repr__(self) -> str:
+        return (
+            f"VideoCatalog({len(self)} videos, {self.videos[self.user].nunique()} "
+            f"users, {len(self.challenges)} challenges)"
+        )
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _without_caches(self.__dict__)
+
+
+def _without_caches(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is worked out from the table."""
+    derived = {k for k, v in vars(VideoCatalog).items() if type(v) is cached_property}
+    return {k: v for k, v in state.items() if k not in derived}
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Read a challenge cell: missing, one name, or several."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Iterable):
+        return list(dict.fromkeys(value))
+    return [] if pd.isna(value) else [value]
+
+
+def _scrub(caption: Any, pattern: re.Pattern[str]) -> Any:
+    return pattern.sub("", caption).strip() if isinstance(caption, str) else caption
+
+
+def _scrub_tags(tags: Any, pattern: re.Pattern[str]) -> Any:
+    """Drop tags of studied challenges from a list; a string is read as a caption."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        return _scrub(tags, pattern)
+    return [t for t in tags if not pattern.fullmatch(str(t))]
