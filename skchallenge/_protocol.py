@@ -71,7 +71,7 @@ class Protocol:
     def check_exclusion(self, X: pd.DataFrame) -> None:
         """Raise if `exclude` takes a video away from any row."""
         excluded = self.n_excluded(X)
-        if not excluded.any():
+        if self.exclude is None or not excluded.any():
             return
         first = X.iloc[int(excluded.argmax())]
         raise ValueError(
@@ -109,11 +109,12 @@ class Protocol:
         history = index.newest(entity, before, max_videos)
         if self.exclude is None:
             return history
+        excluded = X[self.exclude]
         for i in np.flatnonzero(self.n_excluded(X)):  # rare: such pairs are at fault
             start, stop = index.spans(entity[[i]], before[[i]])
             rows = index.rows(start[0], stop[0])
             author = self.catalog.videos[self.catalog.user].iloc[rows]
-            rows = rows[(author != X[self.exclude].iloc[i]).to_numpy()][:max_videos]
+            rows = rows[(author != excluded.iloc[i]).to_numpy()][:max_videos]
             history[i] = np.pad(rows, (0, max_videos - len(rows)), constant_values=-1)
         return history
 

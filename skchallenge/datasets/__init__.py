@@ -1,1 +1,13 @@
-"""datasets."""
+"""Tables of videos, and the pairs, labels and catalogs made from them."""
+
+from skchallenge.datasets._catalog import VideoCatalog
+from skchallenge.datasets._clips import make_challenge_clips
+from skchallenge.datasets._participation import make_participation
+from skchallenge.datasets._tiktok import load_tiktok_export
+
+__all__ = [
+    "VideoCatalog",
+    "load_tiktok_export",
+    "make_challenge_clips",
+    "make_participation",
+]

@@ -1,1 +1,5 @@
-"""metrics."""
+"""Scores with intervals and chance floors."""
+
+from skchallenge.metrics._report import chance_floors, participation_report
+
+__all__ = ["chance_floors", "participation_report"]

@@ -1,0 +1,333 @@
+"""From a table of videos to (user, challenge) pairs with labels."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Bunch, check_scalar
+
+from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+from skchallenge.datasets._catalog import VideoCatalog
+
+# Tags of the platform itself: they say nothing about what is joined.
+_GENERIC_TAGS = frozenset(
+    [
+        "fyp",
+        "foryou",
+        "foryoupage",
+        "fy",
+        "fypシ",
+        "fypage",
+        "foru",
+        "4u",
+        "viral",
+        "viralvideo",
+        "viralpost",
+        "goviral",
+        "trending",
+        "trend",
+        "trendy",
+        "tiktok",
+        "tiktoker",
+        "tiktokviral",
+        "tiktoktrend",
+        "xyzbca",
+        "xyzcba",
+        "duet",
+        "stitch",
+        "explore",
+        "featureme",
+        "funny",
+        "comedy",
+        "love",
+        "follow",
+        "like",
+        "share",
+    ]
+)
+
+
+def make_participation(
+    videos: Any,
+    *,
+    challenges: Iterable[str] | None = None,
+    min_participants: int = 20,
+    max_spread: str | float = "21D",
+    generic_tags: Iterable[str] | None = None,
+    min_history: int = 3,
+    n_seeds: int = 5,
+    horizon: str | float = "30D",
+) -> Bunch:
+    """Make pairs, labels and the catalog of a participation study.
+
+    Each challenge has one cut-off, the time of its `n_seeds`-th participant, which
+    no later label can shift. Whoever took part by then is no pair. A candidate has at
+    least `min_history` videos before the cut-off and at least one within `horizon`
+    after it, counting only videos of no studied challenge, for both classes alike. The
+    label is 1 if and only if the user takes part within `horizon` after the cut-off.
+
+    Parameters
+    ----------
+    videos : pandas or polars DataFrame
+        One row a video, with `video_id`, `user_id`, `create_time` and `hashtags`
+        (lists of tags), as `load_tiktok_export` returns it. Further columns go into
+        the catalog; a column `challenge` is replaced.
+    challenges : iterable of str or None, default=None
+        Tags to study, with or without hash sign, in any case. None finds them: tags
+        of at least `min_participants` users whose first uses are bunched.
+    min_participants : int, default=20
+        Users that a found challenge has at least.
+    max_spread : str or float, default="21D"
+        Largest inter-quartile range of the users' first uses of a found challenge.
+    generic_tags : iterable of str or None, default=None
+        Tags that are never found; None is a short list such as fyp and viral.
+    min_history : int, default=3
+        Videos that a candidate has at least before the cut-off.
+    n_seeds : int, default=5
+        The cut-off is the first upload of this many-th participant.
+    horizon : str or float, default="30D"
+        Length of the window in which taking part counts. Like `max_spread` a
+        duration that pandas.Timedelta reads where `create_time` holds datetimes, and
+        a number in the unit of `create_time` where it holds numbers.
+
+    Returns
+    -------
+    data : sklearn.utils.Bunch
+        pairs : pandas.DataFrame with columns `user_id`, `challenge`, `time`
+            One row a pair; `time` is the challenge's cut-off.
+        y : ndarray of shape (n_pairs,)
+            1 where the user takes part, else 0.
+        catalog : VideoCatalog
+            The videos with a column `challenge`, lists of studied challenges or None;
+            its candidates are the users of `pairs`.
+        challenges : pandas.DataFrame
+            One row a challenge: `challenge`, `time`, `n_participants`, `n_pairs`,
+            `n_positives`.
+
+    Raises
+    ------
+    TypeError
+        If `horizon` or `max_spread` do not fit the type of `create_time`.
+    ValueError
+        If columns are missing, no challenge is found, a given challenge has fewer
+        than `n_seeds` participants, or no pair is left.
+
+    See Also
+    --------
+    load_tiktok_export : Reads the table from an export.
+    make_challenge_clips : Renders a small study with known truth.
+
+    Notes
+    -----
+    Which tags count as challenges is decided with all dates in view; cut-offs and
+    candidates are not. A participation that the table does not hold, because only the
+    latest videos of a user were collected, counts as none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge import make_participation
+    >>> videos = pd.DataFrame({
+    ...     "video_id": range(8),
+    ...     "user_id": ["ann", "bob", "ann", "bob", "cy", "bob", "ann", "bob"],
+    ...     "create_time": [1, 2, 3, 4, 5, 7, 8, 9],
+    ...     "hashtags": [[], [], [], [], ["Dance"], ["dance"], [], []],
+    ... })
+    >>> data = make_participation(
+    ...     videos, challenges=["dance"], n_seeds=1, min_history=2, horizon=10
+    ... )
+    >>> data.pairs.assign(y=data.y)
+      user_id challenge  time  y
+    0     ann     dance     5  0
+    1     bob     dance     5  1
+    """
+    check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
+    check_scalar(min_history, "min_history", Integral, min_val=1)
+    check_scalar(min_participants, "min_participants", Integral, min_val=n_seeds)
+    videos = _check_videos(videos)
+    window = _duration(horizon, "horizon", videos["create_time"])
+    uses = _first_uses(videos)
+    if challenges is None:
+        spread = _duration(max_spread, "max_spread", videos["create_time"])
+        names = _find_challenges(uses, min_participants, spread, generic_tags)
+    else:
+        names = _given_challenges(challenges, uses, n_seeds)
+    uses = uses[uses["challenge"].isin(names)]
+    videos = videos.assign(challenge=_memberships(videos["hashtags"], set(names)))
+    cut_offs = uses.groupby("challenge")["create_time"].nth(n_seeds - 1)
+    cut_offs = uses.loc[cut_offs.index, ["challenge", "create_time"]]
+    cut_offs = cut_offs.rename(columns={"create_time": "time"}).reset_index(drop=True)
+    plain = videos.loc[videos["challenge"].isna(), ["user_id", "create_time"]]
+    pairs = _candidates(plain, cut_offs, min_history, window)
+    pairs = _without_early_birds(pairs, uses)
+    if not len(pairs):
+        raise ValueError(
+            f"No pair is left of {len(names)} challenges: no user has at least "
+            f"min_history={min_history} videos of no studied challenge before a "
+            f"cut-off and one within horizon={horizon!r} after it."
+        )
+    took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
+    y = took_part.to_numpy(dtype=np.int64)
+    return Bunch(
+        pairs=pairs,
+        y=y,
+        catalog=VideoCatalog(videos, candidates=pairs["user_id"].unique()),
+        challenges=_summary(cut_offs, uses, pairs, y),
+    )
+
+
+def _check_videos(videos: Any) -> pd.DataFrame:
+    videos = as_frame(videos, "videos")
+    needed = ["video_id", "user_id", "create_time", "hashtags"]
+    check_columns(videos.columns, needed, "videos")
+    check_ids(videos["video_id"], "video_id")
+    check_ids(videos["user_id"], "user_id")
+    check_times(videos["create_time"], "create_time")
+    text = videos["hashtags"].map(lambda tags: isinstance(tags, str))
+    if text.any():
+        raise TypeError(
+            f"hashtags must hold lists of tags, got the text "
+            f"{videos['hashtags'][text].iloc[0]!r}. Split it into a list."
+        )
+    return videos
+
+
+def _duration(value: str | float, name: str, times: "pd.Series[Any]") -> Any:
+    """Read a duration in the kind of the times; units are never guessed."""
+    numeric = pd.api.types.is_numeric_dtype(times)
+    if numeric and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise TypeError(
+            f"create_time holds numbers of unknown unit, so {name} must be a number "
+            f"in that unit, got {value!r}. Or convert the column, for example with "
+            "pandas.to_datetime(create_time, unit='s')."
+        )
+    if numeric:
+        duration: Any = value
+    else:
+        try:
+            duration = pd.Timedelta(value) if isinstance(value, str) else None
+        except ValueError as error:
+            raise ValueError(f"{name} is no duration: {value!r}.") from error
+        if duration is None:
+            raise TypeError(
+                f"create_time holds datetimes, so {name} must be a duration such as "
+                f"'30D', got {value!r}."
+            )
+    if not duration > type(duration)(0):
+        raise ValueError(f"{name} must be positive, got {value!r}.")
+    return duration
+
+
+def _tag_name(tag: object) -> str:
+    return str(tag).strip().lstrip("#\uff03").casefold()
+
+
+def _tags(cell: Any) -> list[str]:
+    """Read a cell of hashtags: missing, or an iterable of tags."""
+    if not isinstance(cell, Iterable):
+        return []
+    return list(dict.fromkeys(_tag_name(tag) for tag in cell))
+
+
+def _first_uses(videos: pd.DataFrame) -> pd.DataFrame:
+    """List each user's first use of each tag, oldest first."""
+    tags = videos["hashtags"].map(_tags)
+    uses = videos[["video_id", "user_id", "create_time"]].assign(challenge=tags)
+    uses = uses.explode("challenge").dropna(subset="challenge")
+    uses = uses.sort_values(["create_time", "video_id"], ignore_index=True)
+    return uses.drop_duplicates(["user_id", "challenge"])
+
+
+def _find_challenges(
+    uses: pd.DataFrame,
+    min_participants: int,
+    max_spread: Any,
+    generic_tags: Iterable[str] | None,
+) -> list[str]:
+    generic = _GENERIC_TAGS if generic_tags is None else map(_tag_name, generic_tags)
+    times = uses.groupby("challenge")["create_time"]
+    count = times.size()
+    popular = uses[uses["challenge"].isin(count.index[count >= min_participants])]
+    times = popular.groupby("challenge")["create_time"]
+    spread = times.quantile(0.75) - times.quantile(0.25)
+    found = sorted(set(spread.index[spread <= max_spread]) - set(generic))
+    if not found:
+        raise ValueError(
+            f"No tag is a challenge: {len(spread)} tags have at least "
+            f"min_participants={min_participants} users, none of them, generic tags "
+            f"apart, is bunched within max_spread={max_spread}. Loosen these, or name "
+            "the challenges."
+        )
+    return found
+
+
+def _given_challenges(
+    challenges: Iterable[str], uses: pd.DataFrame, n_seeds: int
+) -> list[str]:
+    if isinstance(challenges, str):
+        raise TypeError(
+            f"challenges must be an iterable of tags, got the text {challenges!r}."
+        )
+    names = list(dict.fromkeys(_tag_name(name) for name in challenges))
+    count = uses["challenge"].value_counts().reindex(names, fill_value=0)
+    rare = count[count < n_seeds].to_dict()
+    if rare or not names:
+        raise ValueError(
+            f"Every challenge needs at least n_seeds={n_seeds} participants, but these "
+            f"have fewer: {rare}."
+            if rare
+            else "challenges is empty."
+        )
+    return names
+
+
+def _memberships(hashtags: "pd.Series[Any]", names: set[str]) -> "pd.Series[Any]":
+    lists = [[t for t in _tags(cell) if t in names] or None for cell in hashtags]
+    return pd.Series(lists, index=hashtags.index, dtype=object)
+
+
+def _candidates(
+    plain: pd.DataFrame, cut_offs: pd.DataFrame, min_history: int, window: Any
+) -> pd.DataFrame:
+    """Pair each challenge with the users who are active around its cut-off."""
+    user, users = pd.factorize(plain["user_id"], sort=True)
+    parts = []
+    for name, cut_off in cut_offs.itertuples(index=False):
+        earlier = plain["create_time"] < cut_off
+        later = (plain["create_time"] > cut_off) & (
+            plain["create_time"] <= cut_off + window
+        )
+        n_earlier, n_later = (
+            np.bincount(user[mask.to_numpy()], minlength=len(users))
+            for mask in (earlier, later)
+        )
+        active: NDArray[np.bool_] = (n_earlier >= min_history) & (n_later >= 1)
+        parts.append(
+            pd.DataFrame({"user_id": users[active], "challenge": name, "time": cut_off})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _without_early_birds(pairs: pd.DataFrame, uses: pd.DataFrame) -> pd.DataFrame:
+    """Drop users who took part by the cut-off; add when and how late others did."""
+    first = uses[["user_id", "challenge", "create_time"]]
+    first = first.rename(columns={"create_time": "first_use"})
+    pairs = pairs.merge(first, on=["user_id", "challenge"], how="left")
+    pairs["delay"] = pairs["first_use"] - pairs["time"]
+    by_then = pairs["first_use"] <= pairs["time"]
+    return pairs[~by_then].reset_index(drop=True)
+
+
+def _summary(
+    cut_offs: pd.DataFrame, uses: pd.DataFrame, pairs: pd.DataFrame, y: NDArray[Any]
+) -> pd.DataFrame:
+    by_name = pd.Series(y).groupby(pairs["challenge"])
+    names = cut_offs["challenge"]
+    return cut_offs.assign(
+        n_participants=names.map(uses["challenge"].value_counts()),
+        n_pairs=names.map(by_name.size()).fillna(0).astype(int),
+        n_positives=names.map(by_name.sum()).fillna(0).astype(int),
+    )

@@ -1,0 +1,231 @@
+"""Scores of a participation model beside their intervals and chance floors."""
+
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar
+from sklearn.utils.validation import column_or_1d
+
+Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+
+
+def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
+    """Compute what guessing scores, without looking at any feature.
+
+    Macro-averaged scores of an unbalanced task mean little without them: a model that
+    always says no has a macro recall of 0.5.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels, two or more classes.
+
+    Returns
+    -------
+    floors : pandas.DataFrame
+        One row a way of guessing: ``"majority"`` (always the largest class),
+        ``"uniform"`` (each class equally likely) and ``"stratified"`` (each as likely
+        as it is frequent). Columns `accuracy`, `macro_precision`, `macro_recall` and
+        `macro_f1`, worked out from expected counts; a class that is never predicted
+        has precision 0.
+
+    See Also
+    --------
+    participation_report : Puts scores beside their floors.
+    sklearn.dummy.DummyClassifier : Guesses at random instead.
+
+    Examples
+    --------
+    >>> from skchallenge.metrics import chance_floors
+    >>> chance_floors([0, 0, 0, 1]).round(3)
+                accuracy  macro_precision  macro_recall  macro_f1
+    majority       0.750            0.375           0.5     0.429
+    uniform        0.500            0.500           0.5     0.467
+    stratified     0.625            0.500           0.5     0.500
+    """
+    _, counts = np.unique(column_or_1d(y_true), return_counts=True)
+    share = counts / counts.sum()
+    ways = {
+        "majority": np.eye(len(share))[share.argmax()],
+        "uniform": np.full(len(share), 1 / len(share)),
+        "stratified": share,
+    }
+    rows = {name: _expected_scores(share, guess) for name, guess in ways.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _expected_scores(
+    share: NDArray[np.float64], guess: NDArray[np.float64]
+) -> dict[str, float]:
+    """Score guesses that are independent of the labels."""
+    hit = share * guess  # expected share of rows that are right, by class
+    precision = np.where(guess > 0, share, 0.0)
+    return {
+        "accuracy": float(hit.sum()),
+        "macro_precision": float(precision.mean()),
+        "macro_recall": float(guess.mean()),
+        "macro_f1": float((2 * hit / (share + guess)).mean()),
+    }
+
+
+def participation_report(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    threshold: float = 0.5,
+    confidence_level: float = 0.95,
+    n_resamples: int = 1000,
+    random_state: int | np.random.RandomState | None = None,
+) -> pd.DataFrame:
+    """Score predicted probabilities, with intervals and chance floors.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels, 0 or 1, both present.
+    y_score : array-like of shape (n_samples,)
+        Predicted probabilities of 1, in [0, 1].
+    groups : array-like of shape (n_samples,) or None, default=None
+        Whom each row belongs to, such as the user. Groups are drawn as a whole,
+        because rows of one user resemble each other. None draws rows.
+    threshold : float, default=0.5
+        Probabilities of at least this much count as a predicted 1.
+    confidence_level : float, default=0.95
+        Coverage of the percentile bootstrap intervals, in (0, 1).
+    n_resamples : int, default=1000
+        Bootstrap samples; those that hold one class only are drawn again.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    report : pandas.DataFrame
+        Rows `macro_precision`, `macro_recall`, `macro_f1` (the mean of the classes'
+        F1), `roc_auc`, `average_precision` and `brier`; columns `score`, `low`,
+        `high` and `chance`. Chance is the best that guessing reaches without
+        features: the best floor of `chance_floors`, 0.5 for the AUC, the share of
+        ones for the average precision, its variance for the Brier score.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or `y_true` does not hold both classes.
+
+    See Also
+    --------
+    chance_floors : What guessing scores.
+
+    Examples
+    --------
+    >>> from skchallenge.metrics import participation_report
+    >>> y_true, y_score = [0, 0, 1, 0, 1, 1], [0.1, 0.4, 0.7, 0.6, 0.8, 0.9]
+    >>> participation_report(y_true, y_score, random_state=0)[["score", "chance"]]
+                          score  chance
+    macro_precision    0.875000    0.50
+    macro_recall       0.833333    0.50
+    macro_f1           0.828571    0.50
+    roc_auc            1.000000    0.50
+    average_precision  1.000000    0.50
+    brier              0.111667    0.25
+    """
+    truth, score = _check_binary(y_true, y_score)
+    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
+    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
+    check_scalar(
+        confidence_level,
+        "confidence_level",
+        Real,
+        min_val=0,
+        max_val=1,
+        include_boundaries="neither",
+    )
+    rows = np.arange(len(truth)) if groups is None else column_or_1d(groups)
+    check_consistent_length(truth, rows)
+    score_all = partial(_scores, threshold=threshold)
+    drawn = [
+        score_all(truth[sample], score[sample])
+        for sample in _resamples(truth, rows, n_resamples, random_state)
+    ]
+    tail = (1 - confidence_level) / 2
+    report = pd.DataFrame({"score": pd.Series(score_all(truth, score))})
+    report["low"] = pd.DataFrame(drawn).quantile(tail)
+    report["high"] = pd.DataFrame(drawn).quantile(1 - tail)
+    report["chance"] = pd.Series(_chance(truth))
+    return report
+
+
+def _check_binary(
+    y_true: ArrayLike, y_score: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    truth = column_or_1d(y_true)
+    score = column_or_1d(y_score, dtype=np.float64)
+    check_consistent_length(truth, score)
+    if set(np.unique(truth)) != {0, 1}:
+        raise ValueError(
+            f"y_true must hold 0 and 1, both, got {np.unique(truth).tolist()}."
+        )
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError(
+            "y_score must hold probabilities in [0, 1], got values from "
+            f"{score.min()} to {score.max()}. Pass predict_proba(X)[:, 1]."
+        )
+    return truth.astype(np.int64), score
+
+
+def _scores(
+    truth: NDArray[np.int64], score: NDArray[np.float64], threshold: float
+) -> dict[str, float]:
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, score >= threshold, average="macro", zero_division=0.0
+    )
+    return {
+        "macro_precision": precision,
+        "macro_recall": recall,
+        "macro_f1": f1,
+        "roc_auc": roc_auc_score(truth, score),
+        "average_precision": average_precision_score(truth, score),
+        "brier": brier_score_loss(truth, score),
+    }
+
+
+def _chance(truth: NDArray[np.int64]) -> dict[str, float]:
+    rate = truth.mean()
+    floors = chance_floors(truth).max()
+    return {
+        "macro_precision": floors["macro_precision"],
+        "macro_recall": floors["macro_recall"],
+        "macro_f1": floors["macro_f1"],
+        "roc_auc": 0.5,
+        "average_precision": rate,
+        "brier": rate * (1 - rate),
+    }
+
+
+def _resamples(
+    truth: NDArray[np.int64], groups: NDArray[Any], n: int, random_state: Any
+) -> list[NDArray[np.intp]]:
+    """Draw whole groups with replacement; keep draws that hold both classes."""
+    rng = check_random_state(random_state)
+    _, code = np.unique(groups, return_inverse=True)
+    members = np.split(
+        np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1]
+    )
+    samples: list[NDArray[np.intp]] = []
+    while len(samples) < n:
+        chosen = rng.randint(len(members), size=len(members))
+        sample = np.concatenate([members[i] for i in chosen])
+        if 0 < truth[sample].mean() < 1:
+            samples.append(sample)
+    return samples
