@@ -332,8 +332,13 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         encoder, rows = self._fit_encoder(X)
         videos = self.catalog.without_truth(np.unique(rows))
         source, target = _transform(encoder, videos), _transform(self.encoder_, videos)
-        bridge = Ridge(alpha=1e-2 * len(videos)).fit(source, target)
-        return lambda table: bridge.predict(_transform(encoder, table))
+        bridge = Ridge(alpha=1e-3 * len(videos)).fit(source, target)
+
+        def encode(table: pd.DataFrame) -> NDArray[np.float32]:
+            mapped = bridge.predict(_transform(encoder, table))
+            return mapped.reshape(len(table), -1)  # Ridge flattens a width of 1
+
+        return encode
 
     def _encode(self, history: Rows, encode: Encode) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""

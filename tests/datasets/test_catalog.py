@@ -1,0 +1,225 @@
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.base import clone
+
+from skchallenge import VideoCatalog
+
+
+def table(**columns):
+    base = {
+        "video_id": ["a", "b", "c", "d"],
+        "user_id": ["ann", "bob", "ann", "cy"],
+        "challenge": [None, "Dance", ["dance2", "Dance"], np.nan],
+        "create_time": [1, 2, 3, 4],
+    }
+    return pd.DataFrame({**base, **columns})
+
+
+def test_clone_and_deepcopy_share_one_object():
+    catalog = VideoCatalog(table())
+    assert clone(catalog, safe=False) is catalog
+    assert copy.deepcopy(catalog) is catalog
+
+
+def test_the_callers_table_is_neither_held_nor_changed():
+    videos = table()
+    before = videos.copy(deep=True)
+    catalog = VideoCatalog(videos)
+    catalog.append(table(video_id=["e", "f", "g", "h"]))
+    videos.loc[0, "user_id"] = "eve"
+    assert catalog.videos["user_id"].iloc[0] == "ann"
+    videos.loc[0, "user_id"] = "ann"
+    assert_frame_equal(videos, before)
+
+
+def test_memberships_read_null_name_and_list():
+    members = VideoCatalog(table()).memberships
+    assert members["row"].tolist() == [1, 2, 2]
+    assert members["challenge"].tolist() == ["Dance", "dance2", "Dance"]
+    assert VideoCatalog(table()).challenges == ["Dance", "dance2"]
+    expected = [False, True, True, False]
+    assert VideoCatalog(table()).is_challenge_video.tolist() == expected
+
+
+def test_polars_and_pandas_give_the_same_catalog():
+    lists = [None, ["Dance"], ["dance2", "Dance"], None]
+    from_pandas = VideoCatalog(table(challenge=lists))
+    from_polars = VideoCatalog(
+        pl.DataFrame({**table().drop(columns="challenge"), "challenge": lists})
+    )
+    assert_frame_equal(from_pandas.memberships, from_polars.memberships)
+
+
+def test_append_keeps_rows_and_refreshes_what_is_derived():
+    catalog = VideoCatalog(table())
+    before = catalog.videos.copy()
+    assert catalog.challenges == ["Dance", "dance2"]
+    new = table(video_id=["e", "f", "g", "h"], challenge=["new", None, None, None])
+    assert catalog.append(new) is catalog
+    assert_frame_equal(catalog.videos.iloc[:4], before)
+    assert len(catalog) == 8
+    assert catalog.challenges == ["Dance", "dance2", "new"]
+    assert catalog.is_challenge_video.tolist() == [0, 1, 1, 0, 1, 0, 0, 0]
+
+
+def test_append_fills_absent_optional_columns_with_missing():
+    catalog = VideoCatalog(table(caption=["p", "q", "r", "s"]))
+    catalog.append(table(video_id=["e", "f", "g", "h"]))
+    assert catalog.videos["caption"].iloc[4:].isna().all()
+
+
+@pytest.mark.parametrize(
+    "new, error, match",
+    [
+        (table(), ValueError, r"ids that the catalog has already, such as 'a'"),
+        (
+            table(video_id=[5, 6, 7, 8]),
+            TypeError,
+            r"video_id holds integers, but the catalog's video_id holds strings",
+        ),
+        (
+            table(
+                video_id=["e", "f", "g", "h"],
+                create_time=pd.date_range("2020", periods=4),
+            ),
+            TypeError,
+            r"create_time holds datetimes, but .* holds numbers",
+        ),
+        (table(views=1), ValueError, r"columns that the catalog lacks: \['views'\]"),
+        (
+            table().drop(columns="challenge"),
+            ValueError,
+            r"videos lacks the columns \['challenge'\]",
+        ),
+        ([["a"]], TypeError, r"videos must be a pandas or polars DataFrame"),
+    ],
+)
+def test_append_refuses(new, error, match):
+    catalog = VideoCatalog(table())
+    with pytest.raises(error, match=match):
+        catalog.append(new)
+    assert len(catalog) == 4
+
+
+@pytest.mark.parametrize(
+    "columns, error, match",
+    [
+        (
+            {"video_id": ["a", "a", "b", "c"]},
+            ValueError,
+            r"video_id must be unique, but 'a' occurs more than once",
+        ),
+        (
+            {"user_id": ["ann", None, "bob", "cy"]},
+            ValueError,
+            r"user_id has 1 missing values, first in row 1",
+        ),
+        (
+            {"user_id": [1.0, 2.0, 3.0, 4.0]},
+            TypeError,
+            r"user_id must hold strings or integers, got values of type floating",
+        ),
+        (
+            {"create_time": ["1", "2", "3", "4"]},
+            TypeError,
+            r"create_time must hold numbers or datetimes, got values of type string",
+        ),
+    ],
+)
+def test_constructor_refuses(columns, error, match):
+    with pytest.raises(error, match=match):
+        VideoCatalog(table(**columns))
+
+
+def test_candidates_must_be_ids_of_the_same_type():
+    with pytest.raises(TypeError, match="candidates holds integers"):
+        VideoCatalog(table(), candidates=[1, 2])
+
+
+def test_pickle_holds_the_table_and_no_caches():
+    catalog = VideoCatalog(table(), candidates=["ann"])
+    assert catalog.challenges
+    loaded = pickle.loads(pickle.dumps(catalog))
+    assert "memberships" not in vars(loaded)
+    assert_frame_equal(loaded.videos, catalog.videos)
+    assert loaded.candidates == {"ann"}
+    assert "memberships" in vars(catalog)
+
+
+@pytest.mark.parametrize(
+    "caption, expected",
+    [
+        ("my turn #DANCE now", "my turn  now"),
+        ("#fun#Dance#x", "#fun#x"),
+        ("we dance!", "we !"),
+        ("#dancer dances undance", "#dancer dances undance"),
+        ("\uff03Dance", ""),
+        ("#dance2 and #dance", "and"),
+        ("#Dance\U0001f525", "\U0001f525"),
+        (None, None),
+    ],
+)
+def test_tags_of_studied_challenges_leave_captions(caption, expected):
+    catalog = VideoCatalog(table(caption=[caption, "", "", ""]))
+    (seen,) = catalog.without_truth([0])["caption"]
+    assert seen == expected or (pd.isna(seen) and expected is None)
+
+
+def test_case_folding_reaches_letters_that_upper_case_changes():
+    videos = table(challenge="Stra\u00dfe", caption="#STRASSE #stra\u00dfe")
+    assert VideoCatalog(videos).without_truth([0])["caption"].tolist() == [""]
+
+
+@pytest.mark.parametrize(
+    "tags, expected",
+    [
+        (["Dance", "fun", "#DANCE"], ["fun"]),
+        (np.array(["fun", "dance2"]), ["fun"]),
+        ("#dance, #fun", ", #fun"),
+        (None, None),
+    ],
+)
+def test_tags_of_studied_challenges_leave_tag_lists(tags, expected):
+    catalog = VideoCatalog(table(hashtags=[tags, [], [], []]))
+    (seen,) = catalog.without_truth([0])["hashtags"]
+    assert seen == expected
+
+
+def test_encoders_never_see_users_nor_challenges():
+    catalog = VideoCatalog(table(caption="x", mood=[1, 2, 3, 4]))
+    seen = catalog.without_truth([2, 0, 2])
+    assert seen.columns.tolist() == ["video_id", "create_time", "caption", "mood"]
+    assert seen["video_id"].tolist() == ["c", "a", "c"]
+    assert seen.index.tolist() == [0, 1, 2]
+
+
+def test_without_challenges_the_table_is_passed_as_it_is():
+    catalog = VideoCatalog(table(challenge=None, caption="#dance"))
+    assert catalog.without_truth([1])["caption"].tolist() == ["#dance"]
+    assert repr(catalog) == "VideoCatalog(4 videos, 3 users, 0 challenges)"
+
+
+def test_own_sound_is_frequent_inside_and_rare_outside():
+    n = 40
+    videos = pd.DataFrame(
+        {
+            "video_id": range(n),
+            "user_id": range(n),
+            "challenge": ["dance"] * 4 + ["talk"] * 4 + [None] * (n - 8),
+            "create_time": range(n),
+            "song": ["hit", "hit", "hit", "other"]  # three in four, and rare elsewhere
+            + ["original sound"] * 4  # all, but just as common elsewhere
+            + ["hit"]
+            + ["original sound"] * (n - 10)
+            + ["other"],
+        }
+    )
+    own = VideoCatalog(videos).has_challenge_sound
+    assert own.tolist() == (videos["song"] == "hit").tolist()
+    assert not VideoCatalog(videos, sound="absent").has_challenge_sound.any()

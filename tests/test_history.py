@@ -1,0 +1,418 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import spies
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+
+from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
+from skchallenge.exceptions import EmptyHistoryWarning
+
+VIDEOS = pd.DataFrame(
+    [
+        ("a1", "ann", None, 10, "s1", 1.0),
+        ("a2", "ann", None, 20, "s1", 2.0),
+        ("a3", "ann", None, 20, "s1", 3.0),
+        ("a4", "ann", None, 50, "s1", 4.0),
+        ("a5", "ann", "dance", 30, "hit", 5.0),
+        ("b1", "bob", None, 10, "s1", 6.0),
+        ("b2", "bob", None, 30, "hit", 7.0),
+        ("b3", "bob", ["dance", "sing"], 60, "hit", 8.0),
+        ("c1", "cy", "dance", 5, "hit", 9.0),
+        ("c2", "cy", "sing", 6, "s2", 10.0),
+        ("d1", "dee", "sing", 25, "s3", 11.0),
+        *((f"z{i}", "zoe", None, 1, "s1", 0.0) for i in range(30)),
+    ],
+    columns=["video_id", "user_id", "challenge", "create_time", "song", "value"],
+)
+
+
+def make_catalog(**options):
+    return VideoCatalog(VIDEOS, **options)
+
+
+def user_side(catalog=None, **options):
+    options = {"by": "user_id", "before": "time", **options}
+    return HistoryEncoder(catalog or make_catalog(), spies.Spy(), **options)
+
+
+def challenge_side(catalog=None, **options):
+    options = {"by": "challenge", "before": "time", "exclude": "user_id", **options}
+    return HistoryEncoder(catalog or make_catalog(), spies.Spy(), **options)
+
+
+def pairs(*rows):
+    return pd.DataFrame(rows, columns=["user_id", "challenge", "time"])
+
+
+def test_user_history_by_hand():
+    X = pairs(("ann", "dance", 50), ("ann", "dance", 20), ("bob", "dance", 99))
+    blocks = user_side(max_videos=3).fit_transform(X)
+    # Newest first, ties by id, strictly before; not a5 and b3 (challenges) nor b2
+    # (a challenge's own sound).
+    expected = [[2, 3, 1, 1], [1, 0, 0, 1 / 3], [6, 0, 0, 1 / 3]]
+    np.testing.assert_allclose(blocks, expected, rtol=1e-6)
+    assert blocks.dtype == np.float32
+
+
+def test_challenge_history_by_hand():
+    X = pairs(("ann", "dance", 30), ("eve", "dance", 61), ("ann", "sing", 60))
+    blocks = challenge_side(max_videos=2).fit_transform(X)
+    np.testing.assert_allclose(blocks, [[9, 0, 0.5], [8, 5, 1], [11, 10, 1]])
+
+
+def test_timeless_challenge_history_holds_no_candidate():
+    catalog = make_catalog(candidates=["ann", "bob"])
+    encoder = challenge_side(catalog, before=None, exclude=None, max_videos=3)
+    X = pairs(("ann", "dance", 0), ("bob", "sing", 0))[["challenge"]]
+    np.testing.assert_allclose(
+        encoder.fit_transform(X), [[9, 0, 0, 1 / 3], [11, 10, 0, 2 / 3]], rtol=1e-6
+    )
+
+
+def test_timeless_user_history_is_unlimited():
+    X = pairs(("ann", "dance", 0))[["user_id"]]
+    blocks = user_side(before=None, max_videos=9).fit_transform(X)
+    np.testing.assert_allclose(blocks[0, :5], [4, 2, 3, 1, 0])
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max"])
+def test_aggregation_ignores_empty_slots(aggregation):
+    X = pairs(("ann", "dance", 50), ("nobody", "dance", 50))
+    blocks = user_side(aggregation=aggregation, max_videos=4).fit_transform(X)
+    expected = {"mean": 2.0, "max": 3.0}[aggregation]
+    np.testing.assert_allclose(blocks, [[expected, 0.75], [0, 0]])
+
+
+def test_negative_embeddings_survive_max():
+    videos = VIDEOS.assign(value=-VIDEOS["value"])
+    encoder = user_side(VideoCatalog(videos), aggregation="max", max_videos=4)
+    blocks = encoder.fit_transform(pairs(("ann", "dance", 50)))
+    np.testing.assert_allclose(blocks, [[-1.0, 0.75]])
+
+
+def test_unknown_entity_is_an_empty_block():
+    encoder = user_side(max_videos=2).fit(pairs(("ann", "dance", 50)))
+    blocks = encoder.transform(pairs(("eve", "dance", 50), ("ann", "dance", 50)))
+    np.testing.assert_allclose(blocks, [[0, 0, 0], [2, 3, 1]])
+
+
+def test_each_needed_video_is_embedded_once_a_call():
+    X = pairs(*[("ann", "dance", 50), ("bob", "dance", 50)] * 5)
+    encoder = user_side().fit(X)
+    encoder.encoder_.transformed_ids_.clear()
+    encoder.transform(X)
+    assert encoder.encoder_.transformed_ids_ == [["a1", "a2", "a3", "b1"]]
+
+
+# -- the fit set, by a spy ------------------------------------------------------------
+
+
+def fit_ids(encoder, X):
+    return encoder.fit(X).encoder_.fit_ids_
+
+
+def test_user_fit_set_by_hand():
+    X = pairs(("ann", "dance", 20), ("bob", "sing", 50))
+    # Users of X, before the latest time 50, of no challenge. b2 has a challenge's
+    # sound, which only histories leave out.
+    assert fit_ids(user_side(), X) == ["a1", "a2", "a3", "b1", "b2"]
+    assert fit_ids(user_side(), X.iloc[:1]) == ["a1"]
+
+
+def test_challenge_fit_set_by_hand():
+    X = pairs(("ann", "sing", 61), ("bob", "dance", 60))
+    encoder = challenge_side().fit(X)
+    # By users in X; b3 belongs to both challenges and counts for each.
+    assert encoder.encoder_.fit_ids_ == ["a5", "b3", "b3"]
+    assert encoder.encoder_.fit_labels_ == ["dance", "dance", "sing"]
+    outsiders = make_catalog(candidates=["ann", "bob"])
+    expected = ["a5", "b3", "b3", "c1", "c2", "d1"]
+    assert fit_ids(challenge_side(outsiders), X) == expected
+    assert fit_ids(challenge_side(outsiders, exclude=None), X) == ["c1", "c2", "d1"]
+
+
+def test_challenge_fit_set_holds_challenges_of_X_only():
+    catalog = make_catalog(candidates=["ann", "bob"])
+    X = pairs(("ann", "sing", 61), ("bob", "sing", 60))
+    encoder = challenge_side(catalog).fit(X)
+    assert encoder.encoder_.fit_ids_ == ["b3", "c2", "d1"]
+    assert set(encoder.encoder_.fit_labels_) == {"sing"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fit_sets_of_a_random_catalog_equal_the_rules(seed):
+    rng = np.random.default_rng(seed)
+    n = 300
+    names = np.array([None, "p", "q", "r"], dtype=object)
+    videos = pd.DataFrame(
+        {
+            "video_id": rng.permutation(n),
+            "user_id": rng.integers(0, 40, n),
+            "challenge": names[rng.choice(4, n, p=[0.85, 0.05, 0.05, 0.05])],
+            "create_time": rng.integers(0, 50, n),
+            "value": 0.0,
+        }
+    )
+    candidates = set(range(30))
+    catalog = VideoCatalog(videos, candidates=candidates)
+    X = pd.DataFrame(
+        {
+            "user_id": rng.integers(0, 20, 15),
+            "challenge": rng.choice(["p", "q"], 15),
+            "time": rng.integers(20, 45, 15),
+        }
+    )
+    took_part = videos.merge(X, on=["user_id", "challenge"])
+    early = took_part[took_part["create_time"] < took_part["time"]]
+    X = X[~(X["user_id"].isin(early["user_id"]))]
+    row = {v.video_id: v for v in videos.itertuples()}
+    latest = X["time"].max()
+    users, challenges = set(X["user_id"]), set(X["challenge"])
+    assert set(fit_ids(user_side(catalog), X)) == {
+        i
+        for i, v in row.items()
+        if v.user_id in users and pd.isna(v.challenge) and v.create_time < latest
+    }
+    assert set(fit_ids(challenge_side(catalog), X)) == {
+        i
+        for i, v in row.items()
+        if v.challenge in challenges
+        and v.create_time < latest
+        and (v.user_id in users or v.user_id not in candidates)
+    }
+
+
+def test_the_fit_set_depends_on_X_only_through_its_sets():
+    X = pairs(("ann", "dance", 20), ("bob", "sing", 50), ("ann", "sing", 30))
+    for side in (user_side, challenge_side):
+        shuffled = X.iloc[[2, 0, 1, 1]]
+        assert fit_ids(side(), X) == fit_ids(side(), shuffled)
+
+
+def test_encoders_never_see_the_truth():
+    encoder = user_side().fit(pairs(("ann", "dance", 50)))
+    assert encoder.encoder_.fit_columns_ == ["video_id", "create_time", "song", "value"]
+
+
+# -- cross-fitting --------------------------------------------------------------------
+
+
+def test_cross_fit_encodes_each_user_without_training_on_it():
+    n_users = 12
+    videos = pd.DataFrame(
+        {
+            "video_id": [f"{u}-{k}" for u in range(n_users) for k in range(3)],
+            "user_id": [f"u{u}" for u in range(n_users) for _ in range(3)],
+            "challenge": None,
+            "create_time": list(range(3)) * n_users,
+            "value": np.random.default_rng(0).normal(size=3 * n_users),
+        }
+    )
+    X = pairs(*((f"u{u}", "dance", 9) for u in range(n_users)))
+    encoder = user_side(VideoCatalog(videos), cross_fit=3, random_state=0)
+    spies.LOG.clear()
+    blocks = encoder.fit_transform(X)
+    whole, *folds = (set(labels) for _, labels in spies.LOG)
+    assert whole == set(X["user_id"])
+    assert len(folds) == 3
+    held_out = [whole - fold for fold in folds]
+    assert sum(map(len, held_out)) == n_users
+    assert set.union(*held_out) == whole
+    # All encoders are the same here, so the map between them is nearly the identity.
+    np.testing.assert_allclose(blocks, encoder.transform(X), rtol=0.02)
+
+
+def test_cross_fit_maps_folds_onto_the_final_space():
+    rng = np.random.default_rng(0)
+    taste = np.repeat(rng.normal(size=(40, 6)), 5, axis=0)
+    videos = pd.DataFrame(taste + 0.3 * rng.normal(size=taste.shape)).add_prefix("f")
+    videos["video_id"] = range(200)
+    videos["user_id"] = np.repeat(range(40), 5)
+    videos["challenge"] = None
+    videos["create_time"] = 0
+    learned = make_pipeline(
+        make_column_transformer(("passthrough", [f"f{i}" for i in range(6)])),
+        ProxyEncoder(16, lr=0.01, max_iter=30, random_state=0),
+    )
+    encoder = HistoryEncoder(
+        VideoCatalog(videos), learned, by="user_id", before="time", cross_fit=4,
+        max_videos=5, random_state=0,
+    )  # fmt: skip
+    X = pd.DataFrame({"user_id": range(40), "time": 1})
+    crossed, plain = encoder.fit_transform(X), encoder.transform(X)
+    aligned = np.corrcoef(crossed.ravel(), plain.ravel())[0, 1]
+    assert aligned > 0.85  # 0.91; without the map 0.75
+    assert not np.allclose(crossed, plain)
+
+
+# -- tables, names and errors ---------------------------------------------------------
+
+
+def test_names_follow_the_aggregation():
+    X = pairs(("ann", "dance", 50))
+    names = user_side(max_videos=2).fit(X).get_feature_names_out()
+    assert names.tolist() == ["user_id_video0_0", "user_id_video1_0", "user_id_fill"]
+    names = user_side(aggregation="mean").fit(X).get_feature_names_out()
+    assert names.tolist() == ["user_id_0", "user_id_fill"]
+
+
+def test_polars_input_gives_the_same_blocks():
+    X = pairs(("ann", "sing", 50), ("bob", "dance", 60))
+    for side in (user_side, challenge_side):
+        encoder = side()
+        np.testing.assert_array_equal(
+            encoder.fit_transform(pl.DataFrame(X.to_dict("list"))),
+            clone(encoder).fit_transform(X),
+        )
+
+
+def test_datetimes_and_zones():
+    utc = VIDEOS.assign(
+        create_time=pd.to_datetime(VIDEOS["create_time"], unit="D", utc=True)
+    )
+    X = pairs(("ann", "dance", 50), ("ann", "dance", 20))
+    plain = user_side().fit_transform(X)
+    X["time"] = pd.to_datetime(X["time"], unit="D", utc=True)
+    zoned = user_side(VideoCatalog(utc)).fit_transform(X)
+    np.testing.assert_array_equal(zoned, plain)
+    X["time"] = X["time"].dt.tz_convert("Asia/Tokyo")
+    np.testing.assert_array_equal(user_side(VideoCatalog(utc)).fit_transform(X), plain)
+    X["time"] = X["time"].dt.tz_localize(None)
+    with pytest.raises(TypeError, match="but .* with a time zone"):
+        user_side(VideoCatalog(utc)).fit(X)
+
+
+def test_categorical_ids_are_read():
+    X = pairs(("ann", "dance", 50), ("bob", "sing", 20))
+    expected = user_side().fit_transform(X)
+    X["user_id"] = X["user_id"].astype("category")
+    np.testing.assert_array_equal(user_side().fit_transform(X), expected)
+
+
+@pytest.mark.parametrize("side", [user_side, challenge_side])
+@pytest.mark.parametrize(
+    "change, error, match",
+    [
+        ({"time": ["50"]}, TypeError, "time must hold numbers or datetimes"),
+        (
+            {"time": [pd.Timestamp("2020")]},
+            TypeError,
+            "time holds datetimes, but the catalog's create_time holds numbers",
+        ),
+        ({"time": [np.nan]}, ValueError, "time has 1 missing values, first in row 0"),
+        (
+            {"user_id": [7], "challenge": [7]},
+            TypeError,
+            "holds integers, but the catalog's .* holds strings",
+        ),
+        (
+            {"user_id": [None], "challenge": [None]},
+            ValueError,
+            "has 1 missing values",
+        ),
+    ],
+)
+def test_fit_refuses_bad_columns(side, change, error, match):
+    X = pairs(("ann", "dance", 50)).assign(**change)
+    with pytest.raises(error, match=match):
+        side().fit(X)
+
+
+def test_fit_refuses_arrays_and_missing_columns():
+    X = pairs(("ann", "dance", 50))
+    with pytest.raises(TypeError, match="X must be a pandas or polars DataFrame"):
+        user_side().fit(X.to_numpy())
+    with pytest.raises(ValueError, match=r"X lacks the columns \['time'\]"):
+        user_side().fit(X[["user_id"]])
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"by": "video_id"}, r"by must be one of \['user_id', 'challenge'\]"),
+        ({"exclude": "user_id"}, r"exclude must be one of \[None, 'challenge'\]"),
+        ({"aggregation": "sum"}, "aggregation must be one of"),
+        ({"max_videos": 0}, "max_videos == 0, must be >= 1"),
+        ({"cross_fit": 1}, "cross_fit == 1, must be >= 2"),
+        (
+            {"by": "challenge", "before": None, "exclude": "user_id"},
+            "exclude='user_id' needs before: .* the missing video is the label",
+        ),
+        (
+            {"by": "challenge", "before": None},
+            "before=None with by='challenge' .* candidates is None",
+        ),
+    ],
+)
+def test_fit_refuses_bad_parameters(options, match):
+    with pytest.raises(ValueError, match=match):
+        user_side(**options).fit(pairs(("ann", "dance", 50)))
+
+
+def test_fit_refuses_a_table_for_a_catalog():
+    encoder = HistoryEncoder(VIDEOS, spies.Spy(), by="user_id", before="time")
+    with pytest.raises(TypeError, match="must be a VideoCatalog, got DataFrame"):
+        encoder.fit(pairs(("ann", "dance", 50)))
+
+
+def test_before_must_be_written_out():
+    with pytest.raises(TypeError, match="before"):
+        HistoryEncoder(make_catalog(), spies.Spy(), by="user_id")
+
+
+def test_fit_refuses_pairs_whose_user_took_part_before():
+    X = pairs(("bob", "dance", 40), ("ann", "dance", 31))
+    match = "removes a video from 1 rows, such as 'ann' in 'dance'"
+    with pytest.raises(ValueError, match=match):
+        challenge_side().fit(X)
+
+
+def test_transform_warns_of_and_excludes_own_videos():
+    catalog = make_catalog(candidates=["ann", "bob"])
+    encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
+    with pytest.warns(UserWarning, match="users who took part before 'time'"):
+        blocks = encoder.transform(pairs(("ann", "dance", 31), ("bob", "dance", 31)))
+    np.testing.assert_allclose(blocks, [[9, 0, 0.5], [5, 9, 1]])
+
+
+def test_excluding_challenges_on_the_user_side_changes_nothing():
+    X = pairs(("ann", "dance", 50))
+    expected = user_side().fit_transform(X)
+    actual = user_side(exclude="challenge").fit_transform(X)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_all_empty_histories_raise_in_fit_and_warn_in_transform():
+    nobody = pairs(("eve", "dance", 50))
+    with pytest.raises(ValueError, match="every history by 'user_id' is empty"):
+        user_side().fit(nobody)
+    encoder = user_side(max_videos=1).fit(pairs(("ann", "dance", 50)))
+    with pytest.warns(EmptyHistoryWarning, match="Every history by 'user_id' is empty"):
+        np.testing.assert_array_equal(encoder.transform(nobody), [[0, 0]])
+
+
+def test_a_fit_set_without_videos_raises():
+    with pytest.raises(ValueError, match=r"No video of the catalog may train"):
+        challenge_side(exclude=None).fit(pairs(("ann", "dance", 30)))
+
+
+class Sparse(TransformerMixin, BaseEstimator):
+    """A transformer with neither feature names nor dense output."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return csr_matrix(X[["value", "create_time"]].to_numpy())
+
+
+def test_any_transformer_serves_as_encoder():
+    encoder = HistoryEncoder(
+        make_catalog(), Sparse(), by="user_id", before="time", max_videos=1
+    )
+    blocks = encoder.fit_transform(pairs(("ann", "dance", 50)))
+    np.testing.assert_allclose(blocks, [[2, 20, 1]])

@@ -1,0 +1,252 @@
+"""Each history rule against a planted leak.
+
+Labels are noise in all of these data sets. With the rules on, a model must score at
+chance on unseen users; with one rule switched off it must find the leak, or else the
+test would prove nothing. Margins: 300 users x 4 challenges give a standard error of
+the AUC of about 0.02; chance is within 0.1, a leak found is above 0.9.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import spies
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from skchallenge import HistoryEncoder, VideoCatalog, make_participation
+from skchallenge._protocol import Protocol
+
+CUT_OFF = 100
+NAMES = [f"dance{i}" for i in range(4)]
+
+
+def noise(seed=0, n_users=300):
+    """Make pairs with random labels, and plain videos that say nothing."""
+    rng = np.random.default_rng(seed)
+    users = np.array([f"u{i:03d}" for i in range(n_users)])
+    pairs = pd.DataFrame(
+        {
+            "user_id": np.repeat(users, len(NAMES)),
+            "challenge": np.tile(NAMES, n_users),
+            "time": CUT_OFF,
+        }
+    )
+    y = (rng.uniform(size=len(pairs)) < 0.3).astype(int)
+    plain = [row(rng, user=u, time=rng.integers(0, 100)) for u in users for _ in "123"]
+    seeds = [
+        row(rng, user=f"s{i}{name}", time=i, challenge=name)
+        for name in NAMES
+        for i in range(5)
+    ]
+    return rng, pairs, y, [*plain, *seeds]
+
+
+def row(rng, *, user, time, challenge=None, value=None, song="quiet", caption="hi"):
+    value = rng.normal() if value is None else value
+    return {
+        "user_id": user,
+        "challenge": challenge,
+        "create_time": int(time),
+        "value": value,
+        "song": song,
+        "caption": caption,
+    }
+
+
+def catalog_of(rows, pairs, **options):
+    videos = pd.DataFrame(rows).assign(video_id=range(len(rows)))
+    options = {"candidates": set(pairs["user_id"]), **options}
+    return VideoCatalog(videos, **options)
+
+
+def auc(encoder, pairs, y):
+    model = make_pipeline(
+        make_column_transformer((encoder, list(pairs.columns))),
+        HistGradientBoostingClassifier(max_iter=40),
+    )
+    groups = pairs["user_id"]
+    cv = GroupKFold(3)
+    return cross_val_score(
+        model, pairs, y, cv=cv, groups=groups, scoring="roc_auc"
+    ).mean()
+
+
+def sides(catalog, columns=("value",), **options):
+    options = {"before": "time", **options}
+    spy = spies.Spy(columns)
+    user = HistoryEncoder(catalog, spy, by="user_id", max_videos=12, **options)
+    challenge = HistoryEncoder(
+        catalog, spy, by="challenge", exclude="user_id", max_videos=400, **options
+    )
+    return SimpleNamespace(user=user, challenge=challenge)
+
+
+def at_chance(score):
+    return abs(score - 0.5) < 0.1
+
+
+def test_noise_is_at_chance():
+    _, pairs, y, rows = noise()
+    both = sides(catalog_of(rows, pairs))
+    assert at_chance(auc(both.user, pairs, y))
+    assert at_chance(auc(both.challenge.set_params(aggregation="mean"), pairs, y))
+
+
+def test_videos_after_the_cut_off(monkeypatch):
+    rng, pairs, y, rows = noise()
+    later = [
+        row(rng, user=p.user_id, time=150, value=9 + NAMES.index(p.challenge))
+        for p in pairs[y == 1].itertuples()
+    ]
+    encoder = sides(catalog_of(rows + later, pairs)).user
+    one = pairs["challenge"] == NAMES[0]
+    pairs, y = pairs[one].reset_index(drop=True), y[one]
+    assert at_chance(auc(encoder, pairs, y))
+    monkeypatch.setattr(Protocol, "_times", lambda self, X: np.full(len(X), 10**6))
+    assert auc(encoder, pairs, y) > 0.9
+
+
+def test_challenge_videos_in_the_users_history(monkeypatch):
+    rng, pairs, y, rows = noise()
+    one = pairs["challenge"] == NAMES[0]
+    pairs, y = pairs[one].reset_index(drop=True), y[one]
+    # Whoever will join also joined an earlier challenge, and filmed it.
+    earlier = [
+        row(rng, user=u, time=50, challenge="sister", value=9.0)
+        for u in pairs["user_id"][y == 1]
+    ]
+    encoder = sides(catalog_of(rows + earlier, pairs)).user
+    assert at_chance(auc(encoder, pairs, y))
+    nothing = property(lambda self: np.zeros(len(self), dtype=bool))
+    monkeypatch.setattr(VideoCatalog, "is_challenge_video", nothing)
+    assert auc(encoder, pairs, y) > 0.9
+
+
+def test_own_sound_in_the_users_history():
+    rng, pairs, y, rows = noise()
+    one = pairs["challenge"] == NAMES[0]
+    pairs, y = pairs[one].reset_index(drop=True), y[one]
+    rows = [{**r, "song": "hit"} if r["challenge"] == NAMES[0] else r for r in rows]
+    # Every second one of those who will join rehearses to the song without the tag.
+    keen = pairs["user_id"][y == 1].iloc[::2]
+    rehearsals = [row(rng, user=u, time=90, value=9.0, song="hit") for u in keen]
+    assert len(rehearsals) < 0.05 * len(rows)  # else the sound would count as common
+    keep = pairs["user_id"].isin(keen) | (y == 0)
+    pairs, y = pairs[keep].reset_index(drop=True), y[keep]
+    on = sides(catalog_of(rows + rehearsals, pairs)).user
+    assert at_chance(auc(on, pairs, y))
+    off = sides(catalog_of(rows + rehearsals, pairs, sound="absent")).user
+    assert auc(off, pairs, y) > 0.9
+
+
+class Mentions(spies.Spy):
+    """Count how often a caption names a challenge."""
+
+    def transform(self, X):
+        found = X["caption"].str.casefold().str.count("dance")
+        return found.to_numpy(dtype=np.float32)[:, None]
+
+
+def test_tags_in_captions(monkeypatch):
+    rng, pairs, y, rows = noise()
+    announced = [
+        row(rng, user=p.user_id, time=90, caption=f"soon: #{p.challenge.upper()}!")
+        for p in pairs[y == 1].itertuples()
+        if p.challenge == NAMES[0]
+    ]
+    one = pairs["challenge"] == NAMES[0]
+    pairs, y = pairs[one].reset_index(drop=True), y[one]
+
+    def score():
+        catalog = catalog_of(rows + announced, pairs)
+        encoder = HistoryEncoder(
+            catalog, Mentions(), by="user_id", before="time", aggregation="max"
+        )
+        # The fill share tells that there is one video more: that is not the tag.
+        only_tags = make_column_transformer(("passthrough", ["user_id_0"]))
+        encoder.set_output(transform="pandas")
+        return auc(make_pipeline(encoder, only_tags), pairs, y)
+
+    assert at_chance(score())
+    monkeypatch.setattr(VideoCatalog, "_tag_pattern", None)
+    assert score() > 0.9
+
+
+def test_excluded_videos_are_the_label(monkeypatch):
+    rng, pairs, y, rows = noise()
+    # Pairs of users who took part before the cut-off are at fault: only positives
+    # lose a video.
+    own = [
+        row(rng, user=p.user_id, time=50, challenge=p.challenge)
+        for p in pairs[y == 1].itertuples()
+    ]
+    encoder = sides(catalog_of(rows + own, pairs), aggregation="mean").challenge
+    with pytest.raises(ValueError, match="A missing video is the label"):
+        encoder.fit(pairs)
+    monkeypatch.setattr(Protocol, "check_exclusion", lambda self, X: None)
+    with pytest.warns(UserWarning, match="what is missing tells"):
+        assert auc(encoder, pairs, y) > 0.9
+
+
+def nearest(user, challenge, pairs):
+    """Score a pair by how close the user is to any video of the challenge."""
+    u = user.fit_transform(pairs)[:, 0]
+    c = challenge.fit_transform(pairs)[:, :-1]
+    return -np.abs(u[:, None] - np.where(c == 0, np.inf, c)).min(axis=1)
+
+
+def test_timeless_histories_of_candidates():
+    rng, pairs, y, _ = noise()
+    style = dict(zip(pairs["user_id"].unique(), rng.uniform(1, 2, 300), strict=True))
+    rows = [row(rng, user=u, time=1, value=v) for u, v in style.items()]
+    rows += [
+        row(
+            rng, user=p.user_id, time=150, challenge=p.challenge, value=style[p.user_id]
+        )
+        for p in pairs[y == 1].itertuples()
+    ]
+    rows += [
+        row(rng, user=f"s{i}", time=1, challenge=name, value=rng.uniform(1, 2))
+        for name in NAMES
+        for i in range(90)
+    ]
+
+    def score(candidates):
+        catalog = catalog_of(rows, pairs, candidates=candidates)
+        spy = spies.Spy()  # `value` tells authors apart, as good features do
+        options = {"before": None, "max_videos": 400}
+        user = HistoryEncoder(catalog, spy, by="user_id", **options)
+        challenge = HistoryEncoder(catalog, spy, by="challenge", **options)
+        return roc_auc_score(y, nearest(user, challenge, pairs))
+
+    assert at_chance(score(set(style)))
+    assert score({"s0"}) > 0.9
+
+
+def test_own_times_as_cut_offs_leak_and_one_cut_off_does_not():
+    rng = np.random.default_rng(0)
+    n = 400
+    users = [f"u{i:03d}" for i in range(n)]
+    rows = [row(rng, user=u, time=t) for u in users for t in (*range(0, 40, 10), 70)]
+    joins = {u: int(rng.integers(41, 69)) for u in users if rng.uniform() < 0.3}
+    rows += [row(rng, user=u, time=t, challenge="dance") for u, t in joins.items()]
+    rows += [row(rng, user=f"s{i}", time=30 + i, challenge="dance") for i in range(5)]
+    videos = pd.DataFrame(rows).assign(
+        video_id=range(len(rows)),
+        hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
+    )
+    data = make_participation(
+        videos.drop(columns="challenge"), challenges=["dance"], horizon=60
+    )
+    assert len(data.pairs) == n
+    assert data.y.mean() == len(joins) / n
+    encoder = sides(data.catalog, aggregation="mean").challenge
+    assert at_chance(auc(encoder, data.pairs, data.y))
+    # The positive's own time against the end of the window for negatives.
+    own = data.pairs["user_id"].map(joins).fillna(data.pairs["time"] + 60)
+    leaky = data.pairs.assign(time=own.astype(int))
+    assert auc(encoder, leaky, data.y) > 0.9
