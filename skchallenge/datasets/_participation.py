@@ -159,7 +159,8 @@ def make_participation(
     videos = videos.assign(challenge=_memberships(videos["hashtags"], set(names)))
     cut_offs = uses.groupby("challenge")["create_time"].nth(n_seeds - 1)
     cut_offs = uses.loc[cut_offs.index, ["challenge", "create_time"]]
-    cut_offs = cut_offs.rename(columns={"create_time": "time"}).reset_index(drop=True)
+    cut_offs = cut_offs.rename(columns={"create_time": "time"})
+    cut_offs = cut_offs.sort_values(["time", "challenge"], ignore_index=True)
     plain = videos.loc[videos["challenge"].isna(), ["user_id", "create_time"]]
     pairs = _candidates(plain, cut_offs, min_history, window)
     pairs = _without_early_birds(pairs, uses)

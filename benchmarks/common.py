@@ -1,0 +1,73 @@
+"""What the studies share: vectors that are computed once, and a table of scores."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from skchallenge import VideoCatalog
+
+DATA = Path(os.environ.get("SKCHALLENGE_DATA", "data"))
+
+
+def with_vectors(catalog, blocks):
+    """Embed all videos once and return a catalog that holds the vectors.
+
+    Parameters
+    ----------
+    catalog : VideoCatalog
+    blocks : dict of str to (transformer, column)
+        Frozen embedders by name.
+
+    Returns
+    -------
+    catalog : VideoCatalog
+        The same videos and truth, with the vectors as numeric columns.
+    features : dict of str to ColumnTransformer
+        Passes the columns of each block on.
+    """
+    seen = catalog.without_truth(np.arange(len(catalog)))
+    truth = [catalog.video, catalog.user, catalog.challenge, catalog.time]
+    tables, features = [catalog.videos[truth]], {}
+    for name, (transformer, column) in blocks.items():
+        vectors = transformer.fit_transform(seen[[column]])
+        columns = [f"{name}{i}" for i in range(vectors.shape[1])]
+        tables.append(pd.DataFrame(vectors, columns=columns))
+        features[name] = make_column_transformer(("passthrough", columns))
+    videos = pd.concat(tables, axis=1)
+    return VideoCatalog(videos, candidates=catalog.candidates), features
+
+
+def both(features):
+    """Join several blocks of `with_vectors` into one transformer."""
+    columns = [c for f in features for c in f.transformers[0][2]]
+    return make_column_transformer(("passthrough", columns))
+
+
+def out_of_fold(model, data, cv, groups):
+    """Predict each row by a model that never saw its group."""
+    proba = np.full(len(data.y), np.nan)
+    for train, test in cv.split(data.pairs, data.y, groups):
+        model.fit(data.pairs.iloc[train], data.y[train])
+        proba[test] = model.predict_proba(data.pairs.iloc[test])[:, 1]
+    return proba
+
+
+def within_challenge_auc(data, score):
+    """Average the AUC over challenges, so that popularity alone scores 0.5."""
+    rows = data.pairs.groupby("challenge").indices.values()
+    both_classes = [r for r in rows if 0 < data.y[r].mean() < 1]
+    return np.mean([roc_auc_score(data.y[r], score[r]) for r in both_classes])
+
+
+def line(name, data, score):
+    """Score one row of a table."""
+    return {
+        "model": name,
+        "AUC": roc_auc_score(data.y, score),
+        "AUC within challenge": within_challenge_auc(data, score),
+        "average precision": average_precision_score(data.y, score),
+    }

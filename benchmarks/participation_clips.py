@@ -1,0 +1,111 @@
+"""Does the model find a planted signal in video files, and nothing where none is?
+
+Renders clips, embeds them with the offline weights of the extra `demo`, and predicts
+participation of unseen users and in unseen challenges.
+
+    python benchmarks/participation_clips.py
+"""
+
+import argparse
+import tempfile
+import time
+
+import numpy as np
+import pandas as pd
+from common import both, line, out_of_fold, with_vectors
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+
+from skchallenge import (
+    CaptionEmbedder,
+    VideoFrameEmbedder,
+    make_challenge_clips,
+    make_deep_challenger,
+)
+from skchallenge.embed import demo_caption_model, load_demo_backbone
+
+SETTINGS = {
+    "embedding_size": 32,
+    "max_videos": 4,
+    "batch_size": "auto",
+    "max_iter": 100,
+    "random_state": 0,
+}
+
+
+def embedded(folder, **options):
+    """Render one study and embed its videos."""
+    data = make_challenge_clips(folder, **options)
+    blocks = {
+        "frames": (VideoFrameEmbedder(load_demo_backbone, n_frames=3), "path"),
+        "words": (CaptionEmbedder(demo_caption_model(), pooling="mean"), "caption"),
+    }
+    data.catalog, features = with_vectors(data.catalog, blocks)
+    return data, features
+
+
+def signal_study(n_users):
+    """Compare video + caption with either alone, on unseen users."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, features = embedded(
+            folder, n_users=n_users, n_challenges=8, random_state=0
+        )
+    users = data.pairs["user_id"]
+    rows = [line("truth (best reachable)", data, data.proba)]
+    runs = {
+        "video + caption": both(features.values()),
+        "video alone": features["frames"],
+        "caption alone": features["words"],
+    }
+    for fusion in ("attention", "concat"):
+        for name, chosen in runs.items():
+            model = make_deep_challenger(
+                data.catalog, chosen, fusion=fusion, **SETTINGS
+            )
+            score = out_of_fold(model, data, GroupKFold(3), users)
+            rows.append(line(f"{name}, {fusion}", data, score))
+    print(f"{n_users} users x 8 challenges, signal 1, unseen users, 3 folds")
+    print(pd.DataFrame(rows).round(3).to_string(index=False), "\n", flush=True)
+
+
+def null_study(n_users, n_seeds):
+    """Score at signal 0: the interval over seeds must hold 0.5."""
+    scores = {"unseen users": [], "unseen challenges": []}
+    for seed in range(n_seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            data, features = embedded(
+                folder, n_users=n_users, n_challenges=6, signal=0, random_state=seed
+            )
+        model = make_deep_challenger(
+            data.catalog, both(features.values()), fusion="attention", **SETTINGS
+        )
+        for split, column in (
+            ("unseen users", "user_id"),
+            ("unseen challenges", "challenge"),
+        ):
+            groups = data.pairs[column]
+            score = out_of_fold(model, data, GroupKFold(3), groups)
+            scores[split].append(roc_auc_score(data.y, score))
+    print(f"{n_users} users x 6 challenges, signal 0, {n_seeds} seeds")
+    for split, values in scores.items():
+        low, high = stats.t.interval(
+            0.95, len(values) - 1, np.mean(values), stats.sem(values)
+        )
+        print(
+            f"{split}: AUC {np.mean(values):.3f}, 95 % interval {low:.3f} to "
+            f"{high:.3f}, {np.round(values, 3).tolist()}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--null-users", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    signal_study(options.users)
+    null_study(options.null_users, options.seeds)
+    print(f"{time.perf_counter() - start:.0f} s")

@@ -1,0 +1,180 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from pandas.testing import assert_frame_equal
+
+from skchallenge import make_participation
+
+
+def videos_of(*rows):
+    table = pd.DataFrame(rows, columns=["user_id", "create_time", "hashtags"])
+    table.insert(0, "video_id", [f"v{i:03d}" for i in range(len(table))])
+    return table
+
+
+def plain(user, *times):
+    return [(user, t, []) for t in times]
+
+
+# Seeds at 10 and 20: with n_seeds=2 the cut-off is 20, and a horizon of 30 ends at 50.
+BASE = [
+    ("s1", 10, ["Dance", "fyp"]),
+    ("s2", 20, ["#dance"]),
+    *plain("joins", 1, 2, 25),
+    ("joins", 50, ["DANCE"]),  # the last moment counts
+    *plain("late", 1, 2, 25),
+    ("late", 51, ["dance"]),
+    *plain("stays", 1, 2, 50),
+    *plain("early", 1, 2, 25),
+    ("early", 20, ["dance"]),  # by the cut-off: no pair
+    *plain("newcomer", 1, 25, 26),
+    *plain("gone", 1, 2, 3),
+    *plain("too late", 1, 2, 51),
+    *plain("on time", 1, 20, 25),  # 20 is not before the cut-off
+    # Challenge videos make nobody active: for both classes alike.
+    *plain("only dances", 1, 2),
+    ("only dances", 30, ["dance"]),
+]
+OPTIONS = {"challenges": ["#Dance"], "n_seeds": 2, "min_history": 2, "horizon": 30}
+
+
+def test_pairs_by_hand():
+    videos = videos_of(*BASE)
+    # early is the third participant at 20, so the second is s2: ties go by id.
+    data = make_participation(videos, **OPTIONS)
+    assert data.pairs.assign(y=data.y).to_dict("list") == {
+        "user_id": ["joins", "late", "stays"],
+        "challenge": ["dance"] * 3,
+        "time": [20] * 3,
+        "y": [1, 0, 0],
+    }
+    assert data.catalog.candidates == {"joins", "late", "stays"}
+    assert data.catalog.challenges == ["dance"]
+    assert data.challenges.to_dict("list") == {
+        "challenge": ["dance"],
+        "time": [20],
+        "n_participants": [6],
+        "n_pairs": [3],
+        "n_positives": [1],
+    }
+
+
+def test_datetimes_and_polars_give_the_same_pairs():
+    videos = videos_of(*BASE)
+    expected = make_participation(videos, **OPTIONS)
+    days = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="D"))
+    data = make_participation(days, **{**OPTIONS, "horizon": "30D"})
+    assert_frame_equal(data.pairs.drop(columns="time"), expected.pairs.iloc[:, :2])
+    assert (data.pairs["time"] == pd.to_datetime(20, unit="D")).all()
+    np.testing.assert_array_equal(data.y, expected.y)
+    from_polars = make_participation(pl.DataFrame(videos.to_dict("list")), **OPTIONS)
+    assert_frame_equal(from_polars.pairs, expected.pairs)
+
+
+def test_later_labels_do_not_move_the_cut_off():
+    later = [("joins", t, ["dance"]) for t in (26, 27, 28)]
+    moved = make_participation(videos_of(*BASE, *later), **OPTIONS)
+    assert set(moved.pairs["time"]) == {20}
+
+
+def test_row_order_does_not_matter():
+    videos = videos_of(*BASE)
+    expected = make_participation(videos, **OPTIONS)
+    shuffled = make_participation(videos.sample(frac=1, random_state=0), **OPTIONS)
+    assert_frame_equal(shuffled.pairs, expected.pairs)
+    np.testing.assert_array_equal(shuffled.y, expected.y)
+
+
+def test_a_video_of_two_challenges_belongs_to_both():
+    both = [("s1", 11, ["sing", "dance"]), ("s2", 12, ["Sing"]), *plain("x", 1, 2, 30)]
+    options = {**OPTIONS, "challenges": ["dance", "sing"]}
+    data = make_participation(videos_of(*both, ("s3", 12, ["dance"])), **options)
+    assert data.catalog.videos["challenge"].iloc[0] == ["sing", "dance"]
+    assert data.pairs["challenge"].tolist() == ["dance", "sing"]
+
+
+def test_found_challenges_are_popular_bunched_and_not_generic():
+    def used(tag, times):
+        return [(f"{tag}{i}", t, [tag]) for i, t in enumerate(times)]
+
+    rows = [
+        *used("bunched", range(100, 110)),
+        *used("spread", range(0, 1000, 100)),
+        *used("rare", range(100, 105)),
+        *used("fyp", range(100, 110)),
+        # One user posts 50 times on one day, nine others over years.
+        *[("bunched0", 105, ["spam"])] * 50,
+        *used("spam", range(0, 900, 100)),
+        *plain("x", 1, 2, 3, 106),
+    ]
+    options = {"min_participants": 10, "max_spread": 20, "horizon": 30}
+    data = make_participation(videos_of(*rows), **options)
+    assert data.catalog.challenges == ["bunched"]
+    data = make_participation(videos_of(*rows), generic_tags=["#Bunched"], **options)
+    assert data.catalog.challenges == ["fyp"]
+    with pytest.raises(ValueError, match="No tag is a challenge: 4 tags have at least"):
+        make_participation(videos_of(*rows), **{**options, "max_spread": 0.5})
+
+
+def test_missing_tags_are_no_tags():
+    videos = videos_of(*BASE)
+    videos["hashtags"] = [tags or None for tags in videos["hashtags"]]
+    expected = make_participation(videos_of(*BASE), **OPTIONS)
+    assert_frame_equal(make_participation(videos, **OPTIONS).pairs, expected.pairs)
+
+
+def test_the_callers_table_is_left_alone():
+    videos = videos_of(*BASE)
+    before = videos.copy(deep=True)
+    make_participation(videos, **OPTIONS)
+    assert_frame_equal(videos, before)
+
+
+@pytest.mark.parametrize(
+    "options, error, match",
+    [
+        ({"horizon": "30D"}, TypeError, "horizon must be a number in that unit"),
+        ({"horizon": True}, TypeError, "horizon must be a number in that unit"),
+        ({"horizon": 0}, ValueError, "horizon must be positive, got 0"),
+        ({"challenges": "dance"}, TypeError, "challenges must be an iterable of tags"),
+        ({"challenges": []}, ValueError, "challenges is empty"),
+        (
+            {"challenges": ["dance", "unheard"]},
+            ValueError,
+            r"at least n_seeds=2 participants, but these have fewer: {'unheard': 0}",
+        ),
+        ({"n_seeds": 0}, ValueError, "n_seeds == 0, must be >= 1"),
+        ({"min_history": 0}, ValueError, "min_history == 0, must be >= 1"),
+        ({"min_participants": 1}, ValueError, "min_participants == 1, must be >= 2"),
+        ({"min_history": 9}, ValueError, "No pair is left of 1 challenges"),
+    ],
+)
+def test_refuses_bad_parameters(options, error, match):
+    with pytest.raises(error, match=match):
+        make_participation(videos_of(*BASE), **{**OPTIONS, **options})
+
+
+@pytest.mark.parametrize(
+    "horizon, error, match",
+    [
+        (30, TypeError, "horizon must be a duration such as '30D', got 30"),
+        ("a month", ValueError, "horizon is no duration: 'a month'"),
+        ("-3D", ValueError, "horizon must be positive"),
+    ],
+)
+def test_refuses_bad_durations(horizon, error, match):
+    videos = videos_of(*BASE)
+    videos["create_time"] = pd.to_datetime(videos["create_time"], unit="D")
+    with pytest.raises(error, match=match):
+        make_participation(videos, **{**OPTIONS, "horizon": horizon})
+
+
+def test_refuses_bad_tables():
+    videos = videos_of(*BASE)
+    with pytest.raises(ValueError, match=r"videos lacks the columns \['hashtags'\]"):
+        make_participation(videos.drop(columns="hashtags"), **OPTIONS)
+    with pytest.raises(TypeError, match="hashtags must hold lists of tags, got the"):
+        make_participation(videos.assign(hashtags="dance,fyp"), **OPTIONS)
+    with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
+        make_participation(videos.to_numpy(), **OPTIONS)
