@@ -1,0 +1,233 @@
+"""Image networks that end before their classification layer."""
+
+import copy
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skchallenge._torch import isolated_rng
+from skchallenge.embed._precision import cast_network
+
+Backbone = str | Callable[[], nn.Module]
+Weights = str | os.PathLike[str] | None
+
+_CPU = torch.device("cpu")
+_N_CLASSES = 1000  # ImageNet's, in every torchvision classification model
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+
+class FrameEncoder(nn.Module):
+    """Frames as they are decoded -> features; normalises in float32, then casts."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, backbone: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        backbone = cast_network(backbone, dtype)
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        std = torch.tensor(_STD).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -torch.tensor(_MEAN).view(1, 3, 1, 1) / std)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = frames.permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W), channels last
+        x = x.float() * self.scale + self.shift
+        return self.backbone(x.to(self.dtype)).float()  # (B, D)
+
+
+def check_backbone(backbone: object, weights: object) -> None:
+    """Raise unless `backbone` and `weights` are of a kind that can be built."""
+    if isinstance(backbone, nn.Module):  # first: a module is callable
+        raise TypeError(
+            f"backbone must be a name or a function that returns an nn.Module, got an "
+            f"instance of {type(backbone).__name__}. Pass a function that returns it, "
+            "so that clone and pickle copy no weights."
+        )
+    if not (isinstance(backbone, str) or callable(backbone)):
+        raise TypeError(
+            f"backbone must be a torchvision name or a function that returns an "
+            f"nn.Module, got {backbone!r}."
+        )
+    if not (weights is None or isinstance(weights, str | os.PathLike)):
+        raise TypeError(
+            f"weights must be a torchvision weights name, None or a path to a state "
+            f"dict, got {weights!r}."
+        )
+    if isinstance(backbone, str):
+        _check_name(backbone)
+        _weights_member(backbone, weights)
+    elif not (weights == "DEFAULT" or is_weights_path(weights)):
+        raise ValueError(
+            f"weights must be 'DEFAULT' (as returned) or a path to a state dict when "
+            f"backbone is a function, got {weights!r}."
+        )
+
+
+def is_weights_path(weights: object) -> bool:
+    """Tell a path to a state dict from the name of torchvision weights."""
+    endings = (".pt", ".pth", ".safetensors")
+    return isinstance(weights, os.PathLike) or (
+        isinstance(weights, str) and weights.endswith(endings)
+    )
+
+
+def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.Module:
+    """Build the network with its weights, on the CPU, in float32, for evaluation.
+
+    Whatever is drawn at random is drawn from a fixed seed; the caller's generator is
+    left as found.
+    """
+    with isolated_rng(_CPU, seed=0):
+        if isinstance(backbone, str):
+            net = _build_named(backbone, weights, image_size)
+        else:
+            net = _build_called(backbone)
+    if is_weights_path(weights):
+        _load_state_dict(net, Path(str(weights)))
+    if isinstance(backbone, str):
+        _drop_head(net)
+    return net.eval().requires_grad_(False)
+
+
+def named_width(backbone: str, weights: Weights, image_size: int) -> int:
+    """Return the number of features of a torchvision name, without its weights."""
+    _check_trained_size(_weights_member(backbone, weights), backbone, image_size)
+    with isolated_rng(_CPU):
+        try:
+            with torch.device("meta"):
+                net = _build_named(backbone, None, image_size)
+        except NotImplementedError:  # RegNet reads values while it is built
+            net = _build_named(backbone, None, image_size)
+    _drop_head(net)
+    device = next(net.parameters()).device
+    images = torch.zeros(1, 3, image_size, image_size, device=device)
+    return probe_width(net.eval(), images, repr(backbone))
+
+
+def probe_width(net: nn.Module, images: Tensor, name: str) -> int:
+    """Pass `images` through `net` and return how many features come out."""
+    try:
+        with torch.inference_mode():
+            output = net(images)
+    except Exception as error:
+        raise ValueError(
+            f"backbone={name} failed on a black image of shape {tuple(images.shape)}: "
+            f"{error} Check image_size, or set precision='float32'."
+        ) from error
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
+        raise ValueError(
+            f"backbone={name} must map images (B, 3, H, W) to features (B, d), "
+            f"got {shape} for one image."
+        )
+    return output.shape[1]
+
+
+def _check_name(name: str) -> None:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        close = difflib.get_close_matches(name, known) or known
+        raise ValueError(
+            f"backbone must be the name of a torchvision classification model or a "
+            f"function that returns an nn.Module, got {name!r}. Names include "
+            f"{', '.join(close[:5])}."
+        )
+
+
+def _weights_member(name: str, weights: Any) -> Any:
+    """Return torchvision's entry for the named weights; None if there is none."""
+    from torchvision.models import get_model_weights
+
+    if weights is None or is_weights_path(weights):
+        return None
+    known = get_model_weights(name).__members__
+    if weights not in known:
+        raise ValueError(
+            f"weights must be one of {list(known)} for backbone={name!r}, None, or a "
+            f"path to a state dict (.pt, .pth, .safetensors), got {weights!r}."
+        )
+    return known[weights]
+
+
+def _check_trained_size(member: Any, name: str, image_size: int) -> None:
+    trained = member.meta["min_size"][0] if member is not None else image_size
+    if name.startswith("vit_") and trained != image_size:
+        raise ValueError(
+            f"image_size must be {trained} for backbone={name!r} with "
+            f"weights={member.name!r}, got {image_size}."
+        )
+
+
+def _build_named(name: str, weights: Weights, image_size: int) -> nn.Module:
+    from torchvision import models
+
+    options: dict[str, object] = {}
+    if name in ("googlenet", "inception_v3"):
+        # As with torchvision's own weights, also when they come from a path.
+        options = {"transform_input": True, "init_weights": False}
+    elif name.startswith("vit_"):
+        options = {"image_size": image_size}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (image_size, image_size)}
+    member = _weights_member(name, weights)
+    try:
+        return models.get_model(name, weights=member, progress=False, **options)
+    except ValueError as error:
+        raise ValueError(
+            f"backbone={name!r} cannot be built for image_size={image_size}: {error}"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        if member is None:
+            raise
+        raise OSError(
+            f"weights={weights!r} of backbone={name!r} are not in torchvision's cache "
+            f"and could not be downloaded ({error}). Pass weights=<path to a state "
+            f"dict>, or put {member.url} into {torch.hub.get_dir()}/checkpoints."
+        ) from error
+
+
+def _build_called(backbone: Callable[[], nn.Module]) -> nn.Module:
+    net = backbone()
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"backbone must return an nn.Module, got {type(net).__name__} from "
+            f"{backbone!r}."
+        )
+    return copy.deepcopy(net)  # it may be the caller's own: leave that one alone
+
+
+def _load_state_dict(net: nn.Module, path: Path) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        net.load_state_dict(state)
+    except Exception as error:
+        raise ValueError(
+            f"weights={str(path)!r} is no state dict that fits the backbone: {error} "
+            "Save one with torch.save(model.state_dict(), path), model being the "
+            "backbone with its classification layer."
+        ) from error
+
+
+def _drop_head(net: nn.Module) -> None:
+    """Replace the layer that makes the class scores: the last of that width."""
+    heads = [
+        name
+        for name, layer in net.named_modules()
+        if (isinstance(layer, nn.Linear) and layer.out_features == _N_CLASSES)
+        or (isinstance(layer, nn.Conv2d) and layer.out_channels == _N_CLASSES)
+    ]
+    net.set_submodule(heads[-1], nn.Identity())

@@ -1,0 +1,26 @@
+"""A place for a model that is built when first needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Built:
+    """Holds one model and the parameters it was built from.
+
+    It pickles and deep-copies as an empty one, so that an estimator which holds it
+    takes its weights nowhere, and filling it changes no attribute of the estimator.
+    """
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._model: Any = None
+
+    def get(self, key: object, build: Callable[[], Any]) -> Any:
+        """Return the model for `key`, built anew only if the key has changed."""
+        if self._model is None or key != self._key:
+            self._model = None  # let go of the old one first
+            self._model, self._key = build(), key
+        return self._model
+
+    def __reduce__(self) -> tuple[type["Built"], tuple[()]]:
+        return Built, ()
