@@ -1,4 +1,4 @@
-"""Does the model find a planted signal in video files, and nothing where none is?
+"""Find a planted signal in video files, and nothing where there is none.
 
 Renders clips, embeds them with the offline weights of the extra `demo`, and predicts
 participation of unseen users and in unseen challenges.
@@ -25,20 +25,18 @@ from skchallenge import (
 )
 from skchallenge.embed import demo_caption_model, load_demo_backbone
 
-SETTINGS = {
-    "embedding_size": 32,
-    "max_videos": 4,
-    "batch_size": "auto",
-    "max_iter": 100,
-    "random_state": 0,
-}
+SETTINGS = {"max_videos": 4, "batch_size": "auto", "max_iter": 100, "random_state": 0}
 
 
 def embedded(folder, **options):
     """Render one study and embed its videos."""
     data = make_challenge_clips(folder, **options)
     blocks = {
-        "frames": (VideoFrameEmbedder(load_demo_backbone, n_frames=3), "path"),
+        # The clips are 96 pixels wide: larger pictures would show no more.
+        "frames": (
+            VideoFrameEmbedder(load_demo_backbone, n_frames=3, image_size=96),
+            "path",
+        ),
         "words": (CaptionEmbedder(demo_caption_model(), pooling="mean"), "caption"),
     }
     data.catalog, features = with_vectors(data.catalog, blocks)

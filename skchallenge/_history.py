@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol
 from skchallenge._validation import as_frame, check_option
 from skchallenge.datasets._catalog import VideoCatalog
-from skchallenge.exceptions import EmptyHistoryWarning
+from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
 
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]
 
@@ -70,7 +71,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         The encoder fitted on all rows of X.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of X.
 
     See Also
@@ -211,6 +212,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         -----
         EmptyHistoryWarning
             If every row's history is empty.
+        LeakageWarning
+            If X holds users who took part before the cut-off.
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
@@ -219,6 +222,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"X holds users who took part before {self.before!r}: their own "
                 "videos are left out of the challenge's, and what is missing tells "
                 "that they took part.",
+                LeakageWarning,
                 stacklevel=2,
             )
         history = self._protocol.history(X, self.max_videos)
@@ -299,9 +303,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 "a table of videos in VideoCatalog(videos)."
             )
         check_option("aggregation", self.aggregation, ("concat", "mean", "max"))
-        check_scalar(self.max_videos, "max_videos", int, min_val=1)
+        check_scalar(self.max_videos, "max_videos", Integral, min_val=1)
         if self.cross_fit is not None:
-            check_scalar(self.cross_fit, "cross_fit", int, min_val=2)
+            check_scalar(self.cross_fit, "cross_fit", Integral, min_val=2)
         self._protocol.check()
 
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +79,7 @@ class DeepChallenger(_BaseTorchClassifier):
         Mean loss of the held-out rows after each pass; None without early stopping.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, when all are strings.
 
     See Also
@@ -152,19 +153,24 @@ class DeepChallenger(_BaseTorchClassifier):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_option("fusion", self.fusion, ("concat", "attention"))
+        if isinstance(self.hidden_layer_sizes, Integral):
+            raise TypeError(
+                "hidden_layer_sizes must be a sequence of widths such as (128,), got "
+                f"{self.hidden_layer_sizes!r}."
+            )
         if self.fusion == "attention" and not len(self.hidden_layer_sizes):
             raise ValueError(
                 "fusion='attention' needs at least one width in hidden_layer_sizes, "
                 f"got {self.hidden_layer_sizes!r}."
             )
         for width in self.hidden_layer_sizes:
-            check_scalar(width, "hidden_layer_sizes", int, min_val=1)
+            check_scalar(width, "hidden_layer_sizes", Integral, min_val=1)
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {
             "in_features": n_features,
             "out_features": n_classes,
-            "hidden": tuple(self.hidden_layer_sizes),
+            "hidden": tuple(int(width) for width in self.hidden_layer_sizes),
             "dropout": self.dropout,
         }
         if self.fusion == "attention":
@@ -192,6 +198,7 @@ def _blocks_from_mapping(
     blocks: Mapping[str, tuple[int, int]], n_features: int
 ) -> tuple[tuple[int, int, int], ...]:
     """Place the named blocks one after the other: name -> (start, slots, width)."""
+    _check_blocks(blocks)
     placed, start = [], 0
     for slots, width in blocks.values():
         placed.append((start, slots, width))
@@ -202,6 +209,15 @@ def _blocks_from_mapping(
             f"but X has {n_features}."
         )
     return tuple(placed)
+
+
+def _check_blocks(blocks: Any) -> None:
+    sizes = blocks.values() if isinstance(blocks, Mapping) else [None]
+    if not all(isinstance(size, Sequence) and len(size) == 2 for size in sizes):
+        raise TypeError(f"blocks must map names to (slots, width), got {blocks!r}.")
+    for name, (slots, width) in blocks.items():
+        check_scalar(slots, f"slots of blocks[{name!r}]", Integral, min_val=1)
+        check_scalar(width, f"width of blocks[{name!r}]", Integral, min_val=1)
 
 
 def _blocks_from_names(names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:

@@ -1,5 +1,6 @@
 """Learn video embeddings from a proxy label."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class ProxyEncoder(
         Mean loss of the held-out rows after each pass; None without early stopping.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, when all are strings.
 
     See Also
@@ -137,13 +138,13 @@ class ProxyEncoder(
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_scalar(self.embedding_size, "embedding_size", int, min_val=1)
+        check_scalar(self.embedding_size, "embedding_size", Integral, min_val=1)
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         return {
             "in_features": n_features,
             "out_features": n_classes,
-            "hidden": (self.embedding_size,),
+            "hidden": (int(self.embedding_size),),
             "dropout": self.dropout,
         }
 

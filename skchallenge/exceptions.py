@@ -5,10 +5,11 @@ The tree::
     ValueError
     └── MediaError            a media file cannot become frames
     UserWarning
-    └── EmptyHistoryWarning   no row of a table has any history
+    ├── EmptyHistoryWarning   no row of a table has any history
+    └── LeakageWarning        features may tell the label
 """
 
-__all__ = ["EmptyHistoryWarning", "MediaError"]
+__all__ = ["EmptyHistoryWarning", "LeakageWarning", "MediaError"]
 
 
 class MediaError(ValueError):
@@ -17,3 +18,7 @@ class MediaError(ValueError):
 
 class EmptyHistoryWarning(UserWarning):
     """Every row's history is empty, so every block is zero."""
+
+
+class LeakageWarning(UserWarning):
+    """The features of a table may tell its labels."""

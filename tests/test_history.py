@@ -9,7 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
-from skchallenge.exceptions import EmptyHistoryWarning
+from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
 
 VIDEOS = pd.DataFrame(
     [
@@ -374,7 +374,7 @@ def test_fit_refuses_pairs_whose_user_took_part_before():
 def test_transform_warns_of_and_excludes_own_videos():
     catalog = make_catalog(candidates=["ann", "bob"])
     encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
-    with pytest.warns(UserWarning, match="users who took part before 'time'"):
+    with pytest.warns(LeakageWarning, match="users who took part before 'time'"):
         blocks = encoder.transform(pairs(("ann", "dance", 31), ("bob", "dance", 31)))
     np.testing.assert_allclose(blocks, [[9, 0, 0.5], [5, 9, 1]])
 

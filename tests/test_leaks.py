@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 import spies
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, VideoCatalog, make_participation
 from skchallenge._protocol import Protocol
+from skchallenge.exceptions import LeakageWarning
 
 CUT_OFF = 100
 NAMES = [f"dance{i}" for i in range(4)]
@@ -188,7 +190,7 @@ def test_excluded_videos_are_the_label(monkeypatch):
     with pytest.raises(ValueError, match="A missing video is the label"):
         encoder.fit(pairs)
     monkeypatch.setattr(Protocol, "check_exclusion", lambda self, X: None)
-    with pytest.warns(UserWarning, match="what is missing tells"):
+    with pytest.warns(LeakageWarning, match="what is missing tells"):
         assert auc(encoder, pairs, y) > 0.9
 
 

@@ -1,4 +1,4 @@
-"""The whole participation pipeline inside scikit-learn's and imbalanced-learn's tools."""
+"""The whole pipeline inside scikit-learn's and imbalanced-learn's tools."""
 
 import subprocess
 import sys
@@ -191,7 +191,7 @@ def test_the_factory_builds_the_paper(data):
     assert (user.by, user.before, user.exclude) == ("user_id", "time", None)
     assert (challenge.by, challenge.exclude) == ("challenge", "user_id")
     for side, backbone in ((user, "resnet50"), (challenge, "vgg16")):
-        features, proxy = (step for _, step in side.encoder.steps)
+        features, _, proxy = (step for _, step in side.encoder.steps)
         (_, frames, path), (_, captions, caption) = features.transformers
         assert (path, caption) == ("path", "caption")
         assert frames.backbone == backbone

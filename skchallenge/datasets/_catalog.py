@@ -56,8 +56,18 @@ class VideoCatalog:
     ----------
     videos : pandas.DataFrame
         The table, in the order of arrival. Treat it as read-only.
+    candidates : frozenset or None
+        Users who may appear in pairs.
     challenges : list
         Names of all challenges, sorted.
+    memberships : pandas.DataFrame with columns `row`, `challenge`
+        One line per video and challenge that it takes part in.
+    is_challenge_video : ndarray of bool of shape (n_videos,)
+        Whether each video takes part in any challenge.
+    has_challenge_sound : ndarray of bool of shape (n_videos,)
+        Whether each video carries the own sound of any challenge: one that at least
+        half of the challenge's videos carry and at most 5 % of the videos of no
+        challenge, so that "original sound" is none.
 
     See Also
     --------
@@ -166,11 +176,7 @@ class VideoCatalog:
 
     @cached_property
     def has_challenge_sound(self) -> NDArray[np.bool_]:
-        """Whether each video carries the own sound of any studied challenge.
-
-        A challenge's own sound is carried by at least half of its videos and by at
-        most 5 % of the videos of no challenge, so that "original sound" is none.
-        """
+        """Whether each video carries the own sound of any challenge."""
         if self.sound not in self.videos:
             return np.zeros(len(self.videos), dtype=bool)
         sound = self.videos[self.sound]

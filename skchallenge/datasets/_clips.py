@@ -14,7 +14,8 @@ from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from skchallenge.datasets._participation import make_participation
 
-_SIZE, _N_FRAMES, _FPS = 96, 12, 12
+_SIZE = 96  # pixels
+_N_FRAMES = _FPS = 12
 _N_SEEDS = 5
 _START = pd.Timestamp("2020-09-01")
 _BIAS, _STRENGTH = (
@@ -77,7 +78,8 @@ def make_challenge_clips(
     n_challenges : int, default=6
         Challenges.
     videos_per_user : int, default=4
-        Videos of a candidate before any challenge starts; one more follows after.
+        Videos of a candidate before any challenge starts; one more follows after. Of
+        these, `make_participation` asks for three, or for all if there are fewer.
     signal : float, default=1.0
         Strength of taste, 0 or more; 0 makes labels pure noise.
     random_state : int, RandomState instance or None, default=None

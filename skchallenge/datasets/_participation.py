@@ -146,11 +146,11 @@ def make_participation(
     """
     check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
     check_scalar(min_history, "min_history", Integral, min_val=1)
-    check_scalar(min_participants, "min_participants", Integral, min_val=n_seeds)
     videos = _check_videos(videos)
     window = _duration(horizon, "horizon", videos["create_time"])
     uses = _first_uses(videos)
     if challenges is None:
+        check_scalar(min_participants, "min_participants", Integral, min_val=n_seeds)
         spread = _duration(max_spread, "max_spread", videos["create_time"])
         names = _find_challenges(uses, min_participants, spread, generic_tags)
     else:

@@ -58,7 +58,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Features of one caption.
     n_features_in_ : int
         Columns seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns seen during `fit`, if all of them were strings.
 
     Raises
@@ -169,7 +169,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Returns
         -------
-        embeddings : ndarray of shape (n, n_columns * width_), dtype float32
+        embeddings : ndarray of shape (n, n_columns * `width_`), dtype float32
             The columns' blocks stand side by side. Missing captions are zeros.
         """
         check_is_fitted(self)

@@ -99,7 +99,7 @@ class VideoFrameEmbedder(
         Features of one frame.
     n_features_in_ : int
         Columns seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns seen during `fit`, if all of them were strings.
 
     Raises

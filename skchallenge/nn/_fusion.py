@@ -33,6 +33,15 @@ class AttentionFusion(nn.Module):
         Share of units dropped in training, in [0, 1).
     dtype : torch.dtype, default=torch.float32
         Type of the weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skchallenge.nn import AttentionFusion
+    >>> user, challenge = (0, 8, 2), (17, 3, 2)  # 8 and 3 videos of width 2
+    >>> net = AttentionFusion(24, 2, blocks=[user, challenge])
+    >>> net(torch.ones(5, 24)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(

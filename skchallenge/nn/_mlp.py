@@ -22,6 +22,14 @@ class MLP(nn.Module):
         Share of hidden units dropped in training, in [0, 1).
     dtype : torch.dtype, default=torch.float32
         Type of the weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skchallenge.nn import MLP
+    >>> net, x = MLP(in_features=20, out_features=3, hidden=(64, 16)), torch.ones(5, 20)
+    >>> net(x).shape, net.embed(x).shape
+    (torch.Size([5, 3]), torch.Size([5, 16]))
     """
 
     def __init__(

@@ -146,7 +146,11 @@ def test_the_callers_table_is_left_alone():
         ),
         ({"n_seeds": 0}, ValueError, "n_seeds == 0, must be >= 1"),
         ({"min_history": 0}, ValueError, "min_history == 0, must be >= 1"),
-        ({"min_participants": 1}, ValueError, "min_participants == 1, must be >= 2"),
+        (
+            {"min_participants": 1, "challenges": None},
+            ValueError,
+            "min_participants == 1, must be >= 2",
+        ),
         ({"min_history": 9}, ValueError, "No pair is left of 1 challenges"),
     ],
 )

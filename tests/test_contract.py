@@ -1,0 +1,233 @@
+"""Our own contract battery, and proof that each of its checks can fail."""
+
+from functools import partial
+
+import contract
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skchallenge import DeepChallenger, HistoryEncoder, ProxyEncoder, VideoCatalog
+
+FAST = {"max_iter": 3, "lr": 0.01, "random_state": 0}
+SLOTS = {"user_id": (2, 2), "challenge": (2, 2)}
+
+
+def numbers(n=60, named=True):
+    rng = np.random.default_rng(0)
+    names = [
+        f"{by}_{column}"
+        for by in SLOTS
+        for column in ("video0_0", "video0_1", "video1_0", "video1_1", "fill")
+    ]
+    X = rng.normal(size=(n, 10))
+    X[:, [4, 9]] = rng.integers(0, 3, size=(n, 2)) / 2
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    return (pd.DataFrame(X, columns=names) if named else X), y
+
+
+def histories():
+    """Return a factory of `HistoryEncoder` and pairs whose histories are not empty."""
+    rng = np.random.default_rng(0)
+    users = np.repeat([f"user{i}" for i in range(6)], 5)
+    videos = pd.DataFrame(
+        {
+            "video_id": np.arange(30),
+            "user_id": users,
+            "challenge": None,
+            "create_time": np.tile(np.arange(5), 6),
+            "tempo": rng.normal(size=30),
+        }
+    )
+    pairs = pd.DataFrame(
+        {"user_id": rng.choice(users, 20), "time": rng.integers(1, 6, 20)}
+    )
+    columns = make_column_transformer(("passthrough", ["tempo"]))
+    learned = make_pipeline(columns, ProxyEncoder(3, **FAST))
+    encode = partial(
+        HistoryEncoder, VideoCatalog(videos), learned, by="user_id", before="time"
+    )
+    return partial(encode, max_videos=2), pairs, None
+
+
+# Factory and data, the parameter that must not matter, number of assertions that run.
+BATCH = "batch_size"
+PROXY = partial(ProxyEncoder, 4, **FAST)
+CONCAT = partial(DeepChallenger, (4,), **FAST)
+ATTENTION = partial(CONCAT, fusion="attention")
+CASES = {
+    "ProxyEncoder": ((PROXY, *numbers()), BATCH, 218),
+    "ProxyEncoder, array": ((PROXY, *numbers(named=False)), BATCH, 195),
+    "DeepChallenger": ((CONCAT, *numbers()), BATCH, 152),
+    "DeepChallenger, attention": ((ATTENTION, *numbers()), BATCH, 152),
+    "DeepChallenger, array": (
+        (partial(ATTENTION, blocks=SLOTS), *numbers(named=False)),
+        BATCH,
+        138,
+    ),
+    "HistoryEncoder": (histories(), None, 93),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_contract(name):
+    data, batch_parameter, n_assertions = CASES[name]
+    assert contract.run(*data, batch_parameter=batch_parameter) == n_assertions
+
+
+class Honest(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Centre the columns and keep every promise."""
+
+    def __init__(self, *, scale=1.0, batch_size=5):
+        self.scale = scale
+        self.batch_size = batch_size
+
+    def fit(self, X, y=None):
+        self.mean_ = validate_data(self, X).mean(axis=0)
+        return self
+
+    def transform(self, X):
+        check_is_fitted(self)
+        return (validate_data(self, X, reset=False) - self.mean_) * self.scale
+
+
+class ChangesParameter(Honest):
+    def __init__(self, *, scale=1.0, batch_size=5):
+        super().__init__(scale=float(f"{scale}1"), batch_size=batch_size)
+
+
+class FitReturnsNone(Honest):
+    def fit(self, X, y=None):
+        super().fit(X)
+
+
+class FitOverwritesParameter(Honest):
+    def fit(self, X, y=None):
+        self.scale = 2.0
+        return super().fit(X)
+
+
+class NeedsNoFit(Honest):
+    def transform(self, X):
+        return np.asarray(X)
+
+
+class CloneKeepsState(Honest):
+    def __sklearn_clone__(self):
+        return self
+
+
+class PickleLosesState(Honest):
+    def __getstate__(self):
+        return {**super().__getstate__(), "scale": 3.0}
+
+
+class IgnoresItsSeed(Honest):
+    def fit(self, X, y=None):
+        super().fit(X)
+        self.mean_ = self.mean_ + np.random.default_rng().normal()
+        return self
+
+
+class SeedsNumpy(Honest):
+    def fit(self, X, y=None):
+        np.random.seed(0)  # noqa: NPY002  # the fault
+        return super().fit(X)
+
+
+class DrawsFromTorch(Honest):
+    def transform(self, X):
+        torch.rand(1)
+        return super().transform(X)
+
+
+class SetsThreads(Honest):
+    def fit(self, X, y=None):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        return super().fit(X)
+
+
+class ChangesInput(Honest):
+    def transform(self, X):
+        output = super().transform(X)
+        X[X.columns[0]] = 0.0
+        return output
+
+
+class CentresEachCall(Honest):
+    def transform(self, X):
+        return super().transform(X) + np.asarray(X).mean()
+
+
+class BatchesDiffer(Honest):
+    def transform(self, X):
+        return super().transform(X) * self.batch_size
+
+
+class RemembersFits(Honest):
+    def fit(self, X, y=None):
+        seen = getattr(self, "mean_", 0.0)
+        super().fit(X)
+        self.mean_ = self.mean_ + seen
+        return self
+
+
+class ForgetsNames(Honest):
+    def fit(self, X, y=None):
+        return super().fit(np.asarray(X))
+
+
+class RepeatsNames(Honest):
+    def get_feature_names_out(self, input_features=None):
+        check_is_fitted(self)
+        return np.array(["one"] * self.n_features_in_, dtype=object)
+
+
+class AlwaysNumpy(Honest, auto_wrap_output_keys=None):
+    def set_output(self, *, transform=None):
+        return self
+
+
+class OtherFitTransform(Honest):
+    def fit_transform(self, X, y=None):
+        return self.fit(X).transform(X) + 1
+
+
+@pytest.mark.parametrize(
+    "cls, check",
+    [
+        (ChangesParameter, contract.check_params),
+        (FitReturnsNone, contract.check_fit_returns_self),
+        (FitOverwritesParameter, contract.check_fit_returns_self),
+        (NeedsNoFit, contract.check_not_fitted),
+        (CloneKeepsState, contract.check_clone),
+        (PickleLosesState, contract.check_pickle),
+        (IgnoresItsSeed, contract.check_seed),
+        (SeedsNumpy, contract.check_global_state),
+        (DrawsFromTorch, contract.check_global_state),
+        (SetsThreads, contract.check_global_state),
+        (NeedsNoFit, contract.check_input_untouched),
+        (ChangesInput, contract.check_input_untouched),
+        (CentresEachCall, contract.check_rows),
+        (BatchesDiffer, contract.check_batch_size),
+        (RemembersFits, contract.check_refit),
+        (ForgetsNames, contract.check_n_features),
+        (NeedsNoFit, contract.check_columns),
+        (RepeatsNames, contract.check_names_out),
+        (AlwaysNumpy, contract.check_set_output),
+        (OtherFitTransform, contract.check_fit_transform),
+    ],
+)
+def test_each_check_can_fail(cls, check):
+    named = check is not contract.check_input_untouched or cls is ChangesInput
+    X, _ = numbers(12, named)
+    threads = torch.get_num_threads()
+    assert check(Honest, X) > 0
+    with pytest.raises(AssertionError):
+        check(cls, X)
+    torch.set_num_threads(threads)
