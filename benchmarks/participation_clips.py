@@ -57,12 +57,16 @@ def signal_study(n_users):
         "caption alone": features["words"],
     }
     for fusion in ("attention", "concat"):
+        settings = {**SETTINGS, "fusion": fusion}
         for name, chosen in runs.items():
-            model = make_deep_challenger(
-                data.catalog, chosen, fusion=fusion, **SETTINGS
-            )
+            model = make_deep_challenger(data.catalog, chosen, **settings)
             score = out_of_fold(model, data, GroupKFold(3), users)
             rows.append(line(f"{name}, {fusion}", data, score))
+        crossed = make_deep_challenger(
+            data.catalog, runs["video + caption"], cross_fit=3, **settings
+        )
+        score = out_of_fold(crossed, data, GroupKFold(3), users)
+        rows.append(line(f"video + caption, {fusion}, cross_fit=3", data, score))
     print(f"{n_users} users x 8 challenges, signal 1, unseen users, 3 folds")
     print(pd.DataFrame(rows).round(3).to_string(index=False), "\n", flush=True)
 

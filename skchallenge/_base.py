@@ -342,6 +342,7 @@ def _run(net: _Net, data: _TensorData) -> None:
         stop = dict(net.callbacks_).get("stop")
         if stop is None or stop.misses_ < stop.patience:
             raise
+        dict(net.callbacks_)["print_log"].on_epoch_end(net)  # stopping cut it off
     net.notify("on_train_end", X=data, y=None)
 
 
@@ -362,8 +363,7 @@ def _validation_rows(
             f"early_stopping=True needs at least 2 different rows, got n_samples = "
             f"{len(X)} with {len(first)} different. Set early_stopping=False."
         )
-    counts = np.bincount(target[first])
-    counts = counts[counts > 0]
+    _, counts = np.unique(target[first], return_counts=True)
     can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
     _, valid = train_test_split(
         np.arange(len(first)),

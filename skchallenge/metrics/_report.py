@@ -131,7 +131,8 @@ def participation_report(
     --------
     >>> from skchallenge.metrics import participation_report
     >>> y_true, y_score = [0, 0, 1, 0, 1, 1], [0.1, 0.4, 0.7, 0.6, 0.8, 0.9]
-    >>> participation_report(y_true, y_score, random_state=0)[["score", "chance"]]
+    >>> report = participation_report(y_true, y_score, n_resamples=100, random_state=0)
+    >>> report[["score", "chance"]]
                           score  chance
     macro_precision    0.875000    0.50
     macro_recall       0.833333    0.50

@@ -1,0 +1,44 @@
+"""scikit-learn's own checks, on every estimator whose valid input they can make."""
+
+from collections import Counter
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from skchallenge import DeepChallenger, ProxyEncoder
+
+# A batch that holds all rows, and nothing random but the first weights.
+EXACT = {"dropout": 0, "early_stopping": False, "batch_size": 10_000}
+SHUFFLED = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "Repeated rows are shuffled into other batches than one row of that weight."
+    )
+}
+
+# Estimator, checks that fail and why, fewest checks that must run.
+CASES = {
+    "ProxyEncoder": (ProxyEncoder(), SHUFFLED, 68),
+    "ProxyEncoder, exact": (ProxyEncoder(**EXACT), {}, 68),
+    "DeepChallenger": (DeepChallenger(), SHUFFLED, 62),
+    "DeepChallenger, exact": (DeepChallenger(**EXACT), {}, 62),
+}
+# It needs an environment variable that is read when scipy is imported.
+SKIPPED = {"check_array_api_input"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scikit_learns_contract(name):
+    estimator, expected, fewest = CASES[name]
+    results = check_estimator(
+        estimator, expected_failed_checks=expected, on_fail=None, on_skip=None
+    )
+    count = Counter(r["status"] for r in results)
+    failed = {r["check_name"]: r["exception"] for r in results if _is("failed", r)}
+    assert not failed
+    assert {r["check_name"] for r in results if _is("xfail", r)} == set(expected)
+    assert {r["check_name"] for r in results if _is("skipped", r)} <= SKIPPED
+    assert count["passed"] + count["xfail"] >= fewest
+
+
+def _is(status, result):
+    return result["status"] == status
