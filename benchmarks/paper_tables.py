@@ -31,6 +31,7 @@ from sklearn.model_selection import (
     ShuffleSplit,
 )
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skchallenge import (
     CaptionEmbedder,
@@ -95,7 +96,7 @@ def table_one(catalog, features, network):
     for task, (videos, labels) in tasks.items():
         X = catalog.without_truth(videos)
         for name, chosen in features.items():
-            model = make_pipeline(chosen, ProxyEncoder(**network))
+            model = make_pipeline(chosen, StandardScaler(), ProxyEncoder(**network))
             start = time.perf_counter()
             rows.append({"proxy task": task, "features": name})
             rows[-1] |= evaluate(model, X, np.asarray(labels, dtype=object))
@@ -107,7 +108,12 @@ def table_two(data, features, network, challenge_features, user_features):
     """Predict participation from the user's videos alone, and with the challenge's."""
     models = {
         name: make_pipeline(
-            HistoryEncoder(data.catalog, chosen, by="user_id", before="time"),
+            HistoryEncoder(
+                data.catalog,
+                make_pipeline(chosen, StandardScaler()),
+                by="user_id",
+                before="time",
+            ),
             DeepChallenger(**network),
         )
         for name, chosen in features.items()

@@ -24,7 +24,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from skchallenge._torch import isolated_rng, resolve_device
+from skchallenge._torch import isolated_rng, resolve_device, threads_for
 
 _FLOATS = (np.float64, np.float32)
 _AUTO_BATCH = 256
@@ -215,9 +215,9 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
         _check_share(self.dropout, "dropout", "left")
         _check_share(self.validation_fraction, "validation_fraction", "neither")
-        check_scalar(
-            self.lr, "lr", Real, min_val=0, max_val=np.inf, include_boundaries="neither"
-        )
+        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
+        if not np.isfinite(self.lr):
+            raise ValueError(f"lr must be finite, got {self.lr!r}.")
         if self.batch_size != "auto":
             check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
 
@@ -251,7 +251,8 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             net = self._build_net(X.dtype.name, device, int((~valid).sum()))
             held_out = _tensors(arrays, valid, device) if self.early_stopping else None
             net.train_split = held_out and predefined_split(held_out)
-            _run(net, _tensors(arrays, ~valid, device))
+            with threads_for(net.module_, net.batch_size):
+                _run(net, _tensors(arrays, ~valid, device))
         self.net_ = net
         self.n_iter_ = len(net.history)
         self.loss_curve_ = net.history[:, "train_loss"]
@@ -322,7 +323,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         super().__setstate__(state)
         if weights is None:
             return
-        device = resolve_device("auto" if _is_absent(self.device) else self.device)
+        device = resolve_device(self.device, or_cpu=True)
         tensors = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
         dtype = next(iter(weights.values())).dtype.name
         with isolated_rng(device, 0):
@@ -388,11 +389,6 @@ def _as_tensor(array: NDArray[Any]) -> Tensor:
 
 def _check_share(value: float, name: str, boundaries: str) -> None:
     check_scalar(value, name, Real, min_val=0, max_val=1, include_boundaries=boundaries)
-
-
-def _is_absent(device: str) -> bool:
-    """Tell whether a model was trained on a GPU that this machine lacks."""
-    return str(device).startswith("cuda") and not torch.cuda.is_available()
 
 
 def _discard(text: str) -> None:

@@ -130,14 +130,6 @@ def make_deep_challenger(
     >>> model.fit(data.pairs, data.y).predict_proba(data.pairs).shape
     (12, 2)
     """
-    if challenge_features is None:
-        challenge_features = (
-            _paper_features("vgg16", device, verbose)
-            if user_features is None
-            else clone(user_features)
-        )
-    if user_features is None:
-        user_features = _paper_features("resnet50", device, verbose)
     network: dict[str, Any] = {
         "dropout": dropout,
         "lr": lr,
@@ -148,53 +140,67 @@ def make_deep_challenger(
         "device": device,
         "verbose": verbose,
     }
-    history: dict[str, Any] = {
-        "before": before,
-        "max_videos": max_videos,
-        "cross_fit": cross_fit,
-        "random_state": random_state,
-    }
-    user, challenge = catalog.user, catalog.challenge
-    timeless = before is None
-    user_side = HistoryEncoder(
+    encoders = [
+        make_pipeline(
+            features, StandardScaler(), ProxyEncoder(embedding_size, **network)
+        )
+        for features in _features(user_features, challenge_features, device, verbose)
+    ]
+    sides = _sides(
         catalog,
-        _learned(user_features, embedding_size, network),
-        by=user,
-        **history,
-    )
-    challenge_side = HistoryEncoder(
-        catalog,
-        _learned(challenge_features, embedding_size, network),
-        by=challenge,
-        exclude=None if timeless else user,
-        **history,
-    )
-    sides = ColumnTransformer(
-        [
-            ("user", user_side, [user] if timeless else [user, before]),
-            (
-                "challenge",
-                challenge_side,
-                [challenge] if timeless else [challenge, user, before],
-            ),
-        ]
+        *encoders,
+        before=before,
+        max_videos=max_videos,
+        cross_fit=cross_fit,
+        random_state=random_state,
     )
     classifier = DeepChallenger(
         hidden_layer_sizes, fusion=fusion, class_weight=class_weight, **network
     )
-    # Names must reach the classifier: fusion="attention" finds its blocks by them.
-    sides.set_output(transform="pandas")
     return Pipeline([("sides", sides), ("classifier", classifier)])
 
 
-def _learned(features: Any, embedding_size: int, network: dict[str, Any]) -> Pipeline:
-    proxy = ProxyEncoder(embedding_size, **network)
-    return make_pipeline(features, StandardScaler(), proxy)
+def _features(user: Any, challenge: Any, device: str, verbose: int) -> tuple[Any, Any]:
+    """Fill in what is not given: the other side's features, or the paper's."""
+
+    def paper(backbone: str) -> ColumnTransformer:
+        frames = VideoFrameEmbedder(
+            backbone, pooling="concat", device=device, verbose=verbose
+        )
+        captions = CaptionEmbedder(device=device, verbose=verbose)
+        return make_column_transformer((frames, "path"), (captions, "caption"))
+
+    if challenge is None:
+        challenge = paper("vgg16") if user is None else clone(user)
+    return (paper("resnet50") if user is None else user), challenge
 
 
-def _paper_features(backbone: str, device: str, verbose: int) -> ColumnTransformer:
-    frames = VideoFrameEmbedder(
-        backbone, pooling="concat", device=device, verbose=verbose
+def _sides(
+    catalog: VideoCatalog,
+    user_encoder: Any,
+    challenge_encoder: Any,
+    *,
+    before: str | None,
+    **options: Any,
+) -> ColumnTransformer:
+    """Encode the user and the challenge of each row; names reach the classifier."""
+    user, challenge = catalog.user, catalog.challenge
+    times = [] if before is None else [before]
+    exclude = None if before is None else user
+    user_side = HistoryEncoder(catalog, user_encoder, by=user, before=before, **options)
+    challenge_side = HistoryEncoder(
+        catalog,
+        challenge_encoder,
+        by=challenge,
+        before=before,
+        exclude=exclude,
+        **options,
     )
-    captions = CaptionEmbedder(device=device, verbose=verbose)
-    return make_column_transformer((frames, "path"), (captions, "caption"))
+    excluded = [] if exclude is None else [exclude]
+    sides = ColumnTransformer(
+        [
+            ("user", user_side, [user, *times]),
+            ("challenge", challenge_side, [challenge, *excluded, *times]),
+        ]
+    )
+    return sides.set_output(transform="pandas")  # fusion="attention" reads names

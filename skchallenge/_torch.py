@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+_SHARED_WORK = 10_000_000  # multiplications a step
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into CUDA where there is one and the CPU elsewhere."""
-    if device == "auto":
+def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:
+    """Turn ``"auto"`` into CUDA where there is one and the CPU elsewhere.
+
+    With `or_cpu`, so does a CUDA device: a model may be loaded where there is none.
+    """
+    absent = str(device).startswith("cuda") and not torch.cuda.is_available()
+    if device == "auto" or (or_cpu and absent):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
@@ -17,6 +24,22 @@ def resolve_device(device: str | torch.device) -> torch.device:
             f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0', "
             f"got {device!r}."
         ) from error
+
+
+@contextmanager
+def threads_for(module: nn.Module, batch_size: int) -> Iterator[None]:
+    """Train on one thread where a step is too small to share; restore the count after.
+
+    Two threads win nothing below some ten million multiplications a step, and where
+    another process takes a core they wait for each other most of the time.
+    """
+    n_threads = torch.get_num_threads()
+    work = batch_size * sum(p.numel() for p in module.parameters())
+    try:
+        torch.set_num_threads(1 if work < _SHARED_WORK else n_threads)
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @contextmanager

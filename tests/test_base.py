@@ -435,7 +435,7 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
         ({"dropout": -0.1}, ValueError, "dropout == -0.1, must be >= 0"),
         ({"dropout": "a"}, TypeError, "dropout must be an instance of float"),
         ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
-        ({"lr": np.inf}, ValueError, "lr == inf, must be < inf"),
+        ({"lr": np.inf}, ValueError, "lr must be finite, got inf"),
         ({"batch_size": 0}, ValueError, "batch_size == 0, must be >= 1"),
         ({"batch_size": "big"}, TypeError, "batch_size must be an instance of int"),
         ({"max_iter": 0}, ValueError, "max_iter == 0, must be >= 1"),

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from skchallenge import DeepChallenger, ProxyEncoder
+from skchallenge import CaptionEmbedder, DeepChallenger, ProxyEncoder
 
 # A batch that holds all rows, and nothing random but the first weights.
 EXACT = {"dropout": 0, "early_stopping": False, "batch_size": 10_000}
@@ -28,7 +28,15 @@ SKIPPED = {"check_array_api_input"}
 
 @pytest.mark.parametrize("name", CASES)
 def test_scikit_learns_contract(name):
-    estimator, expected, fewest = CASES[name]
+    check(*CASES[name])
+
+
+def test_scikit_learns_contract_of_captions(tiny_bert):
+    # 45 checks, of which one needs an environment variable, see SKIPPED.
+    check(CaptionEmbedder(tiny_bert), {}, 44)
+
+
+def check(estimator, expected, fewest):
     results = check_estimator(
         estimator, expected_failed_checks=expected, on_fail=None, on_skip=None
     )

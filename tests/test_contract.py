@@ -7,12 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
-from skchallenge import DeepChallenger, HistoryEncoder, ProxyEncoder, VideoCatalog
+from skchallenge import (
+    CaptionEmbedder,
+    DeepChallenger,
+    HistoryEncoder,
+    ProxyEncoder,
+    VideoCatalog,
+    VideoFrameEmbedder,
+)
 
 FAST = {"max_iter": 3, "lr": 0.01, "random_state": 0}
 SLOTS = {"user_id": (2, 2), "challenge": (2, 2)}
@@ -55,6 +64,39 @@ def histories():
     return partial(encode, max_videos=2), pairs, None
 
 
+def challenges():
+    """Return a factory of the challenge's side and pairs of users who come later."""
+    rng = np.random.default_rng(0)
+    names = [f"challenge{i}" for i in range(4)]
+    videos = pd.DataFrame(
+        {
+            "video_id": np.arange(32),
+            "user_id": [f"seed{i}" for i in range(32)],
+            "challenge": np.repeat(names, 8),
+            "create_time": np.tile(np.arange(8), 4),
+            "tempo": rng.normal(size=32),
+        }
+    )
+    pairs = pd.DataFrame(
+        {
+            "challenge": rng.choice(names, 20),
+            "user_id": rng.choice(["ann", "bob", "cy"], 20),
+            "time": rng.integers(1, 9, 20),
+        }
+    )
+    columns = make_column_transformer(("passthrough", ["tempo"]))
+    learned = make_pipeline(columns, ProxyEncoder(3, **FAST))
+    encode = partial(
+        HistoryEncoder,
+        VideoCatalog(videos, candidates=["ann", "bob", "cy"]),
+        learned,
+        by="challenge",
+        before="time",
+        exclude="user_id",
+    )
+    return partial(encode, max_videos=2), pairs, None
+
+
 # Factory and data, the parameter that must not matter, number of assertions that run.
 BATCH = "batch_size"
 PROXY = partial(ProxyEncoder, 4, **FAST)
@@ -71,7 +113,36 @@ CASES = {
         138,
     ),
     "HistoryEncoder": (histories(), None, 93),
+    "HistoryEncoder, challenges": (challenges(), None, 93),
 }
+
+
+def colour_grid():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+def test_contract_of_the_path_embedder(tmp_path, pooling):
+    rng = np.random.default_rng(0)
+    paths = [str(tmp_path / f"cover{i}.png") for i in range(9)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(path)
+    factory = partial(
+        VideoFrameEmbedder,
+        colour_grid,
+        n_frames=2,
+        image_size=8,
+        pooling=pooling,
+        precision="float32",
+    )
+    X = pd.DataFrame({"path": paths})
+    assert contract.run(factory, X, batch_parameter="batch_size") == 95
+
+
+def test_contract_of_the_caption_embedder(tiny_bert):
+    X = pd.DataFrame({"caption": ["a cat", "dance", "", None, "funny", "x", "y", "zz"]})
+    factory = partial(CaptionEmbedder, tiny_bert, precision="float32")
+    assert contract.run(factory, X, batch_parameter="batch_size", tol=1e-4) == 95
 
 
 @pytest.mark.parametrize("name", CASES)
