@@ -225,12 +225,12 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         self, X: NDArray[Any], y: NDArray[Any], target: NDArray[Any], weight: Any
     ) -> NDArray[np.float64]:
         weight = _check_sample_weight(
-            weight,
-            X,
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=False,
+            weight, X, dtype=np.float64, ensure_non_negative=True
         )
+        if not weight.any():
+            raise ValueError(
+                "sample_weight must hold a positive value, got zeros only."
+            )
         if self.class_weight is None:
             return weight
         per_class = compute_class_weight(

@@ -360,7 +360,7 @@ def check_set_output(factory, X, y=None):
             tally.true(isinstance(table, cls), f"{how} gives a {kind} table")
             tally.true(list(table.columns) == names, f"{how}: names of {kind}")
             if how == "transform":
-                tally.same(table.to_numpy(), values, f"{how}: values of {kind}")
+                tally.close(table.to_numpy(), values, f"{how}: values of {kind}")
             if cls is pd.DataFrame and isinstance(X, pd.DataFrame):
                 tally.true(table.index.equals(X.index), f"{how}: X's index")
     default = factory().set_output(transform="default")
