@@ -24,3 +24,4 @@ study:
 
 bench:
 	$(PYTHON) benchmarks/training.py
+	$(PYTHON) benchmarks/odd_media.py

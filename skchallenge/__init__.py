@@ -14,13 +14,18 @@ if TYPE_CHECKING:
         make_challenge_clips,
         make_participation,
     )
-    from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
+    from skchallenge.embed import (
+        CaptionEmbedder,
+        EmbeddingStore,
+        VideoFrameEmbedder,
+    )
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "CaptionEmbedder",
     "DeepChallenger",
+    "EmbeddingStore",
     "HistoryEncoder",
     "ProxyEncoder",
     "VideoCatalog",
@@ -35,6 +40,7 @@ __all__ = [
 _HOMES = {
     "CaptionEmbedder": "embed",
     "DeepChallenger": "_participation",
+    "EmbeddingStore": "embed",
     "HistoryEncoder": "_history",
     "ProxyEncoder": "_proxy",
     "VideoCatalog": "datasets",

@@ -14,6 +14,7 @@ from skchallenge._participation import DeepChallenger
 from skchallenge._proxy import ProxyEncoder
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
+from skchallenge.embed._store import StoreLike
 
 
 def make_deep_challenger(
@@ -35,6 +36,7 @@ def make_deep_challenger(
     class_weight: dict[Any, float] | str | None = None,
     random_state: int | np.random.RandomState | None = None,
     device: str = "auto",
+    store: StoreLike = None,
     verbose: int = 0,
 ) -> Pipeline:
     """Make the participation model: pairs of ids in, probabilities out.
@@ -90,6 +92,9 @@ def make_deep_challenger(
         Seed of all networks.
     device : str, default="auto"
         Torch device of all networks.
+    store : None, path or EmbeddingStore, default=None
+        Where the paper's features are kept, so that a search embeds each video once.
+        Features of your own have a `store` of their own.
     verbose : int, default=0
         Whether embedders show progress and networks print one line a pass.
 
@@ -140,11 +145,12 @@ def make_deep_challenger(
         "device": device,
         "verbose": verbose,
     }
+    frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
     encoders = [
         make_pipeline(
             features, StandardScaler(), ProxyEncoder(embedding_size, **network)
         )
-        for features in _features(user_features, challenge_features, device, verbose)
+        for features in _features(user_features, challenge_features, frozen)
     ]
     sides = _sides(
         catalog,
@@ -160,14 +166,12 @@ def make_deep_challenger(
     return Pipeline([("sides", sides), ("classifier", classifier)])
 
 
-def _features(user: Any, challenge: Any, device: str, verbose: int) -> tuple[Any, Any]:
+def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, Any]:
     """Fill in what is not given: the other side's features, or the paper's."""
 
     def paper(backbone: str) -> ColumnTransformer:
-        frames = VideoFrameEmbedder(
-            backbone, pooling="concat", device=device, verbose=verbose
-        )
-        captions = CaptionEmbedder(device=device, verbose=verbose)
+        frames = VideoFrameEmbedder(backbone, pooling="concat", **options)
+        captions = CaptionEmbedder(**options)
         return make_column_transformer((frames, "path"), (captions, "caption"))
 
     if challenge is None:

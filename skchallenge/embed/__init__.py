@@ -2,11 +2,17 @@
 
 from skchallenge.embed._caption import CaptionEmbedder
 from skchallenge.embed._demo import demo_caption_model, load_demo_backbone
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._probe import probe_media
+from skchallenge.embed._store import EmbeddingStore
 from skchallenge.embed._video import VideoFrameEmbedder
 
 __all__ = [
     "CaptionEmbedder",
+    "EmbeddingStore",
+    "MediaLimits",
     "VideoFrameEmbedder",
     "demo_caption_model",
     "load_demo_backbone",
+    "probe_media",
 ]

@@ -62,7 +62,7 @@ def check_backbone(backbone: object, weights: object) -> None:
         )
     if isinstance(backbone, str):
         _check_name(backbone)
-        _weights_member(backbone, weights)
+        weights_member(backbone, weights)
     elif not (weights == "DEFAULT" or is_weights_path(weights)):
         raise ValueError(
             f"weights must be 'DEFAULT' (as returned) or a path to a state dict when "
@@ -98,7 +98,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.
 
 def named_width(backbone: str, weights: Weights, image_size: int) -> int:
     """Return the number of features of a torchvision name, without its weights."""
-    _check_trained_size(_weights_member(backbone, weights), backbone, image_size)
+    _check_trained_size(weights_member(backbone, weights), backbone, image_size)
     with isolated_rng(_CPU):
         try:
             with torch.device("meta"):
@@ -143,7 +143,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _weights_member(name: str, weights: Any) -> Any:
+def weights_member(name: str, weights: Any) -> Any:
     """Return torchvision's entry for the named weights; None if there is none."""
     from torchvision.models import get_model_weights
 
@@ -178,7 +178,7 @@ def _build_named(name: str, weights: Weights, image_size: int) -> nn.Module:
         options = {"image_size": image_size}
     elif name.startswith("maxvit"):
         options = {"input_size": (image_size, image_size)}
-    member = _weights_member(name, weights)
+    member = weights_member(name, weights)
     try:
         return models.get_model(name, weights=member, progress=False, **options)
     except ValueError as error:

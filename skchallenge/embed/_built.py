@@ -14,13 +14,20 @@ class Built:
     def __init__(self) -> None:
         self._key: object = None
         self._model: Any = None
+        self._digest: str | None = None
 
     def get(self, key: object, build: Callable[[], Any]) -> Any:
         """Return the model for `key`, built anew only if the key has changed."""
         if self._model is None or key != self._key:
-            self._model = None  # let go of the old one first
+            self._model = self._digest = None  # let go of the old one first
             self._model, self._key = build(), key
         return self._model
+
+    def digest(self, compute: Callable[[Any], str]) -> str:
+        """Return `compute` of the model, which is called once a model."""
+        if self._digest is None:
+            self._digest = compute(self._model)
+        return self._digest
 
     def __reduce__(self) -> tuple[type["Built"], tuple[()]]:
         return Built, ()

@@ -1,6 +1,7 @@
 """A column of captions -> one vector a caption."""
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -23,8 +24,16 @@ from skchallenge.embed._columns import (
     places_of,
     read_columns,
 )
+from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
+from skchallenge.embed._identity import text_model_files, text_model_identity
+from skchallenge.embed._keys import recipe_of, stamp_of, text_items
 from skchallenge.embed._precision import resolve_precision
+from skchallenge.embed._recall import embed_all
+from skchallenge.embed._store import StoreLike, check_store
+
+_RULES = 1  # raise it when texts become other vectors by the same parameters
+_TEXTS_A_GROUP = 1024
 
 
 class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -49,6 +58,9 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Captions of similar length share a batch.
     device : str or torch.device, default="auto"
         Where the encoder runs; ``"auto"`` takes CUDA where there is one.
+    store : None, path or EmbeddingStore, default=None
+        Where vectors are kept, so that none is computed twice; a path is that of an
+        `EmbeddingStore`.
     verbose : int, default=0
         Show a progress bar over distinct captions if not 0.
 
@@ -65,10 +77,13 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ------
     ValueError
         If there is no such model, or a parameter has a wrong value.
+    OSError
+        If the store cannot be opened or written.
 
     See Also
     --------
     VideoFrameEmbedder : The same for videos and images.
+    EmbeddingStore : Keeps the vectors.
     demo_caption_model : An encoder that pip installs.
 
     Notes
@@ -84,7 +99,8 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     A caption that stands in several rows is embedded once a call. Neither the order of
     the rows nor duplicates change a row; which other captions are there, and
     `batch_size`, may change float32 features by 1e-5, and bfloat16 features by
-    3e-2, of the largest feature.
+    3e-2, of the largest feature. With a store, a second `transform` gives the bits of
+    the first, and loads no weights.
 
     References
     ----------
@@ -127,6 +143,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
+        store: StoreLike = None,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -135,6 +152,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.precision = precision
         self.batch_size = batch_size
         self.device = device
+        self.store = store
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -176,12 +194,23 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         table = read_columns(self, X, reset=False)
         places = places_of(None if is_missing(v) else str(v) for v in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
-        batch_size = None if self.batch_size == "auto" else self.batch_size
+
+        def put(text: str, vector: NDArray[np.float32]) -> None:
+            for place in places[text]:
+                embeddings[place] = vector
+
         with tqdm(total=len(places), unit="caption", disable=not self.verbose) as bar:
-            for texts, vectors in self._encoder().encode(list(places), batch_size):
-                for text, vector in zip(texts, vectors, strict=True):
-                    embeddings[places[text]] = vector
-                bar.update(len(texts))
+            embed_all(
+                sorted(places),
+                self.store,
+                recipe=self._recipe,
+                find=text_items,
+                compute=self._compute,
+                put=put,
+                width=self.width_,
+                group_size=_TEXTS_A_GROUP,
+                bar=bar,
+            )
         return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
@@ -195,12 +224,43 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_count("max_length", self.max_length)
         check_count("batch_size", self.batch_size, auto=True)
         resolve_device(self.device)
+        check_store(self.store)
+
+    def _compute(
+        self, groups: Iterable[list[str]]
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield each text with its vector."""
+        batch_size = None if self.batch_size == "auto" else self.batch_size
+        encoder = self._encoder()
+        for group in groups:
+            for texts, vectors in encoder.encode(group, batch_size):
+                yield from zip(texts, vectors, strict=True)
+
+    def _recipe(self, session: Session) -> bytes:
+        """Return the digest of what shapes a vector beside the text.
+
+        The major release of transformers is in it: the tokenizer's files do not tell
+        all that its code does.
+        """
+        import transformers
+
+        model = text_model_identity(session, self.model)
+        if model is None:  # not downloaded yet
+            self._encoder()
+            model = text_model_identity(session, self.model)
+        if model is None:
+            model = self._built.digest(TextEncoder.digest)
+        major = transformers.__version__.partition(".")[0]
+        dtype = resolve_precision(self.precision, resolve_device(self.device))
+        settings = (self.pooling, self.max_length, str(dtype), major)
+        return recipe_of("captions", _RULES, model, *settings)
 
     def _encoder(self) -> TextEncoder:
         """Return the encoder, loaded anew only if a parameter of it has changed."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
-        key = (self.model, self.pooling, self.max_length, dtype, device)
+        files = [stamp_of(path) for path in text_model_files(self.model)]
+        key = (self.model, files, self.pooling, self.max_length, dtype, device)
 
         def build() -> TextEncoder:
             return TextEncoder(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skchallenge._torch import isolated_rng
+from skchallenge.embed._identity import network_digest
 
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
 _TEXTS_IN_MEMORY = 8192
@@ -61,6 +62,11 @@ class TextEncoder:
         self.pooling = pooling
         self.max_length = min(max_length, self.tokenizer.model_max_length)
         self.device = device
+
+    def digest(self) -> str:
+        """Return a digest of the network and the vocabulary."""
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        return f"{network_digest(self.net)} {self.tokenizer!r} {vocabulary}"
 
     def encode(
         self, texts: list[str], batch_size: int | None

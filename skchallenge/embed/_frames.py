@@ -3,12 +3,12 @@
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -16,10 +16,14 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._worker import CrashError, Message, OverdueError, Reply, ask
 from skchallenge.exceptions import MediaError
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
-_FILES_IN_MEMORY = 8
+_PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
+_MAX_INT = 2**31 - 1
+FILES_IN_MEMORY = 8
 
 Picture = NDArray[np.uint8]
 
@@ -41,12 +45,43 @@ class Clip:
     slots: NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What decoding has shown of a file; nothing is taken from its header alone.
+
+    Attributes
+    ----------
+    kind : {"video", "image"}
+    n_frames : int
+        Frames that decode.
+    duration_s : float or None
+        Seconds from the first frame to the end of the last; None if unknown.
+    width, height : int
+        Pixels of the first frame as stored, before rotation.
+    rotation : int
+        Degrees by which it is turned clockwise to be upright.
+    codec : str
+        FFmpeg's name of the format in which pictures are coded.
+    """
+
+    kind: Literal["video", "image"]
+    n_frames: int
+    duration_s: float | None
+    width: int
+    height: int
+    rotation: int
+    codec: str
+
+
 @dataclass
 class _Reading:
-    """One pass over a file: the wanted pictures and how many frames decoded."""
+    """One pass over a file: the wanted pictures and what was seen on the way."""
 
+    codec: str
+    is_still: bool
     pictures: list[Picture] = field(default_factory=list)
     n_frames: int = 0
+    first: Any = None
     errors: list[Exception] = field(default_factory=list)
 
 
@@ -59,7 +94,9 @@ def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
     return (2 * np.arange(n_frames) + 1) * n_decodable // (2 * n_frames)
 
 
-def read_clip(path: str, n_frames: int, image_size: int) -> Clip:
+def read_clip(
+    path: str, n_frames: int, image_size: int, limits: MediaLimits | None = None
+) -> Clip:
     """Sample `n_frames` frames spread uniformly over the frames that decode.
 
     Uniform means over frames in order of presentation, not over time, so a variable
@@ -70,46 +107,140 @@ def read_clip(path: str, n_frames: int, image_size: int) -> Clip:
     Raises
     ------
     MediaError
-        If `path` is no readable file or none of its frames decodes.
+        If `path` is no readable file, none of its frames decodes, or it is beyond
+        `limits`.
     """
-    _check_file(path)
     try:
-        n_decodable = _count_packets(path)
-        reading = _read(path, frame_positions(n_decodable, n_frames), image_size)
-        if 0 < reading.n_frames != n_decodable:
-            n_decodable = reading.n_frames
-            reading = _read(path, frame_positions(n_decodable, n_frames), image_size)
-    except (av.FFmpegError, OSError) as error:
-        reason = error.strerror or str(error)
-        raise MediaError(f"{path}: cannot be decoded ({reason}).") from error
-    if not reading.pictures:
-        cause = reading.errors[-1] if reading.errors else None
-        reason = f" ({cause.strerror})" if isinstance(cause, av.FFmpegError) else ""
-        raise MediaError(f"{path}: no frame of it decodes{reason}.") from cause
-    slots = np.unique(frame_positions(n_decodable, n_frames), return_inverse=True)[1]
-    return Clip(np.stack(reading.pictures), slots)
+        frames, facts = sample_file(path, n_frames, image_size, limits or MediaLimits())
+    except MediaError as error:
+        raise MediaError(f"{path}: {error}") from error
+    positions = frame_positions(facts.n_frames, n_frames)
+    return Clip(frames, np.unique(positions, return_inverse=True)[1])
 
 
 def read_clips(
-    paths: Sequence[str], n_frames: int, image_size: int, *, n_threads: int
+    paths: Iterable[str],
+    n_frames: int,
+    image_size: int,
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
 ) -> Iterator[Clip | MediaError]:
     """Read files in order, `n_threads` at a time; a bad file yields its error.
 
-    A few files are decoded, then given out, then the next few: on a small machine
-    that is faster than decoding beside the model, and memory stays bounded.
+    With a time limit each thread has a worker process decode its files. A few files are
+    decoded, then given out, then the next few: on a small machine that is faster than
+    decoding beside the model, and memory stays bounded.
     """
-    read = partial(_read_or_explain, n_frames=n_frames, image_size=image_size)
-    for start in range(0, len(paths), _FILES_IN_MEMORY):
+    read = partial(
+        _read_or_explain, n_frames=n_frames, image_size=image_size, limits=limits
+    )
+    waiting = iter(paths)
+    while files := list(itertools.islice(waiting, FILES_IN_MEMORY)):
         with ThreadPoolExecutor(n_threads) as pool:  # none waits while others compute
-            clips = list(pool.map(read, paths[start : start + _FILES_IN_MEMORY]))
+            clips = list(pool.map(read, files))
         yield from clips
 
 
-def _read_or_explain(path: str, n_frames: int, image_size: int) -> Clip | MediaError:
+def _read_or_explain(
+    path: str, n_frames: int, image_size: int, limits: MediaLimits | None
+) -> Clip | MediaError:
     try:
-        return read_clip(path, n_frames, image_size)
+        return read_clip(path, n_frames, image_size, limits)
     except MediaError as error:
         return error
+
+
+def sample_file(
+    path: str, n_frames: int, image_size: int, limits: MediaLimits
+) -> tuple[Picture, Facts]:
+    """Return the distinct sampled frames of a file, (k, H, W, 3), and its facts.
+
+    Without a time limit it is decoded here, else in a worker process. Errors state
+    the reason, not the path.
+    """
+    if limits.timeout_s is None:
+        return _sample_here(path, n_frames, image_size, limits)
+    request = {
+        "path": _absolute(path),  # the worker may be in another folder
+        "n_frames": int(n_frames),
+        "image_size": int(image_size),
+        "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
+    }
+    try:
+        header, pixels = ask(request, limits.timeout_s)
+    except OverdueError as error:
+        raise MediaError(
+            f"does not decode within timeout_s={limits.timeout_s:g} seconds. "
+            "If it is sound, raise MediaLimits.timeout_s."
+        ) from error
+    except CrashError as error:
+        raise MediaError(f"crashes the decoder ({error}).") from error
+    if "error" in header:
+        raise MediaError(header["error"])
+    frames = np.frombuffer(pixels, np.uint8).reshape(-1, image_size, image_size, 3)
+    return frames, Facts(**header)
+
+
+def _absolute(path: str) -> str:
+    # abspath() would drop "..", which is wrong behind a symbolic link.
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+
+
+def answer(request: Message) -> Reply:
+    """Decode a file in the worker process for `sample_file`."""
+    max_pixels, max_duration_s = request["limits"]
+    request["limits"] = MediaLimits(max_pixels, max_duration_s, timeout_s=None)
+    try:
+        frames, facts = _sample_here(**request)
+    except MediaError as error:
+        return {"error": str(error)}, b""
+    return asdict(facts), frames.data.cast("B")
+
+
+def _sample_here(
+    path: str, n_frames: int, image_size: int, limits: MediaLimits
+) -> tuple[Picture, Facts]:
+    _check_file(path)
+    try:
+        n_packets, duration_s = _count_packets(path, limits)
+        positions = frame_positions(n_packets, n_frames)
+        reading = _read(path, positions, image_size, limits)
+        if 0 < reading.n_frames != n_packets:
+            positions = frame_positions(reading.n_frames, n_frames)
+            reading = _read(path, positions, image_size, limits)
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot be decoded ({error.strerror}).") from error
+    except OSError as error:
+        raise MediaError(f"cannot be opened ({error.strerror}).") from error
+    if not reading.pictures:
+        raise _no_frame(reading, limits)
+    frames = np.ascontiguousarray(reading.pictures)  # (k, H, W, 3)
+    return frames, _facts(reading, duration_s)
+
+
+def _no_frame(reading: _Reading, limits: MediaLimits) -> MediaError:
+    cause = reading.errors[-1] if reading.errors else None
+    reason = f" ({cause.strerror})" if isinstance(cause, av.FFmpegError) else ""
+    error = MediaError(
+        f"no frame of it decodes{reason}: it is damaged, or has more pixels than "
+        f"MediaLimits.max_pixels={limits.max_pixels:,}."
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _facts(reading: _Reading, duration_s: float | None) -> Facts:
+    is_image = reading.is_still and reading.n_frames == 1
+    return Facts(
+        kind="image" if is_image else "video",
+        n_frames=reading.n_frames,
+        duration_s=None if is_image else duration_s,
+        width=reading.first.width,
+        height=reading.first.height,
+        rotation=-90 * round(reading.first.rotation / 90) % 360,
+        codec=reading.codec,
+    )
 
 
 def _check_file(path: str) -> None:
@@ -117,42 +248,51 @@ def _check_file(path: str) -> None:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(f"{path}: cannot be opened ({reason}).") from error
+        raise MediaError(f"cannot be opened ({reason}).") from error
     if stat.S_ISDIR(status.st_mode):
-        raise MediaError(f"{path}: is a directory, not a media file.")
+        raise MediaError("is a directory, not a media file.")
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError(f"{path}: is not a regular file.")
+        raise MediaError("is not a regular file.")
     if status.st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes).")
+        raise MediaError("is empty (0 bytes).")
 
 
 @contextmanager
-def _open(path: str) -> Iterator[tuple[Any, Any]]:
+def _open(path: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
     """Yield the container and its video stream, to be decoded on one thread.
 
     FFmpeg gets an open file, not a name: it would read ``a%02d.jpg`` as a pattern and
     ``concat:a`` as a protocol. With no protocol allowed, a playlist cannot make it
     open other files. One codec thread is as fast, with files decoded side by side, and
-    damaged files give the same frames each time.
+    damaged files give the same frames each time. The limit of pixels is set twice:
+    opening a file decodes a picture of it.
     """
-    options = {"protocol_whitelist": "none"}
+    pixels = {"max_pixels": str(min(limits.max_pixels, _MAX_INT))}
+    options = {"protocol_whitelist": "none", **pixels}
     with (
         open(path, "rb") as file,
         av.open(file, options=options, metadata_errors="ignore") as container,
     ):
-        stream = _main_stream(path, container.streams.video)
-        stream.codec_context.thread_type = "SLICE"
-        stream.codec_context.thread_count = 1
+        stream = _main_stream(container.streams.video)
+        codec = stream.codec_context
+        if codec.width * codec.height > limits.max_pixels:
+            raise MediaError(
+                f"has {codec.width} x {codec.height} pixels, more than "
+                f"MediaLimits.max_pixels={limits.max_pixels:,}."
+            )
+        codec.options = pixels
+        codec.thread_type = "SLICE"
+        codec.thread_count = 1
         yield container, stream
 
 
-def _main_stream(path: str, streams: Sequence[Any]) -> Any:
+def _main_stream(streams: Sequence[Any]) -> Any:
     if not streams:
-        raise MediaError(f"{path}: holds no video stream (audio only?).")
+        raise MediaError("holds no video stream (audio only?).")
     films = [s for s in streams if not s.disposition & _PICTURE] or streams
     stream = max(films, key=lambda s: bool(s.disposition & Disposition.default))
     if stream.codec_context is None:
-        raise MediaError(f"{path}: FFmpeg has no decoder for its video stream.")
+        raise MediaError("FFmpeg has no decoder for its video stream.")
     return stream
 
 
@@ -163,18 +303,35 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def _count_packets(path: str) -> int:
-    with _open(path) as (container, stream):
-        return sum(not packet.is_discard for packet in _packets(container, stream))
+def _count_packets(path: str, limits: MediaLimits) -> tuple[int, float | None]:
+    """Return the number of packets and the seconds they span."""
+    n_packets, times = 0, []
+    with _open(path, limits) as (container, stream):
+        for packet in _packets(container, stream):
+            if not packet.is_discard:
+                n_packets += 1
+                if packet.pts is not None:
+                    times += [packet.pts, packet.pts + (packet.duration or 0)]
+        ticks = max(times) - min(times) if times else None
+        duration_s = None if ticks is None else float(ticks * stream.time_base)
+    if duration_s is not None and duration_s > limits.max_duration_s:
+        raise MediaError(
+            f"lasts {duration_s:,.0f} seconds, more than "
+            f"MediaLimits.max_duration_s={limits.max_duration_s:,.0f}."
+        )
+    return n_packets, duration_s
 
 
-def _read(path: str, positions: NDArray[np.intp], size: int) -> _Reading:
+def _read(
+    path: str, positions: NDArray[np.intp], size: int, limits: MediaLimits
+) -> _Reading:
     """Decode the whole file once; convert and resize the wanted frames only."""
     wanted = set(positions.tolist())
-    reading = _Reading()
     reformatter = VideoReformatter()
-    with _open(path) as (container, stream):
+    with _open(path, limits) as (container, stream):
+        reading = _Reading(stream.codec_context.name, _is_still(container, stream))
         for frame in _decode(container, stream, reading.errors):
+            reading.first = reading.first or frame
             if reading.n_frames in wanted:
                 small = reformatter.reformat(
                     frame, size, size, "rgb24", interpolation="BILINEAR"
@@ -184,6 +341,13 @@ def _read(path: str, positions: NDArray[np.intp], size: int) -> _Reading:
                 )
             reading.n_frames += 1
     return reading
+
+
+def _is_still(container: Any, stream: Any) -> bool:
+    """Tell whether one frame of the stream is a picture, not a very short film."""
+    names = container.format.name
+    is_picture_format = names.endswith("_pipe") or names in _PICTURE_FORMATS
+    return is_picture_format or bool(stream.disposition & _PICTURE)
 
 
 def _decode(container: Any, stream: Any, errors: list[Exception]) -> Iterator[Any]:

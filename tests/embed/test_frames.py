@@ -10,17 +10,21 @@ import pytest
 from av.stream import Disposition
 from PIL import Image, ImageOps
 
+from skchallenge.embed import _frames
 from skchallenge.embed._frames import (
     _packets,
     frame_positions,
     read_clip,
     read_clips,
 )
+from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError
+
+HERE = MediaLimits(timeout_s=None)  # test_probe.py compares it to worker processes
 
 
 def full_row(path, n_frames=5, image_size=16):
-    clip = read_clip(str(path), n_frames, image_size)
+    clip = read_clip(str(path), n_frames, image_size, HERE)
     assert clip.frames.dtype == np.uint8
     assert len(clip.frames) == len(set(clip.slots.tolist()))
     row = clip.frames[clip.slots]
@@ -286,12 +290,21 @@ def test_bad_files_are_named_with_their_cause(tmp_path, media, make, message):
     path = tmp_path / "bad.mp4"
     make(path, media)
     with pytest.raises(MediaError, match=f"bad.mp4: {message}"):
-        read_clip(str(path), 5, 16)
+        read_clip(str(path), 5, 16, HERE)
+
+
+def test_a_file_that_may_not_be_read(monkeypatch, clip_paths):
+    def forbidden(path, mode):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(_frames, "open", forbidden, raising=False)
+    with pytest.raises(MediaError, match="cannot be opened .Permission denied"):
+        read_clip(clip_paths[0], 5, 16, HERE)
 
 
 def test_a_null_byte_is_no_path():
     with pytest.raises(MediaError, match=r"cannot be opened \(embedded null"):
-        read_clip("a\0b.mp4", 5, 16)
+        read_clip("a\0b.mp4", 5, 16, HERE)
 
 
 def test_many_files_come_in_order_and_errors_as_values(clip_paths, tmp_path):

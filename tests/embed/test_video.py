@@ -356,6 +356,7 @@ def test_other_columns_than_at_fit_are_refused(clip_paths):
         ({"backbone": nn.Identity}, ValueError, "must map images"),
         ({"weights": None}, ValueError, "when backbone is a function"),
         ({"weights": "no/such.pt"}, ValueError, "no state dict that fits"),
+        ({"limits": 10}, TypeError, "limits must be a MediaLimits or None, got 10"),
     ],
 )
 def test_wrong_parameters(parameters, error, message):

@@ -1,0 +1,169 @@
+"""What becomes of odd, bad and randomly damaged media files.
+
+First a table of one file a kind, from the corpus that the tests use: its outcome under
+each policy of `VideoFrameEmbedder` follows from the status. Then files that are damaged
+at random: bits flipped, bytes cut off, inserted, removed or swapped, under a seed. Each
+is decoded in a worker process within a time limit; a worker that had to be ended,
+or ended by itself, is counted. A missed target is exit code 1.
+
+    python benchmarks/odd_media.py [--n-mutants 1000] [--seed 0] [--timeout-s 20]
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._probe import probe_media
+
+os.environ["SVT_LOG"] = "0"  # one of the encoders talks
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from embed.odd_media import KINDS, make_corpus
+
+BASES = [
+    "h264 mp4",
+    "h264 mkv",
+    "hevc mp4",
+    "vp8 webm",
+    "vp9 webm",
+    "av1 mp4",
+    "mjpeg avi",
+    "animated gif",
+    "animated png",
+    "png picture",
+    "webp picture",
+    "jpeg picture",
+]
+
+
+def flip(data, rng):
+    """Flip up to 64 bits."""
+    places = rng.integers(len(data), size=rng.integers(1, 65))
+    data[places] ^= (1 << rng.integers(8, size=len(places))).astype(np.uint8)
+    return data
+
+
+def truncate(data, rng):
+    """Cut the end off."""
+    return data[: rng.integers(1, len(data))]
+
+
+def insert(data, rng):
+    """Insert up to 64 random bytes."""
+    noise = rng.integers(256, size=rng.integers(1, 65), dtype=np.uint8)
+    return np.insert(data, rng.integers(len(data)), noise)
+
+
+def remove(data, rng):
+    """Remove up to 64 bytes."""
+    start = rng.integers(len(data))
+    return np.delete(data, slice(start, start + rng.integers(1, 65)))
+
+
+def overwrite(data, rng):
+    """Set a word to one of the values on which arithmetic fails."""
+    words = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF]
+    word = int(rng.choice(words)).to_bytes(4, "big")
+    start = rng.integers(max(1, len(data) - 4))
+    data[start : start + 4] = np.frombuffer(word, np.uint8)[: len(data) - start]
+    return data
+
+
+MUTATIONS = [flip, truncate, insert, remove, overwrite]
+
+
+def mutants(paths, folder, n, seed):
+    """Yield (base, mutation, path) of damaged copies."""
+    rng = np.random.default_rng(seed)
+    for number in range(n):
+        base = BASES[number % len(BASES)]
+        mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
+        data = np.frombuffer(Path(paths[base]).read_bytes(), np.uint8).copy()
+        path = folder / f"{number}{Path(paths[base]).suffix}"
+        path.write_bytes(mutation(data, rng).tobytes())
+        yield base, mutation.__name__, str(path)
+
+
+def as_expected(kind, row):
+    """Tell whether a row of the table is what the corpus says."""
+    if kind.reason:
+        return row.status == "error" and bool(re.search(kind.reason, row.reason))
+    size = (row.width, row.height)
+    return (
+        row.status == "ok"
+        and kind.n_frames in (None, row.n_frames)
+        and (size == kind.size and row.kind == kind.media)
+    )
+
+
+def show_kinds(paths, limits):
+    """Print one line a kind; return how many are not as the corpus says."""
+    table = probe_media(paths.values(), limits=limits, n_jobs=2)
+    rows = list(table.itertuples())
+    expected = [as_expected(KINDS[k], row) for k, row in zip(paths, rows, strict=True)]
+    shown = table[["status", "kind", "n_frames", "width", "height", "reason"]]
+    shown = shown.set_axis(list(paths)).assign(as_expected=expected)
+    width = {"display.width": 200, "display.max_colwidth": 70, "display.max_rows": None}
+    with pd.option_context(*[part for item in width.items() for part in item]):
+        print(shown.to_string(na_rep="-", max_colwidth=70))
+    return expected.count(False)
+
+
+def outcome(row):
+    if row.status == "ok":
+        return "ok"
+    if "crashes the decoder" in row.reason:
+        return "crash"
+    return "overdue" if "timeout_s" in row.reason else "error"
+
+
+def show_mutants(damaged, limits):
+    """Print counts a base; return the number of crashes and of files overdue."""
+    start = time.perf_counter()
+    table = probe_media([path for *_, path in damaged], limits=limits, n_jobs=2)
+    seconds = time.perf_counter() - start
+    assert table["path"].tolist() == [path for *_, path in damaged], "rows moved"
+    found = [outcome(row) for row in table.itertuples()]
+    names = pd.Series([base for base, *_ in damaged], name="damaged file")
+    print(pd.crosstab(names, pd.Series(found, name="outcome"), margins=True))
+    total = Counter(found)
+    print(
+        f"{len(damaged)} damaged files in {seconds:.1f} s: {total['ok']} ok, "
+        f"{total['error']} errors, {total['crash']} crashes, {total['overdue']} overdue"
+    )
+    for (base, mutation, path), row in zip(damaged, table.itertuples(), strict=True):
+        if outcome(row) in ("crash", "overdue"):
+            print(base, mutation, Path(path).name, row.reason)
+    return total["crash"] + total["overdue"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--n-mutants", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout-s", type=float, default=20.0)
+    options = parser.parse_args()
+    limits = MediaLimits(timeout_s=options.timeout_s)
+    with tempfile.TemporaryDirectory() as name:
+        corpus, folder = Path(name) / "corpus", Path(name) / "damaged"
+        corpus.mkdir()
+        folder.mkdir()
+        paths, lacking = make_corpus(corpus)
+        n_wrong = show_kinds(paths, limits)
+        print(f"{len(paths)} kinds, {n_wrong} not as expected; no encoder: {lacking}\n")
+        damaged = list(mutants(paths, folder, options.n_mutants, options.seed))
+        n_bad = show_mutants(damaged, limits)
+    return int(n_wrong + n_bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,331 @@
+"""The file behind an embedding store: SQLite, opened for the length of one call."""
+
+import errno
+import os
+import sqlite3
+import threading
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Put = Callable[[int, Vector], None]
+
+_APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
+_FORMAT = 1  # of the tables and of the records
+_SCHEMA = (
+    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
+    "checksum INTEGER NOT NULL, vector BLOB NOT NULL)",
+    "CREATE TABLE files (place TEXT PRIMARY KEY, state TEXT NOT NULL, "
+    "digest BLOB NOT NULL, path BLOB NOT NULL)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_FORMAT}",
+)
+_PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
+_READERS = 2
+_WORTH_THREADS = 4 << 20  # bytes
+_KEYS_A_QUERY, _BYTES_A_QUERY = 100, 1 << 20
+_WORTH_SUMS = 1 << 16  # bytes
+_WORDS_A_ROW = 512  # of the checksum's table; 4,096 bytes
+
+_tallies: dict[str, Counter[str]] = defaultdict(Counter)
+_tally_mutex = threading.Lock()
+
+
+def checksum(key: bytes, data: bytes | memoryview) -> int:
+    """Return the CRC-32 of the key and of the data or, if they are long, of their sums.
+
+    Long data are laid out as a table of 64-bit words, 512 a row. The sums of its
+    columns and of its rows, and the rest as it is, go through CRC-32. Whatever changes
+    one word changes two sums, and blocks that change places change sums too. Plain
+    CRC-32 takes twice as long as `numpy.load` of the same bytes; this a quarter of it.
+    """
+    is_long = len(data) >= _WORTH_SUMS
+    n_rows = len(data) // (8 * _WORDS_A_ROW) if is_long else 0
+    n_words = n_rows * _WORDS_A_ROW
+    table = np.frombuffer(data, dtype="<u8", count=n_words).reshape(
+        n_rows, _WORDS_A_ROW
+    )
+    code = zlib.crc32(data[8 * n_words :], zlib.crc32(key))
+    if n_rows:
+        for axis in (0, 1):
+            sums = np.add.reduce(table, axis=axis)  # modulo 2 ** 64
+            code = zlib.crc32(sums.astype("<u8", copy=False), code)
+    return code
+
+
+class Session:
+    """One call's connections to a store.
+
+    Nothing stays open between calls, so forks, threads and pickles need no care.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.writer = connect(self.path)
+        self._readers: list[sqlite3.Connection] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for connection in (*self._readers, self.writer):
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection that writes; commit, or roll back on any exception."""
+        with explained(self.path):
+            self.writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.writer
+                self.writer.execute("COMMIT")
+            except BaseException:
+                if self.writer.in_transaction:  # a full disk has ended it
+                    self.writer.execute("ROLLBACK")
+                raise
+
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a query."""
+        with explained(self.path):
+            return self.writer.execute(query, values).fetchall()
+
+    def read(self, keys: Sequence[bytes], width: int, put: Put) -> set[int]:
+        """Give vectors of `width` numbers to `put`, and tell which keys were there.
+
+        `put` gets the place in `keys` and the vector, and is called on several threads.
+        A damaged record is dropped, and its key was not there.
+        """
+        n_parts = _READERS if 4 * width * len(keys) > _WORTH_THREADS else 1
+        while len(self._readers) < n_parts:
+            self._readers.append(connect(self.path))
+        parts = [range(i, len(keys), n_parts) for i in range(n_parts)]
+
+        def read(job: tuple[sqlite3.Connection, range]) -> tuple[set[int], list[Any]]:
+            return _read_part(*job, keys, width, put)
+
+        jobs = list(zip(self._readers[:n_parts], parts, strict=True))
+        with explained(self.path):
+            if n_parts == 1:
+                results = [read(jobs[0])]
+            else:
+                with ThreadPoolExecutor(n_parts) as pool:
+                    results = list(pool.map(read, jobs))
+        self.drop_records([record for _, damaged in results for record in damaged])
+        found = set().union(*(places for places, _ in results))
+        self.tally(hits=len(found))
+        return found
+
+    def write(self, keys: Sequence[bytes], vectors: Sequence[Vector]) -> None:
+        """Store vectors in one durable step; the first under a key stays."""
+        rows = []
+        for key, vector in zip(keys, vectors, strict=True):
+            data = np.ascontiguousarray(vector, dtype="<f4").data.cast("B")
+            rows.append((key, checksum(key, data), data))
+        query = "INSERT OR IGNORE INTO records (key, checksum, vector) VALUES (?, ?, ?)"
+        with self.transaction() as connection:
+            connection.executemany(query, rows)
+
+    def stored(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of the keys that have a record."""
+        query = "SELECT key FROM records WHERE key = ?"
+        return {row[0] for key in keys for row in self.select(query, [key])}
+
+    def drop_records(self, records: Sequence[tuple[int, Any]]) -> None:
+        """Delete records by id and stored checksum: not what has replaced them."""
+        if records:
+            with self.transaction() as connection:
+                query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
+                connection.executemany(query, records)
+
+    def check_structure(self) -> None:
+        """Raise an OSError if more than single records is damaged."""
+        found = self.select("PRAGMA integrity_check(1)")[0][0]
+        if found != "ok":
+            make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
+            raise make(text.format(path=self.path, error=" ".join(found.split())))
+
+    def shrink(self) -> None:
+        """Give the space of dropped records back to the disk."""
+        with explained(self.path):  # `execute` would free one page
+            self.writer.executescript("PRAGMA incremental_vacuum")
+        self.select("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def tally(self, **counts: int) -> None:
+        """Add to what this process has counted for this store."""
+        with _tally_mutex:
+            _tallies[self.path].update(counts)
+
+    def tallied(self) -> Counter[str]:
+        """Return what this process has counted for this store."""
+        with _tally_mutex:
+            return _tallies[self.path].copy()
+
+
+def _read_part(
+    connection: sqlite3.Connection,
+    places: Sequence[int],
+    keys: Sequence[bytes],
+    width: int,
+    put: Put,
+) -> tuple[set[int], list[tuple[int, Any]]]:
+    """Read the keys at `places`; return where one was, and damaged records."""
+    found: set[int] = set()
+    damaged: list[tuple[int, Any]] = []
+    size = max(1, min(_KEYS_A_QUERY, _BYTES_A_QUERY // (4 * width)))
+    for start in range(0, len(places), size):
+        wanted: dict[bytes, list[int]] = {}
+        for place in places[start : start + size]:
+            wanted.setdefault(keys[place], []).append(place)
+        marks = ",".join("?" * len(wanted))
+        query = f"SELECT id, key, checksum, vector FROM records WHERE key IN ({marks})"
+        for number, key, code, data in connection.execute(query, list(wanted)):
+            if not is_sound(key, code, data) or len(data) != 4 * width:
+                damaged.append((number, code))
+                continue
+            vector = np.frombuffer(data, dtype="<f4")
+            for place in wanted[key]:
+                put(place, vector)
+            found.update(wanted[key])
+    return found, damaged
+
+
+def is_sound(key: bytes, code: int, data: object) -> bool:
+    """Tell whether a record is as it was written."""
+    return isinstance(data, bytes) and checksum(key, data) == code
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open the store at `path`; make it if there is none."""
+    _check_place(path)
+    with explained(path):
+        connection = sqlite3.connect(
+            path, _PATIENCE_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_place(path: str) -> None:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"store={path!r} cannot be made: there is no folder {folder!r}. Make the "
+            "folder first, or name another one."
+        )
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"store={path!r} must be a file, but is a folder. Name a file in it, such "
+            f"as {os.path.join(path, 'embeddings.db')!r}."
+        )
+    for place in (folder, path):
+        if os.path.exists(place) and not os.access(place, os.W_OK):
+            raise PermissionError(
+                f"store={path!r} cannot be used: {place!r} is not writable. Make it "
+                "writable, or copy the store to a folder that is."
+            )
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    if _pragma(connection, "schema_version") == 0:
+        _create(connection)
+    if _pragma(connection, "application_id") != _APPLICATION_ID:
+        raise ValueError(_NO_STORE.format(path=path))
+    version = _pragma(connection, "user_version")
+    if version != _FORMAT:
+        raise ValueError(
+            f"store={path!r} has format {version}, but this version of skchallenge "
+            f"reads format {_FORMAT}. Update skchallenge, or name a new file."
+        )
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")  # what was reported survives
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA page_size = 65536")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        if _pragma(connection, "schema_version") == 0:  # not made by another since
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn on the write-ahead log; SQLite does not wait for others by itself here."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > give_up:
+                raise
+        time.sleep(0.01)
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+_NO_STORE = (
+    "store={path!r} is not an embedding store, and is left as it is. Name another file."
+)
+_EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
+    sqlite3.SQLITE_NOTADB: (ValueError, _NO_STORE),
+    sqlite3.SQLITE_CORRUPT: (
+        OSError,
+        "store={path!r} is damaged beyond single records ({error}). Move it away, with "
+        "the files {path}-wal and {path}-shm, and run again: what it held is embedded "
+        "anew.",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        TimeoutError,
+        "store={path!r} has been locked by another process for a minute. Is one "
+        "stopped, or is the store open in an editor? End it and run again.",
+    ),
+    sqlite3.SQLITE_FULL: (
+        lambda text: OSError(errno.ENOSPC, text),
+        "store={path!r} cannot grow: the disk is full. Make room, for instance with "
+        "EmbeddingStore.prune, and run again: what was stored is not embedded again.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        PermissionError,
+        "store={path!r} is not writable ({error}). Make it writable, or copy it to a "
+        "folder that is.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        PermissionError,
+        "store={path!r} cannot be opened ({error}). Name a file in a folder that is "
+        "writable.",
+    ),
+}
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into Python's own, with a remedy."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in _EXPLANATIONS:
+            raise
+        make, text = _EXPLANATIONS[code]
+        raise make(text.format(path=path, error=error)) from error

@@ -1,0 +1,68 @@
+"""What a media file may cost before it is refused."""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """Limits of one media file; a file beyond one of them is a bad file.
+
+    Parameters
+    ----------
+    max_pixels : int, default=67_108_864
+        Pixels (width times height) of a frame. A larger frame is refused from its
+        header, before it is decoded. The default, 8192 x 8192, lets 8K video pass.
+    max_duration_s : float, default=3600.0
+        Seconds from the first frame to the end of the last one. They are measured by
+        the time stamps of all frames, not taken from the file's header. A still image
+        and a stream without time stamps have no duration.
+    timeout_s : float or None, default=120.0
+        Seconds to decode one file. Files are decoded in worker processes; one that
+        is not ready in time is ended, and one that a file makes crash is replaced:
+        neither stops the run. With None, files are decoded in threads of this process,
+        without a time limit, and a decoder that crashes takes the process down.
+
+    Raises
+    ------
+    TypeError
+        If a limit is no number.
+    ValueError
+        If a limit is not positive and finite.
+
+    See Also
+    --------
+    probe_media : Tell which files are within the limits.
+    VideoFrameEmbedder : Embeds the files.
+
+    Notes
+    -----
+    A worker process imports no torch, so it starts at once, and lives as long as this
+    process; there is one for each file that is decoded at the same time.
+
+    The memory of a decoder grows with `max_pixels`: it may hold some twenty frames.
+
+    Examples
+    --------
+    >>> from skchallenge.embed import MediaLimits
+    >>> MediaLimits(max_duration_s=7200)
+    MediaLimits(max_pixels=67108864, max_duration_s=7200, timeout_s=120.0)
+    """
+
+    max_pixels: int = 8192 * 8192
+    max_duration_s: float = 3600.0
+    timeout_s: float | None = 120.0
+
+    def __post_init__(self) -> None:
+        _check_limit("max_pixels", self.max_pixels, Integral, "an integer")
+        _check_limit("max_duration_s", self.max_duration_s, Real, "a number")
+        if self.timeout_s is not None:
+            _check_limit("timeout_s", self.timeout_s, Real, "a number or None")
+
+
+def _check_limit(name: str, value: object, kind: type, wanted: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}.")
+    if not 0 < float(value) < math.inf:  # type: ignore[arg-type]  # a Real
+        raise ValueError(f"{name} must be positive and finite, got {value!r}.")

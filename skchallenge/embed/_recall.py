@@ -1,0 +1,218 @@
+"""Vectors from a store where it has them, from the model where it does not."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skchallenge.embed._claims import claims_of
+from skchallenge.embed._database import Session
+from skchallenge.embed._keys import Item
+from skchallenge.embed._store import StoreLike, as_store
+
+Vector = NDArray[np.float32]
+Put = Callable[[str, Vector], None]
+Compute = Callable[[Iterable[list[str]]], Iterator[tuple[str, Vector]]]
+
+_NAMES_A_READ = 1024
+_WRITE_EVERY_S = 2.0
+_PAUSE_S = 0.02
+_PATIENCE_S = 600.0  # with another process that computes and shows no result
+
+
+def embed_all(
+    names: Sequence[str],
+    store: StoreLike,
+    *,
+    recipe: Callable[[Session], bytes],
+    find: Callable[[Session, bytes, Sequence[str]], list[Item]],
+    compute: Compute,
+    put: Put,
+    width: int,
+    group_size: int,
+    bar: Any,
+) -> None:
+    """Put the vector of each name, with the help of the store if there is one.
+
+    `recipe` tells, given the open store, what shapes a vector beside its item; `find`
+    makes keys of it; the others are as in `Recall`.
+    """
+    checked = as_store(store)
+    if checked is None:
+        for name, vector in compute([list(names)]):
+            put(name, vector)
+            bar.update()
+    elif names:
+        with Session(checked.path) as session:
+            digest = recipe(session)
+
+            def is_same() -> bool:
+                return recipe(session) == digest
+
+            recall = Recall(
+                session,
+                find=partial(find, session, digest),
+                compute=partial(_compute_unchanged, compute, is_same),
+                put=put,
+                width=width,
+                group_size=group_size,
+            )
+            recall.run(names, bar)
+
+
+def _compute_unchanged(
+    compute: Compute, is_same: Callable[[], bool], groups: Iterable[list[str]]
+) -> Iterator[tuple[str, Vector]]:
+    """Compute, but raise if what was loaded may not be what the keys are of."""
+    for number, pair in enumerate(compute(groups)):
+        if number == 0 and not is_same():
+            raise OSError(
+                "The weights changed while they were loaded, and nothing was stored. "
+                "Run again when they are complete."
+            )
+        yield pair
+
+
+class Recall:
+    """Embeds items, each from the store or else by the model.
+
+    Parameters
+    ----------
+    session : Session
+        The open store.
+    find : callable
+        Names -> items with their keys.
+    compute : callable
+        An iterable of lists of names -> pairs of a name and its vector, in order.
+    put : callable
+        Takes a name and its vector, on any thread.
+    width : int
+        Numbers in a vector.
+    group_size : int
+        Names that are claimed, and at most written, at once.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        find: Callable[[Sequence[str]], list[Item]],
+        compute: Compute,
+        put: Put,
+        width: int,
+        group_size: int,
+    ) -> None:
+        self.session = session
+        self.find = find
+        self.compute = compute
+        self.put = put
+        self.width = width
+        self.group_size = group_size
+        self.claims = claims_of(session.path)
+
+    def run(self, names: Sequence[str], bar: Any) -> None:
+        """Put the vector of every name; `bar` counts them.
+
+        What another process is computing is left to it and read when it is there, so
+        processes that start on the same items share the work.
+        """
+        give_up = time.monotonic() + _PATIENCE_S
+        waiting = names
+        while waiting:
+            n_before = len(waiting)
+            missing = self._read(waiting, bar)
+            is_patient = time.monotonic() < give_up
+            waiting = self._compute(missing, bar, leave_claimed=is_patient)
+            if len(waiting) < n_before:
+                give_up = time.monotonic() + _PATIENCE_S
+            elif waiting:
+                time.sleep(_PAUSE_S)
+
+    def _read(self, names: Sequence[str], bar: Any) -> list[Item]:
+        """Put what the store has; return the rest."""
+        missing: list[Item] = []
+        for start in range(0, len(names), _NAMES_A_READ):
+            items = self.find(names[start : start + _NAMES_A_READ])
+            keyed = [item for item in items if item.key is not None]
+            keys = [item.key for item in keyed if item.key is not None]
+
+            def put(place: int, vector: Vector, items: list[Item] = keyed) -> None:
+                self.put(items[place].name, vector)
+
+            found = self.session.read(keys, self.width, put)
+            there = {keyed[place].name for place in found}
+            missing.extend(item for item in items if item.name not in there)
+            bar.update(len(there))
+        return missing
+
+    def _compute(
+        self, missing: list[Item], bar: Any, *, leave_claimed: bool
+    ) -> list[str]:
+        """Compute, put and store what nobody else is computing; return the rest."""
+        late: list[str] = []
+        claimed: dict[str, Item] = {}
+        ready: list[tuple[Item, Vector]] = []
+        groups = self._groups(missing, claimed, late, leave_claimed)
+        first = next(groups, None)
+        if first is None:
+            return late
+        written_at = time.monotonic()
+        try:
+            for name, vector in self.compute(itertools.chain([first], groups)):
+                self.put(name, vector)
+                ready.append((claimed[name], vector))
+                bar.update()
+                is_due = time.monotonic() > written_at + _WRITE_EVERY_S
+                if is_due or len(ready) >= self.group_size:
+                    self._write(ready, claimed)
+                    written_at = time.monotonic()
+        finally:  # an interrupt included: what is ready is kept
+            try:
+                self._write(ready, claimed)
+            finally:
+                self.claims.free([i.key for i in claimed.values() if i.key is not None])
+        return late
+
+    def _groups(
+        self,
+        missing: list[Item],
+        claimed: dict[str, Item],
+        late: list[str],
+        leave_claimed: bool,
+    ) -> Iterator[list[str]]:
+        """Yield names to compute; note them in `claimed`, and the others in `late`."""
+        for start in range(0, len(missing), self.group_size):
+            group = missing[start : start + self.group_size]
+            keys = [item.key for item in group if item.key is not None]
+            taken = {k for k, t in zip(keys, self.claims.take(keys), strict=True) if t}
+            stored = self.session.stored(keys)  # now that nobody else can store them
+            self.claims.free([key for key in taken if key in stored])
+            free = (taken if leave_claimed else set(keys)) - stored
+            mine: list[Item] = []
+            for item in group:
+                is_mine = item.key is None or item.key in free
+                free.discard(item.key or b"")  # the same content twice: once
+                mine.extend([item] if is_mine else [])
+                late.extend([] if is_mine else [item.name])
+            claimed.update((item.name, item) for item in mine)
+            if mine:
+                yield [item.name for item in mine]
+
+    def _write(
+        self, ready: list[tuple[Item, Vector]], claimed: dict[str, Item]
+    ) -> None:
+        """Store what is ready, but not what was read from a file that has changed."""
+        done = [(item.key, v) for item, v in ready if item.is_unchanged()]
+        keys = [key for key, _ in done if key is not None]
+        vectors = [vector for key, vector in done if key is not None]
+        if keys:
+            self.session.write(keys, vectors)
+        self.claims.free([item.key for item, _ in ready if item.key is not None])
+        self.session.tally(misses=len(ready))
+        for item, _ in ready:
+            del claimed[item.name]
+        ready.clear()

@@ -1,0 +1,213 @@
+"""Processes that hang or crash in place of this one."""
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+Message = dict[str, Any]
+Bytes = bytes | bytearray | memoryview
+Reply = tuple[Message, Bytes]
+
+# The package's own __init__ would import torch, which no decoder needs.
+_PROGRAM = """
+import sys, types
+sys.path[:] = {search_path!r}
+package = types.ModuleType("skchallenge.embed")
+package.__path__ = [{folder!r}]
+sys.modules["skchallenge.embed"] = package
+from skchallenge.embed._frames import answer
+from skchallenge.embed._worker import serve
+serve(answer, sys.stdin.buffer, sys.stdout.buffer)
+"""
+_START_TIMEOUT_S = 60.0
+
+
+class OverdueError(Exception):
+    """The worker had to be ended, for it was not ready in time."""
+
+
+class CrashError(Exception):
+    """The worker ended or raised an error; the message says how."""
+
+
+def ask(request: Message, timeout_s: float) -> Reply:
+    """Have a worker process answer; threads may ask side by side.
+
+    Workers are kept for the next request. A request that ends its worker is tried
+    once more, as the cause may lie elsewhere: in what an earlier file left
+    behind, or in a system out of memory.
+
+    Raises
+    ------
+    OverdueError
+        If there is no answer in time.
+    CrashError
+        If the request ended two workers.
+    RuntimeError
+        If no worker can be started.
+    """
+    try:
+        return _ask_once(request, timeout_s)
+    except CrashError:
+        return _ask_once(request, timeout_s)
+
+
+def _ask_once(request: Message, timeout_s: float) -> Reply:
+    worker = _take_idle() or Worker()
+    try:
+        reply = worker.ask(request, timeout_s)
+    except BaseException:
+        worker.end()
+        raise
+    _idle.append(worker)
+    return reply
+
+
+def _start() -> subprocess.Popen[bytes]:
+    program = _PROGRAM.format(search_path=sys.path, folder=os.path.dirname(__file__))
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # where FFmpeg and a crash would print
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+class Worker:
+    """One process that answers one request at a time."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._is_overdue = False
+        try:
+            self._process = _start()
+            self._requests: Any = self._process.stdin
+            self._replies: Any = self._process.stdout
+            self._receive(_START_TIMEOUT_S)
+        except (CrashError, OverdueError, OSError) as error:
+            if hasattr(self, "_replies"):
+                self.end()
+            raise RuntimeError(
+                f"{sys.executable} could not be started to decode media ({error}). "
+                "Pass MediaLimits(timeout_s=None) to decode in this process."
+            ) from error
+
+    def ask(self, request: Message, timeout_s: float) -> Reply:
+        """Send a request and wait for the reply, but not longer than `timeout_s`."""
+        with contextlib.suppress(BrokenPipeError):  # then there is no reply either
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
+        header, payload = self._receive(timeout_s)
+        if "raised" in header:
+            raise CrashError(header["raised"])
+        return header, payload
+
+    def _receive(self, timeout_s: float) -> Reply:
+        timer = threading.Timer(timeout_s, self._expire)
+        timer.start()
+        try:
+            reply = _read_message(self._replies)
+        finally:
+            timer.cancel()
+            timer.join()
+        if reply is not None:
+            return reply
+        if self._is_overdue:
+            raise OverdueError(f"no answer in {timeout_s:g} s")
+        raise CrashError(_cause_of_death(self._process.wait()))
+
+    def _expire(self) -> None:
+        self._is_overdue = True
+        self._process.kill()
+
+    def is_mine(self) -> bool:
+        """Tell whether this process started the worker: a fork must not use it."""
+        return self._owner == os.getpid()
+
+    def is_alive(self) -> bool:
+        """Tell whether it can take a request."""
+        return not self._is_overdue and self._process.poll() is None
+
+    def end(self) -> None:
+        """End the process, or in a fork only let go of it."""
+        if self.is_mine():
+            self._process.kill()
+            self._process.wait()
+        else:
+            self._process.returncode = 0  # or its finalizer would complain
+        for pipe in (self._requests, self._replies):
+            with contextlib.suppress(OSError):  # what was not sent is lost
+                pipe.close()
+
+
+_idle: list[Worker] = []
+
+
+def _take_idle() -> Worker | None:
+    while _idle:
+        try:
+            worker = _idle.pop()
+        except IndexError:  # another thread was faster
+            break
+        if worker.is_mine() and worker.is_alive():
+            return worker
+        worker.end()
+    return None
+
+
+@atexit.register
+def end_workers() -> None:
+    """End all idle workers; new ones start when needed."""
+    while _idle:
+        _idle.pop().end()
+
+
+def serve(
+    answer: Callable[[Message], Reply], requests: BinaryIO, replies: BinaryIO
+) -> None:
+    """Answer requests until there are no more: the worker's side.
+
+    Messages are lines of JSON, and bytes after them: unpickling would run what a
+    decoder that was taken over by a file sends.
+    """
+    with contextlib.suppress(ValueError):  # not the main thread of its process
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller
+    _write_message(replies, {}, b"")  # ready
+    for line in requests:
+        try:
+            reply = answer(json.loads(line))
+        except Exception as error:  # of any kind: the caller must hear of it
+            reply = {"raised": f"{type(error).__name__}: {error}"}, b""
+        _write_message(replies, *reply)
+
+
+def _write_message(pipe: BinaryIO, header: Message, payload: Bytes) -> None:
+    line = json.dumps({**header, "n_bytes": len(payload)})
+    pipe.write(line.encode() + b"\n")
+    pipe.write(payload)
+    pipe.flush()
+
+
+def _read_message(pipe: BinaryIO) -> Reply | None:
+    """Return what `_write_message` wrote, or None if it was cut short."""
+    line = pipe.readline()
+    if not line.endswith(b"\n"):
+        return None
+    header = json.loads(line)
+    payload = bytearray(header.pop("n_bytes"))
+    n_read = pipe.readinto(payload)  # type: ignore[attr-defined]  # buffered: it has
+    return (header, payload) if n_read == len(payload) else None
+
+
+def _cause_of_death(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name}"
