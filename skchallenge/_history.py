@@ -325,8 +325,16 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"{catalog.user!r}, or give the catalog its candidates."
             )
         row = lines["row"].to_numpy()
-        labels = lines["entity"].to_numpy()
-        return clone(self.encoder).fit(catalog.without_truth(row), labels), row
+        labels = lines["entity"].infer_objects().to_numpy()
+        try:
+            return clone(self.encoder).fit(catalog.without_truth(row), labels), row
+        except ValueError as error:
+            if len(np.unique(labels)) > 1:
+                raise
+            raise ValueError(
+                f"The proxy task by {self.by!r} needs videos of at least two to tell "
+                f"apart, but X entitles it to those of {labels[0]!r} only: {error}"
+            ) from error
 
     def _fold_encoder(self, X: pd.DataFrame) -> Encode:
         """Fit an encoder on some rows and map it onto the space of the final one.
@@ -361,7 +369,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self, videos: NDArray[np.float32], filled: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         if self.aggregation == "concat":
-            return videos.reshape(len(videos), -1)
+            return videos.reshape(len(videos), self.max_videos * self._width)
         count = filled.sum(axis=1, keepdims=True).astype(np.float32)
         if self.aggregation == "mean":
             return videos.sum(axis=1) / count.clip(1)

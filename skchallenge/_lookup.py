@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skchallenge._validation import plain_times
+
 Rows = NDArray[np.intp]
 
 
@@ -69,7 +71,7 @@ class TimeIndex:
 
 def time_values(times: "pd.Series[Any]") -> NDArray[np.generic]:
     """Return times as a sortable array; time zones are turned into UTC."""
-    times = times.infer_objects()
+    times = plain_times(times)
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_integer_dtype(times.dtype):

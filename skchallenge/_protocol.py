@@ -67,6 +67,18 @@ class Protocol:
                 check_ids(X[column], column, like=entities[column])
         if self.before is not None:
             check_times(X[self.before], self.before, like=catalog.videos[catalog.time])
+        elif self.of_users and catalog.candidates is not None:
+            self._check_candidates(X[self.by])
+
+    def _check_candidates(self, users: "pd.Series[Any]") -> None:
+        """Raise where a challenge's timeless history may hold a row's own video."""
+        others = users[~users.isin(self.catalog.candidates or ())]
+        if len(others):
+            raise ValueError(
+                f"before=None asks about catalog.candidates only, but {self.by} holds "
+                f"others, such as {others.iloc[0]!r}: their own videos would stand in "
+                "the challenge's history. Name a column of cut-off times."
+            )
 
     def check_exclusion(self, X: pd.DataFrame) -> None:
         """Raise if `exclude` takes a video away from any row."""

@@ -110,18 +110,24 @@ def _id_kind(values: pd.Series[Any]) -> str:
     return names.get(inferred, f"values of type {inferred}")
 
 
+def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn nullable, Arrow and object times into NumPy's types; zones stay.
+
+    A comparison with a missing value is False there, and missing elsewhere.
+    """
+    is_extension = pd.api.types.is_extension_array_dtype(values.dtype)
+    is_zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
+    if values.dtype == object or (is_extension and not is_zoned):
+        return pd.Series(values.to_list(), index=values.index, name=values.name)
+    return values
+
+
 def _time_kind(values: pd.Series[Any]) -> str:
+    values = plain_times(values)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return "datetimes with a time zone"
     if pd.api.types.is_datetime64_dtype(values):
         return "datetimes"
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return "numbers"
-    inferred = pd.api.types.infer_dtype(values, skipna=True)
-    return {
-        "integer": "numbers",
-        "floating": "numbers",
-        "mixed-integer-float": "numbers",
-        "datetime": "datetimes",
-        "datetime64": "datetimes",
-    }.get(inferred, f"values of type {inferred}")
+    return f"values of type {pd.api.types.infer_dtype(values, skipna=True)}"

@@ -286,6 +286,42 @@ def test_datetimes_and_zones():
         user_side(VideoCatalog(utc)).fit(X)
 
 
+def test_zones_in_columns_of_objects_are_seen():
+    times = pd.to_datetime(VIDEOS["create_time"], unit="D")
+    X = pairs(("ann", "dance", 50))
+    X["time"] = pd.Series([pd.Timestamp("1970-02-20", tz="Asia/Tokyo")], dtype=object)
+    with pytest.raises(TypeError, match="time holds datetimes with a time zone, but"):
+        user_side(VideoCatalog(VIDEOS.assign(create_time=times))).fit(X)
+    zoned = VideoCatalog(VIDEOS.assign(create_time=times.dt.tz_localize("UTC")))
+    assert user_side(zoned).fit_transform(X).shape == (1, 9)
+
+
+@pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])
+def test_no_rows_give_no_rows(aggregation):
+    X = pairs(("ann", "dance", 50))
+    encoder = user_side(aggregation=aggregation).fit(X)
+    width = len(encoder.get_feature_names_out())
+    assert encoder.transform(X.iloc[:0]).shape == (0, width)
+
+
+def proxy_side(catalog):
+    columns = make_column_transformer(("passthrough", ["value"]))
+    learned = make_pipeline(columns, ProxyEncoder(2, max_iter=2, random_state=0))
+    return HistoryEncoder(catalog, learned, by="user_id", before="time", max_videos=2)
+
+
+def test_integer_ids_in_columns_of_objects_reach_the_proxy_task():
+    numbers = pd.Series(pd.factorize(VIDEOS["user_id"])[0], dtype=object)
+    catalog = VideoCatalog(VIDEOS.assign(user_id=numbers))
+    X = pd.DataFrame({"user_id": [0, 1], "time": [50, 50]})
+    assert proxy_side(catalog).fit_transform(X).shape == (2, 5)
+
+
+def test_a_proxy_task_with_one_entity_says_so():
+    with pytest.raises(ValueError, match="proxy task by 'user_id' .* of 'ann' only"):
+        proxy_side(make_catalog()).fit(pairs(("ann", "dance", 50)))
+
+
 def test_categorical_ids_are_read():
     X = pairs(("ann", "dance", 50), ("bob", "sing", 20))
     expected = user_side().fit_transform(X)

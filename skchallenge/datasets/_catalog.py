@@ -16,6 +16,13 @@ from skchallenge._validation import as_frame, check_columns, check_ids, check_ti
 _OWN_SOUND_SHARE = 0.5
 _COMMON_SOUND_SHARE = 0.05
 _HASH_SIGNS = "#\uff03"  # plain and full width
+_WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
+_OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
+
+
+def tag_name(tag: object) -> str:
+    """Return what makes two tags the same: no hash sign, no case."""
+    return str(tag).strip().lstrip(_HASH_SIGNS).casefold()
 
 
 class VideoCatalog:
@@ -105,6 +112,9 @@ class VideoCatalog:
         self.video, self.user, self.challenge, self.time = video, user, challenge, time
         self.caption, self.tags, self.sound = caption, tags, sound
         self.videos = self._check(as_frame(videos, "videos"))
+        self._check_optional_columns()
+        if isinstance(candidates, str):
+            raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
         self.candidates = None if candidates is None else frozenset(candidates)
         if self.candidates:
             listed = pd.Series(list(self.candidates))
@@ -142,6 +152,8 @@ class VideoCatalog:
         for column in (self.video, self.user):
             check_ids(new[column], column, like=self.videos[column])
         check_times(new[self.time], self.time, like=self.videos[self.time])
+        studied = self.memberships["challenge"]
+        check_ids(self._memberships(new)["challenge"], self.challenge, like=studied)
         known = new[self.video].isin(self.videos[self.video])
         if known.any():
             raise ValueError(
@@ -149,18 +161,23 @@ class VideoCatalog:
                 f"{new[self.video][known].iloc[0]!r}: rows are never altered."
             )
         new = new.reindex(columns=self.videos.columns)
-        self.videos = pd.concat([self.videos, new], ignore_index=True)
+        joined = pd.concat([self.videos, new], ignore_index=True)
+        for column in (self.video, self.user):  # mixed integer types become floats
+            check_ids(joined[column], column)
+        self.videos = joined
         self.__dict__ = _without_caches(self.__dict__)
         return self
 
     @cached_property
     def memberships(self) -> pd.DataFrame:
         """One line per (video, challenge): its row number and the challenge's name."""
-        names = self.videos[self.challenge].map(_as_list)
-        lengths = names.map(len).to_numpy(dtype=np.intp)
-        rows = np.repeat(np.arange(len(self.videos)), lengths)
-        flat = [name for row in names for name in row]
-        return pd.DataFrame({"row": rows, "challenge": pd.Series(flat, dtype=object)})
+        return self._memberships(self.videos)
+
+    def _memberships(self, videos: pd.DataFrame) -> pd.DataFrame:
+        names = [_as_list(cell) for cell in videos[self.challenge]]
+        rows = np.repeat(np.arange(len(names)), [len(row) for row in names])
+        flat = pd.Series([name for row in names for name in row], dtype=object)
+        return pd.DataFrame({"row": rows, "challenge": flat.infer_objects()})
 
     @property
     def challenges(self) -> list[Any]:
@@ -182,10 +199,13 @@ class VideoCatalog:
         sound = self.videos[self.sound]
         members = self.memberships
         inside = sound.iloc[members["row"]].groupby(members["challenge"].to_numpy())
-        share = inside.value_counts(normalize=True)
+        # Videos without a sound count: a sound that few carry is nobody's own.
+        share = inside.value_counts(normalize=True, dropna=False)
         frequent = share.index.get_level_values(1)[share >= _OWN_SOUND_SHARE]
-        outside = sound[~self.is_challenge_video].value_counts(normalize=True)
-        own = [s for s in frequent if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
+        outside = sound[~self.is_challenge_video]
+        outside = outside.value_counts(normalize=True, dropna=False)
+        named = [s for s in frequent if not pd.isna(s) and s != ""]
+        own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
         return sound.isin(own).to_numpy()
 
     def without_truth(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
@@ -199,18 +219,21 @@ class VideoCatalog:
         Returns
         -------
         videos : pandas.DataFrame of shape (n, n_columns)
-            The rows without the user and challenge columns, and with every studied
-            challenge's tag taken out of captions and tags, whatever its case.
+            The rows without the user and challenge columns, and with the names of all
+            studied challenges taken out of captions and tags, whatever their case. In
+            captions that is the word itself too, with or without hash sign.
         """
         table = self.videos.iloc[np.asarray(rows, dtype=np.intp)]
         table = table.drop(columns=[self.user, self.challenge]).reset_index(drop=True)
         pattern = self._tag_pattern
         if pattern is None:
             return table
+        names = {tag_name(name) for name in self.challenges}
         if self.caption in table:
-            table[self.caption] = [_scrub(c, pattern) for c in table[self.caption]]
+            captions = [_scrub(c, pattern, names) for c in table[self.caption]]
+            table[self.caption] = captions
         if self.tags in table:
-            tags = [_scrub_tags(t, pattern) for t in table[self.tags]]
+            tags = [_scrub_tags(t, pattern, names) for t in table[self.tags]]
             table[self.tags] = pd.Series(tags, dtype=object)
         return table
 
@@ -227,7 +250,15 @@ class VideoCatalog:
             rf"(?:[{_HASH_SIGNS}]|(?<!\w))(?:{body})(?!\w)", re.IGNORECASE
         )
 
+    def _check_optional_columns(self) -> None:
+        for role, default in _OPTIONAL.items():
+            column = getattr(self, role)
+            if column != default:  # a name that was misspelt would turn a rule off
+                check_columns(self.videos.columns, [column], "videos")
+
     def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
+        if not videos.columns.is_unique:
+            raise ValueError(f"videos has columns of one name: {list(videos.columns)}.")
         check_columns(
             videos.columns,
             [self.video, self.user, self.challenge, self.time],
@@ -236,6 +267,7 @@ class VideoCatalog:
         for column in (self.video, self.user):
             check_ids(videos[column], column)
         check_times(videos[self.time], self.time)
+        check_ids(self._memberships(videos)["challenge"], self.challenge)
         repeated = videos[self.video].duplicated()
         if repeated.any():
             raise ValueError(
@@ -274,18 +306,25 @@ def _without_caches(state: dict[str, Any]) -> dict[str, Any]:
 def _as_list(value: Any) -> list[Any]:
     """Read a challenge cell: missing, one name, or several."""
     if isinstance(value, str):
-        return [value]
-    if isinstance(value, Iterable):
-        return list(dict.fromkeys(value))
-    return [] if pd.isna(value) else [value]
+        return [value] if value else []
+    values = value if isinstance(value, Iterable) else [value]
+    return list(dict.fromkeys(v for v in values if not pd.isna(v) and v != ""))
 
 
-def _scrub(caption: Any, pattern: re.Pattern[str]) -> Any:
-    return pattern.sub("", caption).strip() if isinstance(caption, str) else caption
+def _scrub(caption: Any, pattern: re.Pattern[str], names: set[str]) -> Any:
+    """Take names out of a text.
+
+    The pattern finds names that are more than one word; full case folding, which
+    makes "ß" equal to "SS", needs a look at each word.
+    """
+    if not isinstance(caption, str):
+        return caption
+    text = pattern.sub("", caption)
+    return _WORD.sub(lambda m: "" if tag_name(m[0]) in names else m[0], text).strip()
 
 
-def _scrub_tags(tags: Any, pattern: re.Pattern[str]) -> Any:
+def _scrub_tags(tags: Any, pattern: re.Pattern[str], names: set[str]) -> Any:
     """Drop tags of studied challenges from a list; a string is read as a caption."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        return _scrub(tags, pattern)
-    return [t for t in tags if not pattern.fullmatch(str(t))]
+        return _scrub(tags, pattern, names)
+    return [t for t in tags if tag_name(t) not in names]

@@ -9,8 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_scalar
 
-from skchallenge._validation import as_frame, check_columns, check_ids, check_times
-from skchallenge.datasets._catalog import VideoCatalog
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_ids,
+    check_times,
+    plain_times,
+)
+from skchallenge.datasets._catalog import VideoCatalog, tag_name
 
 # Tags of the platform itself: they say nothing about what is joined.
 _GENERIC_TAGS = frozenset(
@@ -87,7 +93,8 @@ def make_participation(
     min_history : int, default=3
         Videos that a candidate has at least before the cut-off.
     n_seeds : int, default=5
-        The cut-off is the first upload of this many-th participant.
+        The cut-off is the first upload of this many-th participant, at least the
+        second: a history, which ends before the cut-off, shows the ones before.
     horizon : str or float, default="30D"
         Length of the window in which taking part counts. Like `max_spread` a
         duration that pandas.Timedelta reads where `create_time` holds datetimes, and
@@ -131,20 +138,20 @@ def make_participation(
     >>> import pandas as pd
     >>> from skchallenge import make_participation
     >>> videos = pd.DataFrame({
-    ...     "video_id": range(8),
-    ...     "user_id": ["ann", "bob", "ann", "bob", "cy", "bob", "ann", "bob"],
-    ...     "create_time": [1, 2, 3, 4, 5, 7, 8, 9],
-    ...     "hashtags": [[], [], [], [], ["Dance"], ["dance"], [], []],
+    ...     "video_id": range(9),
+    ...     "user_id": ["ann", "bob", "ann", "bob", "cy", "dee", "bob", "ann", "bob"],
+    ...     "create_time": [1, 2, 3, 4, 4, 5, 7, 8, 9],
+    ...     "hashtags": [[], [], [], [], ["Dance"], ["dance"], ["dance"], [], []],
     ... })
     >>> data = make_participation(
-    ...     videos, challenges=["dance"], n_seeds=1, min_history=2, horizon=10
+    ...     videos, challenges=["dance"], n_seeds=2, min_history=2, horizon=10
     ... )
     >>> data.pairs.assign(y=data.y)
       user_id challenge  time  y
     0     ann     dance     5  0
     1     bob     dance     5  1
     """
-    check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
+    check_scalar(n_seeds, "n_seeds", Integral, min_val=2)
     check_scalar(min_history, "min_history", Integral, min_val=1)
     videos = _check_videos(videos)
     window = _duration(horizon, "horizon", videos["create_time"])
@@ -187,6 +194,7 @@ def _check_videos(videos: Any) -> pd.DataFrame:
     check_ids(videos["video_id"], "video_id")
     check_ids(videos["user_id"], "user_id")
     check_times(videos["create_time"], "create_time")
+    videos["create_time"] = plain_times(videos["create_time"])
     text = videos["hashtags"].map(lambda tags: isinstance(tags, str))
     if text.any():
         raise TypeError(
@@ -208,29 +216,27 @@ def _duration(value: str | float, name: str, times: "pd.Series[Any]") -> Any:
     if numeric:
         duration: Any = value
     else:
-        try:
-            duration = pd.Timedelta(value) if isinstance(value, str) else None
-        except ValueError as error:
-            raise ValueError(f"{name} is no duration: {value!r}.") from error
-        if duration is None:
+        if not isinstance(value, str | pd.Timedelta):
             raise TypeError(
                 f"create_time holds datetimes, so {name} must be a duration such as "
                 f"'30D', got {value!r}."
             )
+        try:
+            duration = pd.Timedelta(value)
+        except ValueError as error:
+            raise ValueError(f"{name} is no duration: {value!r}.") from error
+        if isinstance(value, str) and not any(c.isalpha() for c in value):
+            raise ValueError(f"{name} needs a unit, such as '30D', got {value!r}.")
     if not duration > type(duration)(0):
         raise ValueError(f"{name} must be positive, got {value!r}.")
     return duration
-
-
-def _tag_name(tag: object) -> str:
-    return str(tag).strip().lstrip("#\uff03").casefold()
 
 
 def _tags(cell: Any) -> list[str]:
     """Read a cell of hashtags: missing, or an iterable of tags."""
     if not isinstance(cell, Iterable):
         return []
-    return list(dict.fromkeys(_tag_name(tag) for tag in cell))
+    return list(dict.fromkeys(tag_name(tag) for tag in cell))
 
 
 def _first_uses(videos: pd.DataFrame) -> pd.DataFrame:
@@ -248,7 +254,7 @@ def _find_challenges(
     max_spread: Any,
     generic_tags: Iterable[str] | None,
 ) -> list[str]:
-    generic = _GENERIC_TAGS if generic_tags is None else map(_tag_name, generic_tags)
+    generic = _GENERIC_TAGS if generic_tags is None else map(tag_name, generic_tags)
     times = uses.groupby("challenge")["create_time"]
     count = times.size()
     popular = uses[uses["challenge"].isin(count.index[count >= min_participants])]
@@ -272,7 +278,7 @@ def _given_challenges(
         raise TypeError(
             f"challenges must be an iterable of tags, got the text {challenges!r}."
         )
-    names = list(dict.fromkeys(_tag_name(name) for name in challenges))
+    names = list(dict.fromkeys(tag_name(name) for name in challenges))
     count = uses["challenge"].value_counts().reindex(names, fill_value=0)
     rare = count[count < n_seeds].to_dict()
     if rare or not names:

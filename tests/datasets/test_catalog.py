@@ -152,6 +152,80 @@ def test_pickle_holds_the_table_and_no_caches():
     assert "memberships" in vars(catalog)
 
 
+def test_a_categorical_challenge_is_read_as_its_values():
+    plain = ["Dance", None, None, "sing"]
+    expected = VideoCatalog(table(challenge=plain)).memberships
+    videos = table(challenge=pd.Series(plain, dtype="category"))
+    assert_frame_equal(VideoCatalog(videos).memberships, expected)
+
+
+def test_integer_challenges_stay_integers():
+    members = VideoCatalog(table(challenge=[None, [7], [7, 8], None])).memberships
+    assert members["challenge"].dtype == np.int64
+    assert members["challenge"].tolist() == [7, 7, 8]
+
+
+def test_empty_names_and_missing_ones_in_lists_are_no_challenges():
+    catalog = VideoCatalog(table(challenge=["", ["dance", None], [], None]))
+    assert catalog.challenges == ["dance"]
+
+
+@pytest.mark.parametrize(
+    "tag, spelled",
+    [
+        ("spa\u00df", "Spa\u00df"),
+        ("spass", "SPA\u00df"),
+        ("fit", "\ufb01t"),
+        ("i\u0307stanbul", "\u0130stanbul"),
+    ],
+)
+def test_full_case_folding_decides_what_is_removed(tag, spelled):
+    videos = table(
+        challenge=tag, caption=f"x #{spelled} y", hashtags=[[f"##{spelled} "]] * 4
+    )
+    seen = VideoCatalog(videos).without_truth([0])
+    assert seen["caption"].tolist() == ["x  y"]
+    assert seen["hashtags"].tolist() == [[]]
+
+
+def test_sounds_that_few_videos_carry_are_nobodys_own():
+    videos = pd.DataFrame(
+        {
+            "video_id": range(40),
+            "user_id": range(40),
+            "challenge": ["dance"] * 10 + [None] * 30,
+            "create_time": 0,
+            "song": ["rare"] + [None] * 39,
+        }
+    )
+    assert not VideoCatalog(videos).has_challenge_sound.any()
+    videos["song"] = ["hit"] * 10 + ["hit"] + [None] * 29  # 1 of 30, not 1 of 1
+    assert VideoCatalog(videos).has_challenge_sound.sum() == 11
+
+
+def test_append_refuses_what_would_change_the_types():
+    numbers = table(video_id=[1, 2, 3, 4])
+    huge = table(video_id=np.array([5, 6, 7, 2**63 + 1], dtype=np.uint64))
+    catalog = VideoCatalog(numbers)
+    with pytest.raises(TypeError, match="video_id must hold strings or integers"):
+        catalog.append(huge)
+    with pytest.raises(TypeError, match="challenge holds integers, but"):
+        catalog.append(table(video_id=[5, 6, 7, 8], challenge=[1, 2, 3, 4]))
+    assert len(catalog) == 4
+
+
+def test_roles_and_candidates_that_cannot_be_meant():
+    with pytest.raises(ValueError, match=r"videos lacks the columns \['captoin'\]"):
+        VideoCatalog(table(), caption="captoin")
+    with pytest.raises(TypeError, match="candidates must be a list of ids, got 'ann'"):
+        VideoCatalog(table(), candidates="ann")
+    twice = pd.concat([table(), table()[["user_id"]]], axis=1)
+    with pytest.raises(ValueError, match="videos has columns of one name"):
+        VideoCatalog(twice)
+    with pytest.raises(TypeError, match="challenge must hold strings or integers"):
+        VideoCatalog(table(challenge=[1, "a", None, None]))
+
+
 @pytest.mark.parametrize(
     "caption, expected",
     [
@@ -222,4 +296,5 @@ def test_own_sound_is_frequent_inside_and_rare_outside():
     )
     own = VideoCatalog(videos).has_challenge_sound
     assert own.tolist() == (videos["song"] == "hit").tolist()
-    assert not VideoCatalog(videos, sound="absent").has_challenge_sound.any()
+    without = VideoCatalog(videos.drop(columns="song"))
+    assert not without.has_challenge_sound.any()

