@@ -56,7 +56,7 @@ def make_deep_challenger(
         features are used.
     user_features : transformer or None, default=None
         Turns catalog columns into dense vectors on the user's side, for example
-        ``make_column_transformer((CaptionEmbedder(), "caption"))``. It never sees
+        ``make_column_transformer((CaptionEmbedder(), "caption"))``. It never sees user
         ids nor the tags of studied challenges. None is the paper's.
     challenge_features : transformer or None, default=None
         The same for the challenge's side. None is a clone of `user_features`, or the
