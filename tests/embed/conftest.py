@@ -1,9 +1,8 @@
-"""Real media made by PyAV and Pillow, and a tiny BERT with random weights."""
+"""Real media made by PyAV and Pillow."""
 
 import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 
@@ -102,29 +101,3 @@ def clip_paths(tmp_path_factory):
         paths.append(str(write_video(folder / f"video{number}.mp4", frames)))
     Image.new("RGB", (40, 30), (90, 60, 200)).save(folder / "cover.png")
     return [*paths, str(folder / "cover.png")]
-
-
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory):
-    """A folder with a one-layer BERT: mechanics only, its weights are random."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny_bert")
-    characters = list("abcdefghijklmnopqrstuvwxyz0123456789.-#,")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dance", "cat", "funny"]
-    pieces = words + characters + ["##" + c for c in characters]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=128,
-        initializer_range=0.5,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
-    BertTokenizerFast(vocab=vocabulary).save_pretrained(folder)
-    return str(folder)
