@@ -6,10 +6,11 @@ The tree::
     └── MediaError            a media file cannot become frames
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
-    └── LeakageWarning        features may tell the label
+    ├── LeakageWarning        features may tell the label
+    └── MediaWarning          media files were filled in instead of embedded
 """
 
-__all__ = ["EmptyHistoryWarning", "LeakageWarning", "MediaError"]
+__all__ = ["EmptyHistoryWarning", "LeakageWarning", "MediaError", "MediaWarning"]
 
 
 class MediaError(ValueError):
@@ -22,3 +23,7 @@ class EmptyHistoryWarning(UserWarning):
 
 class LeakageWarning(UserWarning):
     """The features of a table may tell its labels."""
+
+
+class MediaWarning(UserWarning):
+    """Rows of media files hold a filler, as `on_error` says."""

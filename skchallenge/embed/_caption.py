@@ -26,11 +26,13 @@ from skchallenge.embed._columns import (
 )
 from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
-from skchallenge.embed._identity import text_model_files, text_model_identity
-from skchallenge.embed._keys import recipe_of, stamp_of, text_items
+from skchallenge.embed._identity import text_model_identity
+from skchallenge.embed._keys import recipe_of, text_items
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import embed_all
+from skchallenge.embed._spread import spread
 from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.embed._text_model import TextModel
 
 _RULES = 1  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024
@@ -58,6 +60,10 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Captions of similar length share a batch.
     device : str or torch.device, default="auto"
         Where the encoder runs; ``"auto"`` takes CUDA where there is one.
+    n_jobs : int or None, default=None
+        Processes that embed side by side, through joblib: None is 1 unless
+        `joblib.parallel_config` says otherwise, which may also name a cluster. One
+        process uses all cores already; more of them are for several machines or GPUs.
     store : None, path or EmbeddingStore, default=None
         Where vectors are kept, so that none is computed twice; a path is that of an
         `EmbeddingStore`.
@@ -143,6 +149,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
+        n_jobs: int | None = None,
         store: StoreLike = None,
         verbose: int = 0,
     ) -> None:
@@ -152,6 +159,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.precision = precision
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
         self.store = store
         self.verbose = verbose
 
@@ -195,7 +203,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         places = places_of(None if is_missing(v) else str(v) for v in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
-        def put(text: str, vector: NDArray[np.float32]) -> None:
+        def put(text: str, vector: Any) -> None:
             for place in places[text]:
                 embeddings[place] = vector
 
@@ -226,15 +234,22 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         resolve_device(self.device)
         check_store(self.store)
 
+    def _text_model(self) -> TextModel:
+        return TextModel(
+            model=self.model,
+            pooling=self.pooling,
+            max_length=self.max_length,
+            dtype=resolve_precision(self.precision, resolve_device(self.device)),
+            device=self.device,
+            batch_size=self.batch_size,
+        )
+
     def _compute(
-        self, groups: Iterable[list[str]]
+        self, groups: Iterable[list[str]], n_texts: int
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Yield each text with its vector."""
-        batch_size = None if self.batch_size == "auto" else self.batch_size
-        encoder = self._encoder()
-        for group in groups:
-            for texts, vectors in encoder.encode(group, batch_size):
-                yield from zip(texts, vectors, strict=True)
+        return spread(
+            self._text_model(), groups, n_texts, built=self._built, n_jobs=self.n_jobs
+        )
 
     def _recipe(self, session: Session) -> bytes:
         """Return the digest of what shapes a vector beside the text.
@@ -246,7 +261,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         model = text_model_identity(session, self.model)
         if model is None:  # not downloaded yet
-            self._encoder()
+            self._text_model().encoder(self._built)
             model = text_model_identity(session, self.model)
         if model is None:
             model = self._built.digest(TextEncoder.digest)
@@ -254,24 +269,6 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         dtype = resolve_precision(self.precision, resolve_device(self.device))
         settings = (self.pooling, self.max_length, str(dtype), major)
         return recipe_of("captions", _RULES, model, *settings)
-
-    def _encoder(self) -> TextEncoder:
-        """Return the encoder, loaded anew only if a parameter of it has changed."""
-        device = resolve_device(self.device)
-        dtype = resolve_precision(self.precision, device)
-        files = [stamp_of(path) for path in text_model_files(self.model)]
-        key = (self.model, files, self.pooling, self.max_length, dtype, device)
-
-        def build() -> TextEncoder:
-            return TextEncoder(
-                self.model,
-                pooling=self.pooling,
-                max_length=self.max_length,
-                dtype=dtype,
-                device=device,
-            )
-
-        return self._built.get(key, build)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

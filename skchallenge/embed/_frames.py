@@ -3,11 +3,9 @@
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import av
@@ -23,7 +21,6 @@ from skchallenge.exceptions import MediaError
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
 _PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
 _MAX_INT = 2**31 - 1
-FILES_IN_MEMORY = 8
 
 Picture = NDArray[np.uint8]
 
@@ -116,39 +113,6 @@ def read_clip(
         raise MediaError(f"{path}: {error}") from error
     positions = frame_positions(facts.n_frames, n_frames)
     return Clip(frames, np.unique(positions, return_inverse=True)[1])
-
-
-def read_clips(
-    paths: Iterable[str],
-    n_frames: int,
-    image_size: int,
-    *,
-    n_threads: int,
-    limits: MediaLimits | None = None,
-) -> Iterator[Clip | MediaError]:
-    """Read files in order, `n_threads` at a time; a bad file yields its error.
-
-    With a time limit each thread has a worker process decode its files. A few files are
-    decoded, then given out, then the next few: on a small machine that is faster than
-    decoding beside the model, and memory stays bounded.
-    """
-    read = partial(
-        _read_or_explain, n_frames=n_frames, image_size=image_size, limits=limits
-    )
-    waiting = iter(paths)
-    while files := list(itertools.islice(waiting, FILES_IN_MEMORY)):
-        with ThreadPoolExecutor(n_threads) as pool:  # none waits while others compute
-            clips = list(pool.map(read, files))
-        yield from clips
-
-
-def _read_or_explain(
-    path: str, n_frames: int, image_size: int, limits: MediaLimits | None
-) -> Clip | MediaError:
-    try:
-        return read_clip(path, n_frames, image_size, limits)
-    except MediaError as error:
-        return error
 
 
 def sample_file(

@@ -1,6 +1,7 @@
 """Vectors from a store where it has them, from the model where it does not."""
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,10 +14,12 @@ from skchallenge.embed._claims import claims_of
 from skchallenge.embed._database import Session
 from skchallenge.embed._keys import Item
 from skchallenge.embed._store import StoreLike, as_store
+from skchallenge.exceptions import MediaError
 
 Vector = NDArray[np.float32]
-Put = Callable[[str, Vector], None]
-Compute = Callable[[Iterable[list[str]]], Iterator[tuple[str, Vector]]]
+Result = Vector | MediaError
+Put = Callable[[str, Result], None]
+Compute = Callable[[Iterable[list[str]], int], Iterator[tuple[str, Result]]]
 
 _NAMES_A_READ = 1024
 _WRITE_EVERY_S = 2.0
@@ -43,8 +46,10 @@ def embed_all(
     """
     checked = as_store(store)
     if checked is None:
-        for name, vector in compute([list(names)]):
-            put(name, vector)
+        starts = range(0, len(names), group_size)
+        groups = (list(names[start : start + group_size]) for start in starts)
+        for name, result in compute(groups, len(names)):
+            put(name, result)
             bar.update()
     elif names:
         with Session(checked.path) as session:
@@ -65,10 +70,13 @@ def embed_all(
 
 
 def _compute_unchanged(
-    compute: Compute, is_same: Callable[[], bool], groups: Iterable[list[str]]
-) -> Iterator[tuple[str, Vector]]:
+    compute: Compute,
+    is_same: Callable[[], bool],
+    groups: Iterable[list[str]],
+    n_items: int,
+) -> Iterator[tuple[str, Result]]:
     """Compute, but raise if what was loaded may not be what the keys are of."""
-    for number, pair in enumerate(compute(groups)):
+    for number, pair in enumerate(compute(groups, n_items)):
         if number == 0 and not is_same():
             raise OSError(
                 "The weights changed while they were loaded, and nothing was stored. "
@@ -87,9 +95,10 @@ class Recall:
     find : callable
         Names -> items with their keys.
     compute : callable
-        An iterable of lists of names -> pairs of a name and its vector, in order.
+        An iterable of lists of names, and how many they are at most -> pairs of a name
+        and its vector or the error it gave. It may ask for lists on other threads.
     put : callable
-        Takes a name and its vector, on any thread.
+        Takes a name and its vector or error, on any thread. What it raises goes on.
     width : int
         Numbers in a vector.
     group_size : int
@@ -113,6 +122,8 @@ class Recall:
         self.width = width
         self.group_size = group_size
         self.claims = claims_of(session.path)
+        self._mutex = threading.Lock()  # one thread at a time claims or writes
+        self._is_claiming = False
 
     def run(self, names: Sequence[str], bar: Any) -> None:
         """Put the vector of every name; `bar` counts them.
@@ -156,15 +167,19 @@ class Recall:
         late: list[str] = []
         claimed: dict[str, Item] = {}
         ready: list[tuple[Item, Vector]] = []
+        self._is_claiming = True
         groups = self._groups(missing, claimed, late, leave_claimed)
         first = next(groups, None)
         if first is None:
             return late
         written_at = time.monotonic()
         try:
-            for name, vector in self.compute(itertools.chain([first], groups)):
-                self.put(name, vector)
-                ready.append((claimed[name], vector))
+            for name, result in self.compute(
+                itertools.chain([first], groups), len(missing)
+            ):
+                self.put(name, result)
+                if not isinstance(result, MediaError):  # that is tried again next time
+                    ready.append((claimed[name], result))
                 bar.update()
                 is_due = time.monotonic() > written_at + _WRITE_EVERY_S
                 if is_due or len(ready) >= self.group_size:
@@ -174,8 +189,13 @@ class Recall:
             try:
                 self._write(ready, claimed)
             finally:
-                self.claims.free([i.key for i in claimed.values() if i.key is not None])
+                self._end_claims(claimed)
         return late
+
+    def _end_claims(self, claimed: dict[str, Item]) -> None:
+        with self._mutex:
+            self._is_claiming = False
+            self.claims.free([i.key for i in claimed.values() if i.key is not None])
 
     def _groups(
         self,
@@ -187,25 +207,43 @@ class Recall:
         """Yield names to compute; note them in `claimed`, and the others in `late`."""
         for start in range(0, len(missing), self.group_size):
             group = missing[start : start + self.group_size]
-            keys = [item.key for item in group if item.key is not None]
-            taken = {k for k, t in zip(keys, self.claims.take(keys), strict=True) if t}
-            stored = self.session.stored(keys)  # now that nobody else can store them
-            self.claims.free([key for key in taken if key in stored])
-            free = (taken if leave_claimed else set(keys)) - stored
-            mine: list[Item] = []
-            for item in group:
-                is_mine = item.key is None or item.key in free
-                free.discard(item.key or b"")  # the same content twice: once
-                mine.extend([item] if is_mine else [])
-                late.extend([] if is_mine else [item.name])
-            claimed.update((item.name, item) for item in mine)
+            with self._mutex:
+                if not self._is_claiming:
+                    return
+                mine, others = self._claim(group, leave_claimed)
+                claimed.update((item.name, item) for item in mine)
+                late.extend(others)
             if mine:
                 yield [item.name for item in mine]
+
+    def _claim(
+        self, group: list[Item], leave_claimed: bool
+    ) -> tuple[list[Item], list[str]]:
+        """Claim what nobody computes or has stored; return it, and the other names."""
+        keys = [item.key for item in group if item.key is not None]
+        taken = {k for k, t in zip(keys, self.claims.take(keys), strict=True) if t}
+        stored = self.session.stored(keys)  # now that nobody else can store them
+        self.claims.free([key for key in taken if key in stored])
+        free = (taken if leave_claimed else set(keys)) - stored
+        mine: list[Item] = []
+        others: list[str] = []
+        for item in group:
+            is_mine = item.key is None or item.key in free
+            free.discard(item.key or b"")  # the same content twice: once
+            mine.extend([item] if is_mine else [])
+            others.extend([] if is_mine else [item.name])
+        return mine, others
 
     def _write(
         self, ready: list[tuple[Item, Vector]], claimed: dict[str, Item]
     ) -> None:
         """Store what is ready, but not what was read from a file that has changed."""
+        with self._mutex:
+            self._write_now(ready, claimed)
+
+    def _write_now(
+        self, ready: list[tuple[Item, Vector]], claimed: dict[str, Item]
+    ) -> None:
         done = [(item.key, v) for item, v in ready if item.is_unchanged()]
         keys = [key for key, _ in done if key is not None]
         vectors = [vector for key, vector in done if key is not None]

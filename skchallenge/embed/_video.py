@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, tee
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,16 +18,10 @@ from tqdm import tqdm
 
 from skchallenge._torch import resolve_device
 from skchallenge._validation import check_option
-from skchallenge.embed._backbone import (
-    FrameEncoder,
-    build_backbone,
-    check_backbone,
-    is_weights_path,
-    named_width,
-    probe_width,
-)
-from skchallenge.embed._batches import encode_clips
+from skchallenge.embed._backbone import check_backbone, named_width, probe_width
+from skchallenge.embed._bad_files import FILLERS, BadFiles
 from skchallenge.embed._built import Built
+from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._columns import (
     Cells,
     check_count,
@@ -37,24 +30,21 @@ from skchallenge.embed._columns import (
     read_columns,
 )
 from skchallenge.embed._database import Session
-from skchallenge.embed._frames import FILES_IN_MEMORY, Clip, read_clips
+from skchallenge.embed._engine import COMPILE_OPTIONS
+from skchallenge.embed._frame_model import POOLING, FrameModel
 from skchallenge.embed._identity import network_digest, weights_identity
-from skchallenge.embed._keys import file_items, recipe_of, stamp_of
+from skchallenge.embed._keys import file_items, recipe_of
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._matrix import OUTPUTS, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import embed_all
+from skchallenge.embed._spread import spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
 
-_POOLING: dict[str, Callable[[Matrix], Matrix]] = {
-    "mean": lambda features: features.mean(axis=0),
-    "max": lambda features: features.max(axis=0),
-    "concat": lambda features: features.ravel(),
-}
 _RULES = 1  # raise it when files become other vectors by the same parameters
-_FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
 
 
 class VideoFrameEmbedder(
@@ -95,15 +85,33 @@ class VideoFrameEmbedder(
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type in which the network runs. ``"auto"`` takes bfloat16 where the hardware
         multiplies it natively, float32 elsewhere. The output is float32 in any case.
+    compile : {"auto", True, False, "openvino"}, default="auto"
+        Whether `torch.compile` makes the network faster before it is used, which takes
+        about a minute. ``"auto"`` does so for jobs that are long enough to repay it, if
+        a compiler is there: some 12,000 frames of ``"resnet50"`` on a CPU.
+        ``"openvino"`` runs the network by OpenVINO on the CPU (extra ``openvino``).
     batch_size : int or "auto", default="auto"
         Frames a forward pass. Batches run across files, and the last one is padded.
+        ``"auto"`` is 16 on a CPU, 64 on a GPU.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` takes CUDA where there is one.
+    n_jobs : int or None, default=None
+        Processes that embed side by side, through joblib: None is 1 unless
+        `joblib.parallel_config` says otherwise, which may also name a cluster. One
+        process uses all cores already; more of them are for several machines or GPUs.
     store : None, path or EmbeddingStore, default=None
         Where vectors are kept, so that none is computed twice; a path is that of an
         `EmbeddingStore`.
     limits : MediaLimits or None, default=None
         What a file may cost in pixels, duration and time; None is ``MediaLimits()``.
+    on_error : {"raise", "nan", "zero"}, default="raise"
+        What becomes of a file that is missing, unreadable or without a picture: an
+        error that names it, or a row of NaN or of zeros. Then one `MediaWarning` tells
+        what happened, and a missing value (None, NaN) counts as such a file.
+    output : {"array", "memmap"}, default="array"
+        Where the matrix lies. ``"memmap"`` is for matrices larger than memory: a
+        `numpy.memmap` in the folder for temporary files (`TMPDIR`), which is removed
+        with the last array that shows it.
     verbose : int, default=0
         Show a progress bar over files if not 0.
 
@@ -119,8 +127,8 @@ class VideoFrameEmbedder(
     Raises
     ------
     MediaError
-        By `transform`, if a file is missing, unreadable or holds no picture. The
-        message names the row, the file and the cause.
+        By `transform` with ``on_error="raise"``, if a file is missing, unreadable or
+        holds no picture. The message names the row, the file and the cause.
     TypeError
         If `X` holds anything but paths, or `backbone` is a module instance.
     ValueError
@@ -145,15 +153,17 @@ class VideoFrameEmbedder(
 
     A file that stands in several rows is decoded and embedded once a call. A row does
     not depend on the other rows, on their order or on duplicates, bit for bit on a
-    CPU. Another `batch_size` or number of threads may change float32 features by
-    1e-5, and bfloat16 features by 1e-2, of the largest feature. With the
+    CPU. Another `batch_size`, `compile`, `n_jobs` or number of threads may change
+    float32 features by 1e-5, and bfloat16 features by 1e-2, of the largest feature;
+    with ``compile="auto"`` so may another number of files. With the
     ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 rows to float32
     rows was at least 0.999 on real clips. With a store, a second `transform` gives the
     bits of the first and decodes nothing; it loads no weights either, unless `backbone`
     is a function or `weights` is None, where only the network tells which it is.
 
     Files are decoded side by side on as many threads as torch may use, each in a worker
-    process that may hang or crash without harm to the run.
+    process that may hang or crash without harm to the run. Some files at a time are in
+    memory, whatever their number.
 
     References
     ----------
@@ -187,10 +197,14 @@ class VideoFrameEmbedder(
         image_size: int = 224,
         pooling: Literal["mean", "max", "concat"] = "mean",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        compile: bool | Literal["auto", "openvino"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
+        n_jobs: int | None = None,
         store: StoreLike = None,
         limits: MediaLimits | None = None,
+        on_error: Literal["raise", "nan", "zero"] = "raise",
+        output: Literal["array", "memmap"] = "array",
         verbose: int = 0,
     ) -> None:
         self.backbone = backbone
@@ -199,10 +213,14 @@ class VideoFrameEmbedder(
         self.image_size = image_size
         self.pooling = pooling
         self.precision = precision
+        self.compile = compile
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
         self.store = store
         self.limits = limits
+        self.on_error = on_error
+        self.output = output
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -227,10 +245,11 @@ class VideoFrameEmbedder(
         if isinstance(self.backbone, str):
             self.width_ = named_width(self.backbone, self.weights, self.image_size)
         else:
+            encoder = self._model().network(self._built).encoder
             shape = (1, self.image_size, self.image_size, 3)
-            black = torch.zeros(shape, dtype=torch.uint8)
-            encoder, device = self._frame_encoder()
-            self.width_ = probe_width(encoder, black.to(device), repr(self.backbone))
+            device = resolve_device(self.device)
+            black = torch.zeros(shape, dtype=torch.uint8, device=device)
+            self.width_ = probe_width(encoder, black, repr(self.backbone))
         self._n_features_out = table.shape[1] * self._features_a_file()
         return self
 
@@ -251,19 +270,26 @@ class VideoFrameEmbedder(
         Raises
         ------
         MediaError
-            If a file is missing, unreadable or holds no picture.
+            With ``on_error="raise"``, if a file is missing, unreadable or holds no
+            picture.
+
+        Warns
+        -----
+        MediaWarning
+            With another `on_error`, if there is such a file.
         """
         check_is_fitted(self)
         table = self._paths(X, reset=False)
-        places = places_of(os.fspath(path) for path in table.flat)
-        embeddings = np.empty((table.size, self._features_a_file()), dtype=np.float32)
+        places = places_of(table.flat)
+        embeddings = new_matrix((table.size, self._features_a_file()), self.output)
+        bad = BadFiles(self.on_error, places, table.shape[1])
+        for place in np.flatnonzero([path is None for path in table.flat]):
+            embeddings[place] = bad.missing(int(place))
 
-        def put(path: str, vector: Matrix) -> None:
+        def put(path: str, result: Matrix | MediaError) -> None:
+            row = bad.filler(path, result) if isinstance(result, MediaError) else result
             for place in places[path]:
-                embeddings[place] = vector
-
-        def compute(groups: Iterable[list[str]]) -> Iterator[tuple[str, Matrix]]:
-            return self._compute(groups, places, table.shape[1])
+                embeddings[place] = row
 
         with tqdm(total=len(places), unit="file", disable=not self.verbose) as bar:
             embed_all(
@@ -271,12 +297,13 @@ class VideoFrameEmbedder(
                 self.store,
                 recipe=self._recipe,
                 find=file_items,
-                compute=compute,
+                compute=self._compute,
                 put=put,
                 width=self._features_a_file(),
                 group_size=FILES_IN_MEMORY,
                 bar=bar,
             )
+        bad.warn(table.size)
         return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
@@ -284,8 +311,11 @@ class VideoFrameEmbedder(
         check_count("n_frames", self.n_frames)
         check_count("image_size", self.image_size)
         check_count("batch_size", self.batch_size, auto=True)
-        check_option("pooling", self.pooling, _POOLING)
+        check_option("pooling", self.pooling, POOLING)
         check_option("precision", self.precision, ("auto", "float32", "bfloat16"))
+        check_option("compile", self.compile, COMPILE_OPTIONS)
+        check_option("on_error", self.on_error, FILLERS)
+        check_option("output", self.output, OUTPUTS)
         resolve_device(self.device)
         check_store(self.store)
         if self.limits is not None and not isinstance(self.limits, MediaLimits):
@@ -297,53 +327,40 @@ class VideoFrameEmbedder(
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
 
     def _paths(self, X: Any, *, reset: bool) -> Cells:
+        """Return the paths as strings; None where one is missing and may be."""
         table = read_columns(self, X, reset=reset, numbers=True)
-        for (row, column), cell in np.ndenumerate(table):
-            if not isinstance(cell, str | os.PathLike):
+        paths = np.empty(table.shape, dtype=object)
+        for place, cell in np.ndenumerate(table):
+            if isinstance(cell, str | os.PathLike):
+                paths[place] = os.fspath(cell)
+            elif not is_missing(cell) or self.on_error == "raise":
                 kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
                 raise TypeError(
-                    f"X must hold paths of files (str or os.PathLike), but row {row}, "
-                    f"column {column} is {kind}: {cell!r}."
+                    f"X must hold paths of files (str or os.PathLike), but row "
+                    f"{place[0]}, column {place[1]} is {kind}: {cell!r}."
                 )
-        return table
+        return paths
 
-    def _frame_encoder(self) -> tuple[FrameEncoder, torch.device]:
-        """Return the network, built anew only if a parameter of it has changed."""
-        device = resolve_device(self.device)
-        dtype = resolve_precision(self.precision, device)
-        file = stamp_of(str(self.weights)) if is_weights_path(self.weights) else None
-        key = (self.backbone, self.weights, file, self.image_size, dtype, device)
-
-        def build() -> FrameEncoder:
-            net = build_backbone(self.backbone, self.weights, self.image_size)
-            return FrameEncoder(net, dtype).to(device)
-
-        return self._built.get(key, build), device
-
-    def _compute(
-        self, groups: Iterable[list[str]], places: dict[str, list[int]], n_columns: int
-    ) -> Iterator[tuple[str, Matrix]]:
-        """Yield each path with its pooled vector; groups are taken when needed."""
-        encoder, device = self._frame_encoder()
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = _FRAMES_A_BATCH.get(device.type, 16)
-        to_read, to_blame, to_name = tee(chain.from_iterable(groups), 3)
-        found = read_clips(
-            to_read,
-            self.n_frames,
-            self.image_size,
-            n_threads=torch.get_num_threads(),
+    def _model(self) -> FrameModel:
+        return FrameModel(
+            backbone=self.backbone,
+            weights=self.weights,
+            n_frames=self.n_frames,
+            image_size=self.image_size,
+            pooling=self.pooling,
+            dtype=resolve_precision(self.precision, resolve_device(self.device)),
+            device=self.device,
+            batch_size=self.batch_size,
+            compile=self.compile,
             limits=self.limits,
         )
-        clips = (
-            _clip_or_raise(clip, places[path][0] // n_columns)
-            for clip, path in zip(found, to_blame, strict=True)
+
+    def _compute(
+        self, groups: Iterable[list[str]], n_files: int
+    ) -> Iterator[tuple[str, Matrix | MediaError]]:
+        return spread(
+            self._model(), groups, n_files, built=self._built, n_jobs=self.n_jobs
         )
-        features = encode_clips(clips, encoder, batch_size, device)
-        pool = _POOLING[self.pooling]
-        for frames, path in zip(features, to_name, strict=True):
-            yield path, pool(frames)
 
     def _recipe(self, session: Session) -> bytes:
         """Return the digest of what shapes a vector beside the file.
@@ -356,8 +373,8 @@ class VideoFrameEmbedder(
             weights = weights_identity(session, self.backbone, self.weights)
             model = weights and f"{self.backbone} {weights}"
         if model is None:
-            self._frame_encoder()
-            model = self._built.digest(network_digest)
+            self._model().network(self._built)
+            model = self._built.digest(lambda network: network_digest(network.encoder))
         dtype = resolve_precision(self.precision, resolve_device(self.device))
         settings = (self.n_frames, self.image_size, self.pooling, str(dtype))
         return recipe_of("frames", _RULES, model, *settings)
@@ -368,9 +385,3 @@ class VideoFrameEmbedder(
         tags.input_tags.two_d_array = False  # a 2-D array of numbers is refused
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
-
-
-def _clip_or_raise(clip: Clip | MediaError, row: int) -> Clip:
-    if isinstance(clip, MediaError):
-        raise MediaError(f"Row {row}: {clip}") from clip
-    return clip

@@ -101,7 +101,7 @@ def test_other_rows_and_batch_size_do_not_matter(tiny_bert, precision, tolerance
 def test_each_distinct_caption_is_embedded_once(model):
     model.fit_transform(["warm up"])
     seen = []
-    net = model._encoder().net
+    net = model._text_model().encoder(model._built).net
     net.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )

@@ -11,11 +11,11 @@ from av.stream import Disposition
 from PIL import Image, ImageOps
 
 from skchallenge.embed import _frames
+from skchallenge.embed._clips import read_clips
 from skchallenge.embed._frames import (
     _packets,
     frame_positions,
     read_clip,
-    read_clips,
 )
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError

@@ -20,7 +20,8 @@ from embed.odd_media import KINDS, make_corpus
 from PIL import Image
 
 from skchallenge.embed import _worker
-from skchallenge.embed._frames import answer, read_clip, read_clips
+from skchallenge.embed._clips import read_clips
+from skchallenge.embed._frames import answer, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._probe import probe_media
 from skchallenge.exceptions import MediaError

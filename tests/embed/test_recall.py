@@ -23,8 +23,9 @@ from torch import nn
 
 from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
 from skchallenge.embed import _caption as caption_module
+from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
-from skchallenge.embed import _video as video_module
+from skchallenge.embed import _text_model as text_model
 from skchallenge.embed._claims import Claims
 from skchallenge.embed._encoder import TextEncoder
 from skchallenge.exceptions import MediaError
@@ -296,8 +297,8 @@ def test_a_warm_transform_loads_no_weights_and_decodes_nothing(
         backbone="squeezenet1_1", weights=tmp_path / "weights.pt", store=store
     )
     cold = model.fit_transform(covers[:3])
-    monkeypatch.setattr(video_module, "build_backbone", fails)
-    monkeypatch.setattr(video_module, "read_clips", fails)
+    monkeypatch.setattr(frame_model, "build_backbone", fails)
+    monkeypatch.setattr(frame_model, "read_clips", fails)
     np.testing.assert_array_equal(clone(model).fit_transform(covers[:3]), cold)
 
 
@@ -316,14 +317,14 @@ def test_weights_changed_in_place_are_another_model(covers, store, tmp_path):
 def test_weights_changed_while_they_are_loaded(covers, store, tmp_path, monkeypatch):
     path = tmp_path / "weights.pt"
     save_squeezenet(path, seed=0)
-    build = video_module.build_backbone
+    build = frame_model.build_backbone
 
     def changing(*args):
         save_squeezenet(path, seed=1)
         return build(*args)
 
     model = embedder(backbone="squeezenet1_1", weights=path, store=store).fit(covers)
-    monkeypatch.setattr(video_module, "build_backbone", changing)
+    monkeypatch.setattr(frame_model, "build_backbone", changing)
     with pytest.raises(OSError, match="weights changed while they were loaded"):
         model.transform(covers[:1])
     assert len(store) == 0
@@ -345,7 +346,7 @@ def test_weights_that_are_missing_are_an_error_as_without_a_store(covers, store)
 def test_warm_captions_load_no_weights(tiny_bert, store, monkeypatch):
     model = CaptionEmbedder(tiny_bert, store=store)
     cold = model.fit_transform(CAPTIONS)
-    monkeypatch.setattr(caption_module, "TextEncoder", fails)
+    monkeypatch.setattr(text_model, "TextEncoder", fails)
     np.testing.assert_array_equal(clone(model).fit_transform(CAPTIONS), cold)
 
 

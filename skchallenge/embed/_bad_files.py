@@ -1,0 +1,63 @@
+"""What becomes of the rows of media files that cannot be embedded."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from skchallenge.exceptions import MediaError, MediaWarning
+
+FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
+_NAMED = 3
+
+
+class BadFiles:
+    """Answers bad files by the policy of one call, and sums them up at its end.
+
+    Parameters
+    ----------
+    on_error : {"raise", "nan", "zero"}
+    places : mapping of str to sequence of int
+        Where each path stands in the flattened table.
+    n_columns : int
+        Of the table.
+    """
+
+    def __init__(
+        self, on_error: str, places: Mapping[str, Sequence[int]], n_columns: int
+    ) -> None:
+        self.on_error = on_error
+        self.places = places
+        self.n_columns = n_columns
+        self._reasons: dict[int, str] = {}  # by place
+
+    def filler(self, path: str, error: MediaError) -> float:
+        """Return what fills the row of a bad file, or raise its error."""
+        first = self.places[path][0]
+        value = FILLERS[self.on_error]
+        if value is None:
+            raise MediaError(f"Row {first // self.n_columns}: {error}") from error
+        self._reasons |= dict.fromkeys(self.places[path], str(error))
+        return value
+
+    def missing(self, place: int) -> float:
+        """Return what fills the row of a missing path."""
+        self._reasons[place] = "there is no path."
+        return FILLERS[self.on_error] or 0.0
+
+    def warn(self, n_cells: int) -> None:
+        """Warn once if there were bad files; name the first."""
+        if not self._reasons:
+            return
+        named = [
+            f"row {place // self.n_columns}: {reason}"
+            for place, reason in sorted(self._reasons.items())[:_NAMED]
+        ]
+        more = len(self._reasons) - len(named)
+        warnings.warn(
+            f"{len(self._reasons)} of {n_cells} files could not be embedded and are "
+            f"filled as on_error={self.on_error!r} says: {' '.join(named)}"
+            + (f" And {more} more; probe_media tells the reasons." if more else ""),
+            MediaWarning,
+            stacklevel=3,
+        )

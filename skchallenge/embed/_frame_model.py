@@ -1,0 +1,138 @@
+"""What turns media files into vectors: parameters without weights, and a network."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, tee
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skchallenge._torch import resolve_device
+from skchallenge.embed._backbone import (
+    Backbone,
+    FrameEncoder,
+    Weights,
+    build_backbone,
+    is_weights_path,
+)
+from skchallenge.embed._batches import encode_clips
+from skchallenge.embed._built import Built
+from skchallenge.embed._clips import read_clips
+from skchallenge.embed._engine import Compile, Engine, make_engine, repays_compiling
+from skchallenge.embed._keys import stamp_of
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.exceptions import MediaError
+
+Matrix = NDArray[np.float32]
+
+POOLING: dict[str, Callable[[Matrix], Matrix]] = {
+    "mean": lambda features: features.mean(axis=0),
+    "max": lambda features: features.max(axis=0),
+    "concat": lambda features: features.ravel(),
+}
+_FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
+
+
+class FrameNetwork:
+    """A frame encoder, and the engines that were made of it."""
+
+    def __init__(self, encoder: FrameEncoder) -> None:
+        self.encoder = encoder
+        self._engines: dict[object, Engine] = {}
+        self._mutex = threading.Lock()
+
+    def engine(self, key: object, make: Callable[[], Engine]) -> Engine:
+        """Return the engine for `key`, which is made once."""
+        with self._mutex:
+            if key not in self._engines:
+                self._engines[key] = make()
+            return self._engines[key]
+
+
+@dataclass(frozen=True)
+class FrameModel:
+    """The parameters of a video embedder; it pickles to any machine.
+
+    Attributes
+    ----------
+    device : str or torch.device
+        ``"auto"`` is resolved where the model runs.
+    dtype : torch.dtype
+        Resolved where the estimator is: it shapes the vectors.
+
+    The others are as in `VideoFrameEmbedder`.
+    """
+
+    backbone: Backbone
+    weights: Weights
+    n_frames: int
+    image_size: int
+    pooling: str
+    dtype: torch.dtype
+    device: str | torch.device
+    batch_size: int | str
+    compile: Compile
+    limits: MediaLimits | None
+
+    def network(self, built: Built) -> FrameNetwork:
+        """Return the network, built anew only if a parameter of it has changed."""
+        device = resolve_device(self.device)
+        dtype = torch.float32 if self.compile == "openvino" else self.dtype
+        file = stamp_of(str(self.weights)) if is_weights_path(self.weights) else None
+        key = (self.backbone, self.weights, file, self.image_size, dtype, device)
+
+        def build() -> FrameNetwork:
+            net = build_backbone(self.backbone, self.weights, self.image_size)
+            return FrameNetwork(FrameEncoder(net, dtype).to(device))
+
+        return built.get(key, build)
+
+    def embed(
+        self, groups: Iterable[list[str]], n_files: int, built: Built
+    ) -> Iterator[tuple[str, Matrix | MediaError]]:
+        """Yield each path with its pooled vector; groups are taken when needed.
+
+        `n_files` is how many there may be.
+        """
+        device = resolve_device(self.device)
+        batch_size = self._frames_a_batch(device)
+        engine = self._engine(built, n_files)
+        to_read, to_name = tee(chain.from_iterable(groups))
+        clips = read_clips(
+            to_read,
+            self.n_frames,
+            self.image_size,
+            n_threads=torch.get_num_threads(),
+            limits=self.limits,
+            ahead=device.type != "cpu",
+        )
+        pool = POOLING[self.pooling]
+        features = encode_clips(clips, engine, batch_size)
+        for path, frames in zip(to_name, features, strict=True):
+            yield path, frames if isinstance(frames, MediaError) else pool(frames)
+
+    def _frames_a_batch(self, device: torch.device) -> int:
+        if isinstance(self.batch_size, str):
+            return _FRAMES_A_BATCH.get(device.type, 16)
+        return self.batch_size
+
+    def _engine(self, built: Built, n_files: int) -> Engine:
+        device, network = resolve_device(self.device), self.network(built)
+        kind = self.compile
+        if kind == "auto":
+            n_frames = n_files * self.n_frames
+            kind = repays_compiling(network.encoder, device, self.image_size, n_frames)
+        shape = (self._frames_a_batch(device), self.image_size)
+        make = partial(
+            make_engine,
+            network.encoder,
+            device,
+            self.dtype,
+            compile=kind,
+            shape=shape,
+            fall_back=self.compile == "auto",
+        )
+        return network.engine((kind, shape, torch.get_num_threads()), make)
