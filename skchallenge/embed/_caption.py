@@ -1,7 +1,7 @@
 """A column of captions -> one vector a caption."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -29,7 +29,7 @@ from skchallenge.embed._encoder import TextEncoder, encoder_width
 from skchallenge.embed._identity import text_model_identity
 from skchallenge.embed._keys import recipe_of, text_items
 from skchallenge.embed._precision import resolve_precision
-from skchallenge.embed._recall import embed_all
+from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
@@ -244,9 +244,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             batch_size=self.batch_size,
         )
 
-    def _compute(
-        self, groups: Iterable[list[str]], n_texts: int
-    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def _compute(self, groups: Iterable[list[str]], n_texts: int) -> Results:
         return spread(
             self._text_model(), groups, n_texts, built=self._built, n_jobs=self.n_jobs
         )

@@ -18,7 +18,7 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     The file of a memory map is in the folder for temporary files (`TMPDIR`). It is
     named, so that worker processes of joblib map it too, and goes with its last view.
     """
-    if output == "array" or 0 in shape:
+    if output == "array":
         return np.empty(shape, dtype=np.float32)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
     os.close(file)

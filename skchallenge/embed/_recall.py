@@ -3,7 +3,8 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,8 @@ from skchallenge.exceptions import MediaError
 Vector = NDArray[np.float32]
 Result = Vector | MediaError
 Put = Callable[[str, Result], None]
-Compute = Callable[[Iterable[list[str]], int], Iterator[tuple[str, Result]]]
+Results = Generator[tuple[str, Result], None, None]
+Compute = Callable[[Iterable[list[str]], int], Results]
 
 _NAMES_A_READ = 1024
 _WRITE_EVERY_S = 2.0
@@ -48,9 +50,10 @@ def embed_all(
     if checked is None:
         starts = range(0, len(names), group_size)
         groups = (list(names[start : start + group_size]) for start in starts)
-        for name, result in compute(groups, len(names)):
-            put(name, result)
-            bar.update()
+        with closing(compute(groups, len(names))) as results:
+            for name, result in results:
+                put(name, result)
+                bar.update()
     elif names:
         with Session(checked.path) as session:
             digest = recipe(session)
@@ -74,15 +77,16 @@ def _compute_unchanged(
     is_same: Callable[[], bool],
     groups: Iterable[list[str]],
     n_items: int,
-) -> Iterator[tuple[str, Result]]:
+) -> Results:
     """Compute, but raise if what was loaded may not be what the keys are of."""
-    for number, pair in enumerate(compute(groups, n_items)):
-        if number == 0 and not is_same():
-            raise OSError(
-                "The weights changed while they were loaded, and nothing was stored. "
-                "Run again when they are complete."
-            )
-        yield pair
+    with closing(compute(groups, n_items)) as results:
+        for number, pair in enumerate(results):
+            if number == 0 and not is_same():
+                raise OSError(
+                    "The weights changed while they were loaded, and nothing was "
+                    "stored. Run again when they are complete."
+                )
+            yield pair
 
 
 class Recall:
@@ -173,18 +177,18 @@ class Recall:
         if first is None:
             return late
         written_at = time.monotonic()
+        groups = itertools.chain([first], groups)
         try:
-            for name, result in self.compute(
-                itertools.chain([first], groups), len(missing)
-            ):
-                self.put(name, result)
-                if not isinstance(result, MediaError):  # that is tried again next time
-                    ready.append((claimed[name], result))
-                bar.update()
-                is_due = time.monotonic() > written_at + _WRITE_EVERY_S
-                if is_due or len(ready) >= self.group_size:
-                    self._write(ready, claimed)
-                    written_at = time.monotonic()
+            with closing(self.compute(groups, len(missing))) as results:
+                for name, result in results:
+                    self.put(name, result)
+                    if not isinstance(result, MediaError):  # tried again next time
+                        ready.append((claimed[name], result))
+                    bar.update()
+                    is_due = time.monotonic() > written_at + _WRITE_EVERY_S
+                    if is_due or len(ready) >= self.group_size:
+                        self._write(ready, claimed)
+                        written_at = time.monotonic()
         finally:  # an interrupt included: what is ready is kept
             try:
                 self._write(ready, claimed)

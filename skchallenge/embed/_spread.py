@@ -1,6 +1,5 @@
 """Chunks of work side by side, wherever joblib runs them."""
 
-import contextlib
 import itertools
 import warnings
 from collections import defaultdict
@@ -30,7 +29,7 @@ def spread(
     *,
     built: Built,
     n_jobs: int | None,
-) -> Iterator[tuple[str, Any]]:
+) -> Generator[tuple[str, Any], None, None]:
     """Yield what `model` embeds of groups of names, at most `n_items` in all.
 
     One job works here, with batches that run across groups. More jobs are joblib's:
@@ -43,9 +42,14 @@ def spread(
         return
     share = -(-n_items // n_workers)
     tasks = (delayed(_embed_there)(model, group, share) for group in groups)
-    with contextlib.closing(_results(tasks, n_jobs, n_workers)) as results:
+    results = _results(tasks, n_jobs, n_workers)
+    try:
         for pairs in results:
             yield from pairs
+    finally:  # an error or interrupt of the caller: tasks that wait are dropped
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib says that they are
+            results.close()
 
 
 def _embed_there(model: Model, group: list[str], n_items: int) -> list[tuple[str, Any]]:
@@ -59,13 +63,12 @@ def _results(
     try:
         parallel = Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
     except ValueError:  # an engine that gives all results at the end
-        while wave := list(itertools.islice(tasks, 2 * n_workers)):
-            yield from Parallel(n_jobs, batch_size=1)(wave)
-        return
-    results = parallel(tasks)
-    try:
-        yield from results
-    finally:  # an error or interrupt of the caller: tasks that wait are dropped
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib says that they are
-            results.close()
+        return _waves(tasks, n_jobs, 2 * n_workers)
+    return parallel(tasks)
+
+
+def _waves(
+    tasks: Iterator[Any], n_jobs: int | None, n_tasks: int
+) -> Generator[Any, None, None]:
+    while wave := list(itertools.islice(tasks, n_tasks)):
+        yield from Parallel(n_jobs, batch_size=1)(wave)

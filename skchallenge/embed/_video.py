@@ -1,7 +1,7 @@
 """A column of media files -> one vector a file."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -37,7 +37,7 @@ from skchallenge.embed._keys import file_items, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._matrix import OUTPUTS, new_matrix
 from skchallenge.embed._precision import resolve_precision
-from skchallenge.embed._recall import embed_all
+from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
@@ -355,9 +355,7 @@ class VideoFrameEmbedder(
             limits=self.limits,
         )
 
-    def _compute(
-        self, groups: Iterable[list[str]], n_files: int
-    ) -> Iterator[tuple[str, Matrix | MediaError]]:
+    def _compute(self, groups: Iterable[list[str]], n_files: int) -> Results:
         return spread(
             self._model(), groups, n_files, built=self._built, n_jobs=self.n_jobs
         )

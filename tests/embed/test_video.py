@@ -1,8 +1,11 @@
 """VideoFrameEmbedder: an oracle with known colours, laws, and wrong input."""
 
 import copy
+import gc
 import os
 import pickle
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -21,7 +25,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder
-from skchallenge.exceptions import MediaError
+from skchallenge.exceptions import MediaError, MediaWarning
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -314,6 +318,69 @@ def test_bad_files_are_named_with_their_row(clip_paths, tmp_path):
         embedder().fit_transform(table)
 
 
+@pytest.mark.parametrize("on_error, filler", [("nan", np.nan), ("zero", 0.0)])
+@pytest.mark.parametrize("with_store", [False, True])
+def test_bad_files_are_rows_of_their_own(
+    clip_paths, tmp_path, on_error, filler, with_store
+):
+    bad, gone = tmp_path / "bad.mp4", str(tmp_path / "gone.mp4")
+    bad.write_bytes(b"no film" * 100)
+    store = tmp_path / "a.db" if with_store else None
+    model = embedder(on_error=on_error, store=store).fit(clip_paths)
+    expected = model.transform(clip_paths)
+    table = [str(bad), *clip_paths[:2], None, *clip_paths[2:], gone, str(bad)]
+    with pytest.warns(MediaWarning) as caught:
+        rows = model.transform(pd.Series(table, dtype=object))
+    (message,) = [str(w.message) for w in caught]
+    assert message.startswith("4 of 9 files could not be embedded")
+    assert f"on_error='{on_error}'" in message
+    assert "row 0: " in message
+    assert "row 3: there is no path" in message
+    assert "row 7: " in message
+    assert "1 more; probe_media tells" in message
+    good = [1, 2, 4, 5, 6]
+    np.testing.assert_array_equal(rows[good], expected)
+    np.testing.assert_array_equal(rows[[0, 3, 7, 8]], np.full((4, 10), filler))
+
+
+def test_no_warning_without_bad_files(clip_paths):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedder(on_error="nan").fit_transform(clip_paths)
+
+
+def test_a_table_of_bad_files_only(tmp_path):
+    model = embedder(on_error="zero").fit(["a.mp4"])
+    with pytest.warns(MediaWarning, match="2 of 2 files could not be embedded"):
+        rows = model.transform([str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")])
+    assert rows.shape == (2, 10)
+    assert not rows.any()
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_a_matrix_may_lie_in_a_file(clip_paths, tmp_path, monkeypatch, with_store):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    store = tmp_path / "a.db" if with_store else None
+    expected = embedder(pooling="concat").fit_transform(clip_paths)
+    model = embedder(pooling="concat", output="memmap", store=store)
+    for _ in range(2):
+        rows = model.fit_transform(clip_paths)
+        assert isinstance(rows, np.memmap)
+        np.testing.assert_array_equal(rows, expected)
+    assert len(list(folder.iterdir())) == 1  # the first went with its matrix
+    part = rows[1:3]
+    del rows
+    gc.collect()
+    doubled = Parallel(2)(delayed(np.multiply)(row, 2) for row in part)
+    np.testing.assert_array_equal(doubled, 2 * expected[1:3])
+    assert len(list(folder.iterdir())) == 1  # a view holds it
+    del part
+    gc.collect()
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize(
     "X, message",
     [
@@ -356,6 +423,9 @@ def test_other_columns_than_at_fit_are_refused(clip_paths):
         ({"backbone": nn.Identity}, ValueError, "must map images"),
         ({"weights": None}, ValueError, "when backbone is a function"),
         ({"weights": "no/such.pt"}, ValueError, "no state dict that fits"),
+        ({"compile": "yes"}, ValueError, "compile must be one of .*got 'yes'"),
+        ({"on_error": "skip"}, ValueError, "on_error must be one of .*got 'skip'"),
+        ({"output": "list"}, ValueError, "output must be one of .*got 'list'"),
         ({"limits": 10}, TypeError, "limits must be a MediaLimits or None, got 10"),
     ],
 )

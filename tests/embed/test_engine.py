@@ -1,0 +1,162 @@
+"""Engines: the same features however the network runs, and batches in order."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skchallenge.embed import VideoFrameEmbedder, _engine
+from skchallenge.embed._backbone import FrameEncoder
+from skchallenge.embed._batches import encode_clips
+from skchallenge.embed._engine import make_engine, repays_compiling
+from skchallenge.embed._frames import Clip
+from skchallenge.exceptions import MediaError
+
+CPU = torch.device("cpu")
+FLOAT = torch.float32
+
+
+def small_cnn():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 5, stride=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+        )
+    net[1].running_mean.fill_(0.3)
+    net[1].running_var.fill_(2.0)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def encoder():
+    return FrameEncoder(small_cnn(), FLOAT)
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
+
+
+def engine_of(encoder, compile, *, fall_back=False):
+    return make_engine(
+        encoder, CPU, FLOAT, compile=compile, shape=(4, 32), fall_back=fall_back
+    )
+
+
+@pytest.mark.parametrize("compile", [True, "openvino"])
+def test_engines_agree_with_the_network(encoder, frames, compile, capfd):
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(frames)).numpy()
+    features = engine_of(encoder, compile).submit(frames)()
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(
+        features, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_batches_of_openvino_may_be_under_way_together(encoder, frames):
+    engine = engine_of(encoder, "openvino")
+    batches = [frames[[i, i, i, i]] for i in range(4)]
+    pending = [engine.submit(batch) for batch in batches]
+    expected = engine_of(encoder, False).submit(frames)()
+    for row, result in zip(expected, pending, strict=True):
+        np.testing.assert_allclose(result(), [row] * 4, rtol=0, atol=1e-5)
+
+
+def test_openvino_is_an_extra(encoder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(ImportError, match=r"compile='openvino' needs .*\[openvino\]"):
+        engine_of(encoder, "openvino")
+
+
+def test_what_does_not_compile_runs_as_it_is_or_says_so(encoder, frames, monkeypatch):
+    def broken(*args):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(_engine, "_compiled", broken)
+    expected = engine_of(encoder, False).submit(frames)()
+    fallen_back = engine_of(encoder, True, fall_back=True).submit(frames)()
+    np.testing.assert_array_equal(fallen_back, expected)
+    with pytest.raises(RuntimeError, match=r"compile=True failed: no compiler Install"):
+        engine_of(encoder, True)
+
+
+def test_long_jobs_repay_compiling(monkeypatch):
+    # One convolution: 2 x 3 x 8 x 3 x 3 operations at each of 30 x 30 places.
+    encoder = FrameEncoder(nn.Conv2d(3, 8, 3).eval(), FLOAT)
+    a_frame = 2 * 3 * 8 * 9 * 30 * 30
+    monkeypatch.setitem(_engine._REPAYING_FLOPS, "cpu", 1000 * a_frame)
+    assert repays_compiling(encoder, CPU, 32, 1000)
+    assert not repays_compiling(encoder, CPU, 32, 999)
+    assert not repays_compiling(encoder, torch.device("meta"), 32, 10**9)
+
+
+def test_a_hundred_videos_of_resnet_are_not_compiled_for():
+    assert 100 * 50 * 8.2e9 < _engine._REPAYING_FLOPS["cpu"] < 500 * 50 * 8.2e9
+
+
+class Recorded:
+    """An engine that notes how many of its batches are under way."""
+
+    def __init__(self, n_pending):
+        self.n_pending = n_pending
+        self.under_way, self.most, self.shapes = 0, 0, set()
+
+    def submit(self, frames):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.shapes.add(frames.shape)
+        features = frames.reshape(len(frames), -1)[:, :1].astype(np.float32)
+
+        def result():
+            self.under_way -= 1
+            return features
+
+        return result
+
+
+@pytest.mark.parametrize("n_pending", [0, 1, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_features_come_in_order_and_errors_between_them(n_pending, batch_size):
+    error, clips, number = MediaError("bad"), [], 0
+    for n_frames in (3, 1, 0, 4, 0, 0, 2, 7):
+        if n_frames == 0:
+            clips.append(error)
+            continue
+        frames = np.full((n_frames, 2, 2, 3), 0, dtype=np.uint8)
+        frames += np.arange(number, number + n_frames, dtype=np.uint8)[
+            :, None, None, None
+        ]
+        clips.append(Clip(frames, np.repeat(np.arange(n_frames), 2)))
+        number += n_frames
+    engine = Recorded(n_pending)
+    rows = list(encode_clips(iter(clips), engine, batch_size))
+    assert [row is error for row in rows] == [clip is error for clip in clips]
+    found = [row[::2, 0].tolist() for row in rows if row is not error]
+    assert list(itertools.chain(*found)) == list(range(number))
+    assert [len(row) for row in found] == [3, 1, 4, 2, 7]
+    assert engine.under_way == 0
+    assert engine.most <= n_pending + 1
+    assert engine.shapes == {(batch_size, 2, 2, 3)}
+
+
+def test_results_do_not_depend_on_the_engine(clip_paths):
+    settings = {"n_frames": 6, "image_size": 32, "precision": "float32"}
+    plain = VideoFrameEmbedder(small_cnn, compile=False, **settings)
+    rows = plain.fit_transform(clip_paths)
+    for compile in (True, "openvino"):
+        other = VideoFrameEmbedder(small_cnn, compile=compile, **settings)
+        np.testing.assert_allclose(
+            other.fit_transform(clip_paths),
+            rows,
+            rtol=0,
+            atol=1e-5 * np.abs(rows).max(),
+        )
