@@ -1,10 +1,11 @@
 """What becomes of odd, bad and randomly damaged media files.
 
-First a table of one file a kind, from the corpus that the tests use: its outcome under
-each policy of `VideoFrameEmbedder` follows from the status. Then files that are damaged
-at random: bits flipped, bytes cut off, inserted, removed or swapped, under a seed. Each
-is decoded in a worker process within a time limit; a worker that had to be ended,
-or ended by itself, is counted. A missed target is exit code 1.
+First a table of one file a kind, from the corpus that the tests use, with its outcome
+under each `on_error` of `VideoFrameEmbedder`. Then files that are damaged at random:
+bits flipped, bytes cut off, inserted, removed or swapped, under a seed. Each is decoded
+in a worker process within a time limit; a worker that had to be ended, or ended by
+itself, is counted, and so are rows that do not stand where their files do. A missed
+target is exit code 1.
 
     python benchmarks/odd_media.py [--n-mutants 1000] [--seed 0] [--timeout-s 20]
 """
@@ -15,14 +16,16 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._probe import probe_media
+from skchallenge.embed import MediaLimits, VideoFrameEmbedder, probe_media
+from skchallenge.exceptions import MediaError
 
 os.environ["SVT_LOG"] = "0"  # one of the encoders talks
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -105,17 +108,64 @@ def as_expected(kind, row):
     )
 
 
+def mean_colour():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def embed(paths, limits, on_error):
+    """Embed files under a policy; return the rows, and how many were filled in."""
+    model = VideoFrameEmbedder(
+        mean_colour, n_frames=3, image_size=32, limits=limits, on_error=on_error
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = model.fit_transform(paths)
+    found = [re.match(r"(\d+) of", str(w.message)) for w in caught]
+    return rows, sum(int(match[1]) for match in found if match)
+
+
+def raised(path, limits):
+    """Tell whether a file is an error under on_error="raise"."""
+    try:
+        embed([path], limits, "raise")
+    except MediaError:
+        return "error"
+    return "row"
+
+
+def policies(paths, limits):
+    """Return the outcome of each file under each policy."""
+    filled, n_filled = embed(paths, limits, "nan")
+    zeros, n_zeros = embed(paths, limits, "zero")
+    assert n_filled == np.isnan(filled).all(axis=1).sum() == n_zeros
+    assert np.isfinite(zeros).all()
+    return pd.DataFrame(
+        {
+            "raise": [raised(path, limits) for path in paths],
+            "nan": np.where(np.isnan(filled).all(axis=1), "NaN", "row"),
+            "zero": np.where(zeros.any(axis=1), "row", "zeros"),
+        }
+    )
+
+
 def show_kinds(paths, limits):
     """Print one line a kind; return how many are not as the corpus says."""
-    table = probe_media(paths.values(), limits=limits, n_jobs=2)
+    names = list(paths.values())
+    table = probe_media(names, limits=limits, n_jobs=2).join(policies(names, limits))
     rows = list(table.itertuples())
-    expected = [as_expected(KINDS[k], row) for k, row in zip(paths, rows, strict=True)]
-    shown = table[["status", "kind", "n_frames", "width", "height", "reason"]]
-    shown = shown.set_axis(list(paths)).assign(as_expected=expected)
+    expected = pd.Series(
+        [as_expected(KINDS[k], row) for k, row in zip(paths, rows, strict=True)]
+    )
+    bad = table["status"].eq("error")
+    expected &= table["raise"].eq("error").eq(bad) & table["nan"].eq("NaN").eq(bad)
+    expected &= table["zero"].eq("zeros").eq(bad)
+    columns = ["status", "raise", "nan", "zero", "kind", "n_frames", "width", "height"]
+    shown = table[[*columns, "reason"]]
+    shown = shown.set_axis(list(paths)).assign(as_expected=expected.to_numpy())
     width = {"display.width": 200, "display.max_colwidth": 70, "display.max_rows": None}
     with pd.option_context(*[part for item in width.items() for part in item]):
         print(shown.to_string(na_rep="-", max_colwidth=70))
-    return expected.count(False)
+    return int((~expected).sum())
 
 
 def outcome(row):
@@ -136,14 +186,17 @@ def show_mutants(damaged, limits):
     names = pd.Series([base for base, *_ in damaged], name="damaged file")
     print(pd.crosstab(names, pd.Series(found, name="outcome"), margins=True))
     total = Counter(found)
+    filled = np.isnan(embed(list(table["path"]), limits, "nan")[0]).all(axis=1)
+    n_moved = int((filled != table["status"].eq("error")).sum())
     print(
         f"{len(damaged)} damaged files in {seconds:.1f} s: {total['ok']} ok, "
         f"{total['error']} errors, {total['crash']} crashes, {total['overdue']} overdue"
+        f"; {n_moved} rows of the embedder not where their files are"
     )
     for (base, mutation, path), row in zip(damaged, table.itertuples(), strict=True):
         if outcome(row) in ("crash", "overdue"):
             print(base, mutation, Path(path).name, row.reason)
-    return total["crash"] + total["overdue"]
+    return total["crash"] + total["overdue"] + n_moved
 
 
 def main():

@@ -113,9 +113,9 @@ class TorchEngine:
         """Start a batch; on a CPU it is done at once."""
         batch = torch.from_numpy(frames)
         if self.device.type == "cuda":
-            batch = batch.pin_memory()
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
         with torch.no_grad():
-            features = self.run(batch.to(self.device, non_blocking=True))  # (B, D)
+            features = self.run(batch.to(self.device))  # (B, D)
         return lambda: features.cpu().numpy()
 
 

@@ -10,8 +10,8 @@ import pytest
 from av.stream import Disposition
 from PIL import Image, ImageOps
 
-from skchallenge.embed import _frames
-from skchallenge.embed._clips import read_clips
+from skchallenge.embed import _clips, _frames
+from skchallenge.embed._clips import FILES_IN_MEMORY, read_clips
 from skchallenge.embed._frames import (
     _packets,
     frame_positions,
@@ -316,3 +316,36 @@ def test_many_files_come_in_order_and_errors_as_values(clip_paths, tmp_path):
             np.testing.assert_array_equal(clip.frames, alone[path].frames)
         else:
             assert isinstance(clip, MediaError)
+
+
+def test_ahead_means_beside_the_model_and_changes_no_clip(clip_paths, monkeypatch):
+    paths = clip_paths * 4
+    plain = [clip.frames for clip in read_clips(paths, 4, 16, n_threads=2)]
+    begun, read = [], _clips.read_clip
+
+    def noting(path, *args, **kwargs):
+        begun.append(path)
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(_clips, "read_clip", noting)
+    n_begun = []
+    for number, clip in enumerate(read_clips(paths, 4, 16, n_threads=2, ahead=True)):
+        np.testing.assert_array_equal(clip.frames, plain[number])
+        n_begun.append(len(begun))
+    assert max(n - i for i, n in enumerate(n_begun)) <= FILES_IN_MEMORY
+    assert len(begun) == len(paths)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_is_not_wanted_any_more_is_not_read(clip_paths, ahead, monkeypatch):
+    begun, read = [], _clips.read_clip
+
+    def noting(path, *args, **kwargs):
+        begun.append(path)
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(_clips, "read_clip", noting)
+    clips = read_clips(clip_paths * 100, 4, 16, n_threads=2, ahead=ahead)
+    next(clips)
+    clips.close()
+    assert len(begun) <= FILES_IN_MEMORY
