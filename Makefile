@@ -25,3 +25,8 @@ study:
 bench:
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/odd_media.py
+	$(PYTHON) benchmarks/store.py
+	$(PYTHON) benchmarks/kills.py
+	$(PYTHON) benchmarks/memory.py
+	$(PYTHON) benchmarks/throughput.py
+	$(PYTHON) benchmarks/captions.py
