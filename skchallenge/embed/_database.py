@@ -1,11 +1,11 @@
 """The file behind an embedding store: SQLite, opened for the length of one call."""
 
 import errno
+import itertools
 import os
 import sqlite3
 import threading
 import time
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +13,14 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
-Put = Callable[[int, Vector], None]
+from skchallenge.embed._records import LONG, Part, Put, Vector, checksum, read_part
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
-_FORMAT = 1  # of the tables and of the records
+_FORMAT = 2  # of the tables and of the records
 _SCHEMA = (
     "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
-    "checksum INTEGER NOT NULL, vector BLOB NOT NULL)",
+    "checksum BLOB NOT NULL, vector BLOB NOT NULL)",
     "CREATE TABLE files (place TEXT PRIMARY KEY, state TEXT NOT NULL, "
     "digest BLOB NOT NULL, path BLOB NOT NULL)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -31,34 +29,9 @@ _SCHEMA = (
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
 _READERS = 2
 _WORTH_THREADS = 4 << 20  # bytes
-_KEYS_A_QUERY, _BYTES_A_QUERY = 100, 1 << 20
-_WORTH_SUMS = 1 << 16  # bytes
-_WORDS_A_ROW = 512  # of the checksum's table; 4,096 bytes
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
 _tally_mutex = threading.Lock()
-
-
-def checksum(key: bytes, data: bytes | memoryview) -> int:
-    """Return the CRC-32 of the key and of the data or, if they are long, of their sums.
-
-    Long data are laid out as a table of 64-bit words, 512 a row. The sums of its
-    columns and of its rows, and the rest as it is, go through CRC-32. Whatever changes
-    one word changes two sums, and blocks that change places change sums too. Plain
-    CRC-32 takes twice as long as `numpy.load` of the same bytes; this a quarter of it.
-    """
-    is_long = len(data) >= _WORTH_SUMS
-    n_rows = len(data) // (8 * _WORDS_A_ROW) if is_long else 0
-    n_words = n_rows * _WORDS_A_ROW
-    table = np.frombuffer(data, dtype="<u8", count=n_words).reshape(
-        n_rows, _WORDS_A_ROW
-    )
-    code = zlib.crc32(data[8 * n_words :], zlib.crc32(key))
-    if n_rows:
-        for axis in (0, 1):
-            sums = np.add.reduce(table, axis=axis)  # modulo 2 ** 64
-            code = zlib.crc32(sums.astype("<u8", copy=False), code)
-    return code
 
 
 class Session:
@@ -70,13 +43,13 @@ class Session:
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
         self.writer = connect(self.path)
-        self._readers: list[sqlite3.Connection] = []
+        self._connections = [self.writer]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for connection in (*self._readers, self.writer):
+        for connection in reversed(self._connections):
             connection.close()
 
     @contextmanager
@@ -103,21 +76,23 @@ class Session:
         `put` gets the place in `keys` and the vector, and is called on several threads.
         A damaged record is dropped, and its key was not there.
         """
-        n_parts = _READERS if 4 * width * len(keys) > _WORTH_THREADS else 1
-        while len(self._readers) < n_parts:
-            self._readers.append(connect(self.path))
-        parts = [range(i, len(keys), n_parts) for i in range(n_parts)]
+        is_worth = 4 * width > LONG and 4 * width * len(keys) > _WORTH_THREADS
+        n_parts = _READERS if is_worth else 1  # short rows are the GIL's
+        while len(self._connections) < n_parts:
+            self._connections.append(connect(self.path))
+        # One run of places a part: threads write to rows that are far apart.
+        cuts = [len(keys) * part // n_parts for part in range(n_parts + 1)]
+        parts = [range(*cut) for cut in itertools.pairwise(cuts)]
 
-        def read(job: tuple[sqlite3.Connection, range]) -> tuple[set[int], list[Any]]:
-            return _read_part(*job, keys, width, put)
+        def read(connection: sqlite3.Connection, places: range) -> Part:
+            return read_part(connection, places, keys, width, put)
 
-        jobs = list(zip(self._readers[:n_parts], parts, strict=True))
         with explained(self.path):
             if n_parts == 1:
-                results = [read(jobs[0])]
+                results = [read(self.writer, parts[0])]
             else:
                 with ThreadPoolExecutor(n_parts) as pool:
-                    results = list(pool.map(read, jobs))
+                    results = list(pool.map(read, self._connections, parts))
         self.drop_records([record for _, damaged in results for record in damaged])
         found = set().union(*(places for places, _ in results))
         self.tally(hits=len(found))
@@ -167,39 +142,6 @@ class Session:
         """Return what this process has counted for this store."""
         with _tally_mutex:
             return _tallies[self.path].copy()
-
-
-def _read_part(
-    connection: sqlite3.Connection,
-    places: Sequence[int],
-    keys: Sequence[bytes],
-    width: int,
-    put: Put,
-) -> tuple[set[int], list[tuple[int, Any]]]:
-    """Read the keys at `places`; return where one was, and damaged records."""
-    found: set[int] = set()
-    damaged: list[tuple[int, Any]] = []
-    size = max(1, min(_KEYS_A_QUERY, _BYTES_A_QUERY // (4 * width)))
-    for start in range(0, len(places), size):
-        wanted: dict[bytes, list[int]] = {}
-        for place in places[start : start + size]:
-            wanted.setdefault(keys[place], []).append(place)
-        marks = ",".join("?" * len(wanted))
-        query = f"SELECT id, key, checksum, vector FROM records WHERE key IN ({marks})"
-        for number, key, code, data in connection.execute(query, list(wanted)):
-            if not is_sound(key, code, data) or len(data) != 4 * width:
-                damaged.append((number, code))
-                continue
-            vector = np.frombuffer(data, dtype="<f4")
-            for place in wanted[key]:
-                put(place, vector)
-            found.update(wanted[key])
-    return found, damaged
-
-
-def is_sound(key: bytes, code: int, data: object) -> bool:
-    """Tell whether a record is as it was written."""
-    return isinstance(data, bytes) and checksum(key, data) == code
 
 
 def connect(path: str) -> sqlite3.Connection:

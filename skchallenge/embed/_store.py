@@ -3,8 +3,9 @@
 import os
 from typing import Any, Self
 
-from skchallenge.embed._database import Session, is_sound
+from skchallenge.embed._database import Session
 from skchallenge.embed._keys import hash_file, stamp_of
+from skchallenge.embed._records import is_sound
 
 _RECORDS_A_QUERY = 1000
 
