@@ -18,9 +18,11 @@ from skchallenge.embed._records import LONG, Part, Put, Vector, checksum, read_p
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
 _FORMAT = 2  # of the tables and of the records
+_INDEX = "CREATE UNIQUE INDEX records_key ON records (key)"
 _SCHEMA = (
-    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
+    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL, "
     "checksum BLOB NOT NULL, vector BLOB NOT NULL)",
+    _INDEX,
     "CREATE TABLE files (place TEXT PRIMARY KEY, state TEXT NOT NULL, "
     "digest BLOB NOT NULL, path BLOB NOT NULL)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -31,19 +33,30 @@ _READERS = 2
 _WORTH_THREADS = 4 << 20  # bytes
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
-_tally_mutex = threading.Lock()
+_mutex = threading.Lock()
+_in_use: Counter[str] = Counter()  # sessions of this process
+_forked_in_use: set[str] = set()
+
+
+class DamageError(OSError):
+    """More than single records is damaged."""
 
 
 class Session:
     """One call's connections to a store.
 
-    Nothing stays open between calls, so forks, threads and pickles need no care.
+    Nothing stays open between calls, so threads and pickles need no care, and forks
+    only while a session is open: SQLite would take the parent's locks for the child's.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
+        if self.path in _forked_in_use:
+            raise RuntimeError(_FORKED.format(path=path))
         self.writer = connect(self.path)
         self._connections = [self.writer]
+        with _mutex:
+            _in_use[self.path] += 1
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +64,8 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         for connection in reversed(self._connections):
             connection.close()
+        with _mutex:
+            _in_use[self.path] -= 1
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -116,16 +131,33 @@ class Session:
     def drop_records(self, records: Sequence[tuple[int, Any]]) -> None:
         """Delete records by id and stored checksum: not what has replaced them."""
         if records:
-            with self.transaction() as connection:
-                query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
-                connection.executemany(query, records)
+            try:
+                self._delete(records)
+            except DamageError:  # of a key, which then differs from the index
+                self._rebuild_index()
+                self._delete(records)
+
+    def _delete(self, records: Sequence[tuple[int, Any]]) -> None:
+        with self.transaction() as connection:
+            query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
+            connection.executemany(query, records)
+
+    def _rebuild_index(self) -> None:
+        with self.transaction() as connection:
+            connection.execute("DROP INDEX records_key")
+            newest = "SELECT max(id) FROM records GROUP BY key"
+            connection.execute(f"DELETE FROM records WHERE id NOT IN ({newest})")
+            connection.execute(_INDEX)
 
     def check_structure(self) -> None:
-        """Raise an OSError if more than single records is damaged."""
-        found = self.select("PRAGMA integrity_check(1)")[0][0]
-        if found != "ok":
-            make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
-            raise make(text.format(path=self.path, error=" ".join(found.split())))
+        """Mend the index; raise an OSError if more than single records is damaged."""
+        query = "PRAGMA integrity_check(1)"
+        if self.select(query)[0][0] != "ok":
+            self._rebuild_index()
+            found = self.select(query)[0][0]
+            if found != "ok":
+                make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
+                raise make(text.format(path=self.path, error=" ".join(found.split())))
 
     def shrink(self) -> None:
         """Give the space of dropped records back to the disk."""
@@ -135,12 +167,12 @@ class Session:
 
     def tally(self, **counts: int) -> None:
         """Add to what this process has counted for this store."""
-        with _tally_mutex:
+        with _mutex:
             _tallies[self.path].update(counts)
 
     def tallied(self) -> Counter[str]:
         """Return what this process has counted for this store."""
-        with _tally_mutex:
+        with _mutex:
             return _tallies[self.path].copy()
 
 
@@ -192,6 +224,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         )
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")  # what was reported survives
+    connection.execute("PRAGMA secure_delete = OFF")  # `prune` would write zeros
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -229,10 +262,14 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 _NO_STORE = (
     "store={path!r} is not an embedding store, and is left as it is. Name another file."
 )
+_FORKED = (
+    "store={path!r} was in use when this process was forked, and cannot be used here. "
+    "Start worker processes before `transform`, or with the method 'spawn'."
+)
 _EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
     sqlite3.SQLITE_NOTADB: (ValueError, _NO_STORE),
     sqlite3.SQLITE_CORRUPT: (
-        OSError,
+        DamageError,
         "store={path!r} is damaged beyond single records ({error}). Move it away, with "
         "the files {path}-wal and {path}-shm, and run again: what it held is embedded "
         "anew.",
@@ -246,6 +283,11 @@ _EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
         lambda text: OSError(errno.ENOSPC, text),
         "store={path!r} cannot grow: the disk is full. Make room, for instance with "
         "EmbeddingStore.prune, and run again: what was stored is not embedded again.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        OSError,
+        "store={path!r} cannot be read or written ({error}). Keep it on a local disk, "
+        "and look whether that disk is well.",
     ),
     sqlite3.SQLITE_READONLY: (
         PermissionError,
@@ -271,3 +313,14 @@ def explained(path: str) -> Iterator[None]:
             raise
         make, text = _EXPLANATIONS[code]
         raise make(text.format(path=path, error=error)) from error
+
+
+def _after_fork_in_child() -> None:
+    global _mutex
+    _mutex = threading.Lock()  # another thread may have held it
+    _forked_in_use.update(path for path, n in _in_use.items() if n)
+    _in_use.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)
