@@ -5,7 +5,7 @@
 from the store. Target: warm is 100 times as fast.
 
 **Warm and numpy.load.** Cover pictures stand for videos, and a network of one layer for
-a ResNet, so that the store has rows of the widths of `ResNet-50`: 50 frames side by
+a ResNet, so that the store has rows as `resnet50` makes them: 50 frames side by
 side (102,400 numbers) and their mean (2,048). Both loads come from the page cache of
 the operating system, in turns, in one process. A warm `transform` looks up every file,
 reads, checks the checksum of each record, and fills a new matrix. Target: half the

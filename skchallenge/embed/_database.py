@@ -1,7 +1,6 @@
 """The file behind an embedding store: SQLite, opened for the length of one call."""
 
 import errno
-import itertools
 import os
 import sqlite3
 import threading
@@ -30,7 +29,7 @@ _SCHEMA = (
 )
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
 _READERS = 2
-_WORTH_THREADS = 4 << 20  # bytes
+_BYTES_A_PIECE = 16 << 20
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
 _mutex = threading.Lock()
@@ -91,23 +90,26 @@ class Session:
         `put` gets the place in `keys` and the vector, and is called on several threads.
         A damaged record is dropped, and its key was not there.
         """
-        is_worth = 4 * width > LONG and 4 * width * len(keys) > _WORTH_THREADS
-        n_parts = _READERS if is_worth else 1  # short rows are the GIL's
-        while len(self._connections) < n_parts:
+        is_long = 4 * width > LONG  # short rows stay in one piece: they hold the GIL
+        step = max(1, _BYTES_A_PIECE // (4 * width) if is_long else len(keys))
+        pieces = [range(i, min(i + step, len(keys))) for i in range(0, len(keys), step)]
+        while len(self._connections) < min(_READERS, len(pieces)):
             self._connections.append(connect(self.path))
-        # One run of places a part: threads write to rows that are far apart.
-        cuts = [len(keys) * part // n_parts for part in range(n_parts + 1)]
-        parts = [range(*cut) for cut in itertools.pairwise(cuts)]
+        idle = list(self._connections)
 
-        def read(connection: sqlite3.Connection, places: range) -> Part:
-            return read_part(connection, places, keys, width, put)
+        def read(places: range) -> Part:
+            connection = idle.pop()
+            try:
+                return read_part(connection, places, keys, width, put)
+            finally:
+                idle.append(connection)
 
         with explained(self.path):
-            if n_parts == 1:
-                results = [read(self.writer, parts[0])]
-            else:
-                with ThreadPoolExecutor(n_parts) as pool:
-                    results = list(pool.map(read, self._connections, parts))
+            if len(pieces) <= 1:
+                results = [read(places) for places in pieces]
+            else:  # a thread that has to wait leaves its pieces to the other
+                with ThreadPoolExecutor(_READERS) as pool:
+                    results = list(pool.map(read, pieces))
         self.drop_records([record for _, damaged in results for record in damaged])
         found = set().union(*(places for places, _ in results))
         self.tally(hits=len(found))

@@ -44,7 +44,7 @@ def read(store, keys, width):
     return rows, sorted(found)
 
 
-@pytest.mark.parametrize("width", [1, 7, 1023, 1024, 1025, 2048, 102_400])
+@pytest.mark.parametrize("width", [1, 7, 1023, 2048, 16_384, 16_385, 102_400])
 def test_what_is_read_is_what_was_written(store, width):
     rows = vectors(12, width)
     write(store, rows)
@@ -56,10 +56,31 @@ def test_what_is_read_is_what_was_written(store, width):
     assert store.verify() == {"records": 12, "damaged": 0, "files": 0, "changed": 0}
 
 
+def test_long_rows_are_read_in_pieces_on_two_threads(store, monkeypatch):
+    monkeypatch.setattr(database, "_BYTES_A_PIECE", 4 * 20_000 * 3)
+    rows, threads = vectors(20, 20_000), set()
+    write(store, rows)
+    barrier = threading.Barrier(2)
+    found_rows = np.empty_like(rows)
+
+    def put(place, vector):
+        if threading.get_ident() not in threads:
+            threads.add(threading.get_ident())
+            barrier.wait(10)  # until the other thread is here too
+        found_rows[place] = vector
+
+    with Session(store.path) as session:
+        found = session.read(KEYS[:20], 20_000, put)
+    assert found == set(range(20))
+    assert len(threads) == 2
+    np.testing.assert_array_equal(found_rows, rows)
+
+
 def test_unknown_keys_are_not_found(store):
     write(store, vectors(2))
     assert read(store, KEYS[1:4], 5)[1] == [0]
     assert store.stats()["hits"] == 1
+    assert read(store, [], 5)[1] == []
 
 
 def test_a_key_serves_one_width_only(store):
