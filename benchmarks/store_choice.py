@@ -12,10 +12,9 @@ Only the reading is timed, without the look-up of files that `transform` adds.
 * "flat file": `os.preadv` into the matrix, from a file that has nothing but vectors.
 
 LMDB copies a vector once, SQLite three times, and that is the whole difference. SQLite
-was taken as long as it reads half as fast as `numpy.load`, for what LMDB lacks: a file
-that shrinks, needs no greatest size beforehand (which Windows sets aside at once), may
-be opened in any process at any time, and gives an error where it is damaged, not a
-crash. A memory map has the last fault too, and gains little.
+was taken for what LMDB lacks: its file shrinks, needs no greatest size beforehand, may
+be opened in any process at any time, and is an error where it was cut short. A memory
+map ends the process then, with LMDB as with SQLite, and gains SQLite little.
 
     python benchmarks/store_choice.py [--n-rows 250] [--n-rounds 15]
 """

@@ -21,7 +21,8 @@ class EmbeddingStore:
     ----------
     path : str or path-like
         The file; made when first used. Its folder must exist. Beside it, while it is
-        in use, are three helpers that end in ``-wal``, ``-shm`` and ``-lock``.
+        in use, are helpers that end in ``-wal``, ``-shm`` and ``-lock``; the last one
+        stays, and is empty.
 
     Attributes
     ----------

@@ -173,3 +173,15 @@ def test_a_failing_disk_is_an_error_of_the_system(store):
         database.explained(store.path),
     ):
         raise cause
+
+
+def test_a_file_that_was_cut_is_an_error_not_a_crash(store):
+    rows = vectors(60, 20_000)
+    write(store, rows)
+    clean = Path(store.path).read_bytes()
+    for size in np.random.default_rng(0).integers(4096, len(clean), size=10):
+        Path(store.path).write_bytes(clean[:size])
+        with pytest.raises(
+            (OSError, ValueError), match=r"store='.*(damaged|is not an)"
+        ):
+            check(store, rows)
