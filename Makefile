@@ -25,3 +25,6 @@ study:
 bench:
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/odd_media.py
+	$(PYTHON) benchmarks/store.py
+	$(PYTHON) benchmarks/store_choice.py
+	$(PYTHON) benchmarks/kills.py
