@@ -253,6 +253,30 @@ def test_many_threads_may_write_and_read(store):
     assert store.verify()["records"] == 200
 
 
+def test_others_may_prune_while_one_writes_and_reads(store):
+    rows = vectors(60, 20_000)
+    write(store, rows)
+    before, done = os.path.getsize(store.path), threading.Event()
+
+    def prune():
+        n_dropped = 0
+        while not done.is_set():
+            n_dropped += store.prune(before // 2)
+        return n_dropped
+
+    with ThreadPoolExecutor(1) as pool:
+        pruned = pool.submit(prune)
+        for _ in range(8):
+            write(store, rows)
+            found_rows, found = read(store, KEYS[:60], 20_000)
+            np.testing.assert_array_equal(found_rows[found], rows[found])
+        done.set()
+        assert pruned.result(30) > 0
+    assert store.verify()["damaged"] == 0
+    store.prune(before // 2)
+    assert os.path.getsize(store.path) <= before // 2
+
+
 def test_an_interrupted_write_leaves_nothing(store):
     def interrupted(session):
         with session.transaction() as connection:
