@@ -28,7 +28,9 @@ class Claims:
     def take(self, keys: Sequence[bytes]) -> list[bool]:
         """Claim each key that nobody else holds, and tell which."""
         with self._mutex:
-            return [self._take(key) for key in keys]
+            taken = [self._take(key) for key in keys]
+            self._close_if_idle()
+            return taken
 
     def free(self, keys: Sequence[bytes]) -> None:
         """Let go of keys that `take` gave."""
@@ -37,9 +39,12 @@ class Claims:
                 self._held.discard(key)
                 if self._file >= 0:
                     _unlock(self._file, _offset(key))
-            if not self._held and self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if not self._held and self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _take(self, key: bytes) -> bool:
         if key in self._held:

@@ -5,7 +5,6 @@ import os
 import sqlite3
 import threading
 import time
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +12,16 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
-Put = Callable[[int, Vector], None]
+from skchallenge.embed._records import LONG, Part, Put, Vector, checksum, read_part
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
-_FORMAT = 1  # of the tables and of the records
+_FORMAT = 2  # of the tables and of the records
+_INDEX = "CREATE UNIQUE INDEX records_key ON records (key)"
 _SCHEMA = (
-    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
-    "checksum INTEGER NOT NULL, vector BLOB NOT NULL)",
+    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL, "
+    "checksum BLOB NOT NULL, vector BLOB NOT NULL)",
+    _INDEX,
     "CREATE TABLE files (place TEXT PRIMARY KEY, state TEXT NOT NULL, "
     "digest BLOB NOT NULL, path BLOB NOT NULL)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -30,54 +29,42 @@ _SCHEMA = (
 )
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
 _READERS = 2
-_WORTH_THREADS = 4 << 20  # bytes
-_KEYS_A_QUERY, _BYTES_A_QUERY = 100, 1 << 20
-_WORTH_SUMS = 1 << 16  # bytes
-_WORDS_A_ROW = 512  # of the checksum's table; 4,096 bytes
+_BYTES_A_PIECE = 16 << 20
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
-_tally_mutex = threading.Lock()
+_mutex = threading.Lock()
+_in_use: Counter[str] = Counter()  # sessions of this process
+_forked_in_use: set[str] = set()
 
 
-def checksum(key: bytes, data: bytes | memoryview) -> int:
-    """Return the CRC-32 of the key and of the data or, if they are long, of their sums.
-
-    Long data are laid out as a table of 64-bit words, 512 a row. The sums of its
-    columns and of its rows, and the rest as it is, go through CRC-32. Whatever changes
-    one word changes two sums, and blocks that change places change sums too. Plain
-    CRC-32 takes twice as long as `numpy.load` of the same bytes; this a quarter of it.
-    """
-    is_long = len(data) >= _WORTH_SUMS
-    n_rows = len(data) // (8 * _WORDS_A_ROW) if is_long else 0
-    n_words = n_rows * _WORDS_A_ROW
-    table = np.frombuffer(data, dtype="<u8", count=n_words).reshape(
-        n_rows, _WORDS_A_ROW
-    )
-    code = zlib.crc32(data[8 * n_words :], zlib.crc32(key))
-    if n_rows:
-        for axis in (0, 1):
-            sums = np.add.reduce(table, axis=axis)  # modulo 2 ** 64
-            code = zlib.crc32(sums.astype("<u8", copy=False), code)
-    return code
+class DamageError(OSError):
+    """More than single records is damaged."""
 
 
 class Session:
     """One call's connections to a store.
 
-    Nothing stays open between calls, so forks, threads and pickles need no care.
+    Nothing stays open between calls, so threads and pickles need no care, and forks
+    only while a session is open: SQLite would take the parent's locks for the child's.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
+        if self.path in _forked_in_use:
+            raise RuntimeError(_FORKED.format(path=path))
         self.writer = connect(self.path)
-        self._readers: list[sqlite3.Connection] = []
+        self._connections = [self.writer]
+        with _mutex:
+            _in_use[self.path] += 1
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for connection in (*self._readers, self.writer):
+        for connection in reversed(self._connections):
             connection.close()
+        with _mutex:
+            _in_use[self.path] -= 1
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -103,21 +90,26 @@ class Session:
         `put` gets the place in `keys` and the vector, and is called on several threads.
         A damaged record is dropped, and its key was not there.
         """
-        n_parts = _READERS if 4 * width * len(keys) > _WORTH_THREADS else 1
-        while len(self._readers) < n_parts:
-            self._readers.append(connect(self.path))
-        parts = [range(i, len(keys), n_parts) for i in range(n_parts)]
+        is_long = 4 * width > LONG  # short rows stay in one piece: they hold the GIL
+        step = max(1, _BYTES_A_PIECE // (4 * width) if is_long else len(keys))
+        pieces = [range(i, min(i + step, len(keys))) for i in range(0, len(keys), step)]
+        while len(self._connections) < min(_READERS, len(pieces)):
+            self._connections.append(connect(self.path))
+        idle = list(self._connections)
 
-        def read(job: tuple[sqlite3.Connection, range]) -> tuple[set[int], list[Any]]:
-            return _read_part(*job, keys, width, put)
+        def read(places: range) -> Part:
+            connection = idle.pop()
+            try:
+                return read_part(connection, places, keys, width, put)
+            finally:
+                idle.append(connection)
 
-        jobs = list(zip(self._readers[:n_parts], parts, strict=True))
         with explained(self.path):
-            if n_parts == 1:
-                results = [read(jobs[0])]
-            else:
-                with ThreadPoolExecutor(n_parts) as pool:
-                    results = list(pool.map(read, jobs))
+            if len(pieces) <= 1:
+                results = [read(places) for places in pieces]
+            else:  # a thread that has to wait leaves its pieces to the other
+                with ThreadPoolExecutor(_READERS) as pool:
+                    results = list(pool.map(read, pieces))
         self.drop_records([record for _, damaged in results for record in damaged])
         found = set().union(*(places for places, _ in results))
         self.tally(hits=len(found))
@@ -141,16 +133,33 @@ class Session:
     def drop_records(self, records: Sequence[tuple[int, Any]]) -> None:
         """Delete records by id and stored checksum: not what has replaced them."""
         if records:
-            with self.transaction() as connection:
-                query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
-                connection.executemany(query, records)
+            try:
+                self._delete(records)
+            except DamageError:  # of a key, which then differs from the index
+                self._rebuild_index()
+                self._delete(records)
+
+    def _delete(self, records: Sequence[tuple[int, Any]]) -> None:
+        with self.transaction() as connection:
+            query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
+            connection.executemany(query, records)
+
+    def _rebuild_index(self) -> None:
+        with self.transaction() as connection:
+            connection.execute("DROP INDEX records_key")
+            newest = "SELECT max(id) FROM records GROUP BY key"
+            connection.execute(f"DELETE FROM records WHERE id NOT IN ({newest})")
+            connection.execute(_INDEX)
 
     def check_structure(self) -> None:
-        """Raise an OSError if more than single records is damaged."""
-        found = self.select("PRAGMA integrity_check(1)")[0][0]
-        if found != "ok":
-            make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
-            raise make(text.format(path=self.path, error=" ".join(found.split())))
+        """Mend the index; raise an OSError if more than single records is damaged."""
+        query = "PRAGMA integrity_check(1)"
+        if self.select(query)[0][0] != "ok":
+            self._rebuild_index()
+            found = self.select(query)[0][0]
+            if found != "ok":
+                make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
+                raise make(text.format(path=self.path, error=" ".join(found.split())))
 
     def shrink(self) -> None:
         """Give the space of dropped records back to the disk."""
@@ -160,46 +169,13 @@ class Session:
 
     def tally(self, **counts: int) -> None:
         """Add to what this process has counted for this store."""
-        with _tally_mutex:
+        with _mutex:
             _tallies[self.path].update(counts)
 
     def tallied(self) -> Counter[str]:
         """Return what this process has counted for this store."""
-        with _tally_mutex:
+        with _mutex:
             return _tallies[self.path].copy()
-
-
-def _read_part(
-    connection: sqlite3.Connection,
-    places: Sequence[int],
-    keys: Sequence[bytes],
-    width: int,
-    put: Put,
-) -> tuple[set[int], list[tuple[int, Any]]]:
-    """Read the keys at `places`; return where one was, and damaged records."""
-    found: set[int] = set()
-    damaged: list[tuple[int, Any]] = []
-    size = max(1, min(_KEYS_A_QUERY, _BYTES_A_QUERY // (4 * width)))
-    for start in range(0, len(places), size):
-        wanted: dict[bytes, list[int]] = {}
-        for place in places[start : start + size]:
-            wanted.setdefault(keys[place], []).append(place)
-        marks = ",".join("?" * len(wanted))
-        query = f"SELECT id, key, checksum, vector FROM records WHERE key IN ({marks})"
-        for number, key, code, data in connection.execute(query, list(wanted)):
-            if not is_sound(key, code, data) or len(data) != 4 * width:
-                damaged.append((number, code))
-                continue
-            vector = np.frombuffer(data, dtype="<f4")
-            for place in wanted[key]:
-                put(place, vector)
-            found.update(wanted[key])
-    return found, damaged
-
-
-def is_sound(key: bytes, code: int, data: object) -> bool:
-    """Tell whether a record is as it was written."""
-    return isinstance(data, bytes) and checksum(key, data) == code
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -250,6 +226,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         )
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")  # what was reported survives
+    connection.execute("PRAGMA secure_delete = OFF")  # `prune` would write zeros
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -287,10 +264,14 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 _NO_STORE = (
     "store={path!r} is not an embedding store, and is left as it is. Name another file."
 )
+_FORKED = (
+    "store={path!r} was in use when this process was forked, and cannot be used here. "
+    "Start worker processes before `transform`, or with the method 'spawn'."
+)
 _EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
     sqlite3.SQLITE_NOTADB: (ValueError, _NO_STORE),
     sqlite3.SQLITE_CORRUPT: (
-        OSError,
+        DamageError,
         "store={path!r} is damaged beyond single records ({error}). Move it away, with "
         "the files {path}-wal and {path}-shm, and run again: what it held is embedded "
         "anew.",
@@ -304,6 +285,11 @@ _EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
         lambda text: OSError(errno.ENOSPC, text),
         "store={path!r} cannot grow: the disk is full. Make room, for instance with "
         "EmbeddingStore.prune, and run again: what was stored is not embedded again.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        OSError,
+        "store={path!r} cannot be read or written ({error}). Keep it on a local disk, "
+        "and look whether that disk is well.",
     ),
     sqlite3.SQLITE_READONLY: (
         PermissionError,
@@ -329,3 +315,14 @@ def explained(path: str) -> Iterator[None]:
             raise
         make, text = _EXPLANATIONS[code]
         raise make(text.format(path=path, error=error)) from error
+
+
+def _after_fork_in_child() -> None:
+    global _mutex
+    _mutex = threading.Lock()  # another thread may have held it
+    _forked_in_use.update(path for path, n in _in_use.items() if n)
+    _in_use.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from skchallenge.embed._database import Session
 
 _QUIET_NS = 2_000_000_000  # the coarsest time stamps, FAT's, count two seconds
-_FILES_A_BATCH = 64
+_FILES_A_QUERY, _FILES_A_COMMIT = 500, 64
 
 
 class Stamp(NamedTuple):
@@ -88,8 +88,8 @@ def digest_files(
     The store remembers digests by stamp. A file that was changed within the last two
     seconds is hashed each time: another change might leave the same stamp.
     """
-    for start in range(0, len(paths), _FILES_A_BATCH):
-        batch = paths[start : start + _FILES_A_BATCH]
+    for start in range(0, len(paths), _FILES_A_QUERY):
+        batch = paths[start : start + _FILES_A_QUERY]
         stamps = [stamp_of(path) for path in batch]
         known = _remembered(session, [stamp for stamp in stamps if stamp is not None])
         new = [
@@ -97,7 +97,7 @@ def digest_files(
             for path, stamp in zip(batch, stamps, strict=True)
             if stamp is not None and stamp not in known
         ]
-        hashed = iter(_hash_and_remember(session, new))
+        hashed = _hash_and_remember(session, new)
         for path, stamp in zip(batch, stamps, strict=True):
             if stamp is None or stamp in known:
                 yield path, stamp, known.get(stamp)
@@ -116,12 +116,25 @@ def _remembered(session: Session, stamps: list[Stamp]) -> dict[Stamp | None, byt
 
 def _hash_and_remember(
     session: Session, paths: list[str]
-) -> list[tuple[Stamp | None, bytes | None]]:
+) -> Iterator[tuple[Stamp | None, bytes | None]]:
     if not paths:
-        return []
-    now = time.time_ns()
+        return
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(hash_file, paths))
+        for start in range(0, len(paths), _FILES_A_COMMIT):
+            batch = paths[start : start + _FILES_A_COMMIT]
+            now = time.time_ns()
+            found = list(pool.map(hash_file, batch))
+            _remember(session, batch, found, now)
+            yield from found
+
+
+def _remember(
+    session: Session,
+    paths: list[str],
+    found: list[tuple[Stamp | None, bytes | None]],
+    now: int,
+) -> None:
+    """Keep the digests of files that had been quiet for a while at the time `now`."""
     rows = [
         (stamp.place, stamp.state, digest, os.fsencode(os.path.abspath(path)))
         for path, (stamp, digest) in zip(paths, found, strict=True)
@@ -132,7 +145,6 @@ def _hash_and_remember(
         with session.transaction() as connection:
             query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
             connection.executemany(query, rows)
-    return found
 
 
 def stamp_of(path: str) -> Stamp | None:

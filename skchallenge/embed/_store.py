@@ -3,8 +3,9 @@
 import os
 from typing import Any, Self
 
-from skchallenge.embed._database import Session, is_sound
+from skchallenge.embed._database import Session
 from skchallenge.embed._keys import hash_file, stamp_of
+from skchallenge.embed._records import is_sound
 
 _RECORDS_A_QUERY = 1000
 
@@ -20,7 +21,8 @@ class EmbeddingStore:
     ----------
     path : str or path-like
         The file; made when first used. Its folder must exist. Beside it, while it is
-        in use, are three helpers that end in ``-wal``, ``-shm`` and ``-lock``.
+        in use, are helpers that end in ``-wal``, ``-shm`` and ``-lock``; the last one
+        stays, and is empty.
 
     Attributes
     ----------
@@ -48,13 +50,14 @@ class EmbeddingStore:
 
     **Durability.** SQLite with a write-ahead log; every few items or seconds are one
     synchronous commit. After a kill or a loss of power, at most the batches in flight
-    are computed again. A checksum guards each record; a damaged one counts as missing,
-    is computed again and replaced. Nothing in the file is ever unpickled.
+    are computed again. A checksum (XXH3) guards each record; a damaged one counts as
+    missing, is computed again and replaced. Nothing in the file is ever unpickled.
 
     **Copies.** `sklearn.base.clone`, `copy.deepcopy` and `copy.copy` return the store
     itself, and it pickles as its path. It is opened for the length of a call only:
-    there is nothing to close, and forks and threads need no care. Keep it on a local
-    disk; SQLite is not safe on network file systems.
+    there is nothing to close, and threads and processes need no care. One thing is
+    refused: to use it in a process that was forked in the midst of such a call. Keep it
+    on a local disk; SQLite is not safe on network file systems.
 
     Examples
     --------

@@ -17,7 +17,8 @@ from skchallenge.embed import EmbeddingStore
 from skchallenge.embed import _database as database
 from skchallenge.embed import _keys as keys
 from skchallenge.embed._claims import Claims, claims_of
-from skchallenge.embed._database import Session, checksum, explained
+from skchallenge.embed._database import Session, explained
+from skchallenge.embed._records import checksum
 
 KEYS = [bytes([number]) * 32 for number in range(200)]
 
@@ -43,7 +44,7 @@ def read(store, keys, width):
     return rows, sorted(found)
 
 
-@pytest.mark.parametrize("width", [1, 7, 1023, 1024, 1025, 2048, 102_400])
+@pytest.mark.parametrize("width", [1, 7, 1023, 2048, 16_384, 16_385, 102_400])
 def test_what_is_read_is_what_was_written(store, width):
     rows = vectors(12, width)
     write(store, rows)
@@ -55,10 +56,31 @@ def test_what_is_read_is_what_was_written(store, width):
     assert store.verify() == {"records": 12, "damaged": 0, "files": 0, "changed": 0}
 
 
+def test_long_rows_are_read_in_pieces_on_two_threads(store, monkeypatch):
+    monkeypatch.setattr(database, "_BYTES_A_PIECE", 4 * 20_000 * 3)
+    rows, threads = vectors(20, 20_000), set()
+    write(store, rows)
+    barrier = threading.Barrier(2)
+    found_rows = np.empty_like(rows)
+
+    def put(place, vector):
+        if threading.get_ident() not in threads:
+            threads.add(threading.get_ident())
+            barrier.wait(10)  # until the other thread is here too
+        found_rows[place] = vector
+
+    with Session(store.path) as session:
+        found = session.read(KEYS[:20], 20_000, put)
+    assert found == set(range(20))
+    assert len(threads) == 2
+    np.testing.assert_array_equal(found_rows, rows)
+
+
 def test_unknown_keys_are_not_found(store):
     write(store, vectors(2))
     assert read(store, KEYS[1:4], 5)[1] == [0]
     assert store.stats()["hits"] == 1
+    assert read(store, [], 5)[1] == []
 
 
 def test_a_key_serves_one_width_only(store):
@@ -88,7 +110,7 @@ def test_the_layout_is_little_endian_float32(store):
 def test_the_checksum_sees_every_kind_of_damage(n_bytes):
     data = vectors(1, n_bytes // 4).tobytes()
     code = checksum(KEYS[0], data)
-    assert 0 <= code < 2**32
+    assert len(code) == 8
     assert checksum(KEYS[1], data) != code
     generator = np.random.default_rng(0)
     for place in generator.integers(n_bytes, size=50):
@@ -108,7 +130,7 @@ def test_the_checksum_sees_every_kind_of_damage(n_bytes):
     "UPDATE records SET vector = zeroblob(20) WHERE id = 2",
     "UPDATE records SET vector = substr(vector, 1, 16) WHERE id = 2",
     "UPDATE records SET vector = 'text' WHERE id = 2",
-    "UPDATE records SET checksum = checksum + 1 WHERE id = 2",
+    "UPDATE records SET checksum = zeroblob(8) WHERE id = 2",
     "UPDATE records SET checksum = 'text' WHERE id = 2",
     "UPDATE records SET vector = (SELECT vector FROM records WHERE id = 1) "
     "WHERE id = 2",
@@ -229,6 +251,30 @@ def test_many_threads_may_write_and_read(store):
     for start, found in enumerate(results):
         np.testing.assert_array_equal(found, rows[start::4])
     assert store.verify()["records"] == 200
+
+
+def test_others_may_prune_while_one_writes_and_reads(store):
+    rows = vectors(60, 20_000)
+    write(store, rows)
+    before, done = os.path.getsize(store.path), threading.Event()
+
+    def prune():
+        n_dropped = 0
+        while not done.is_set():
+            n_dropped += store.prune(before // 2)
+        return n_dropped
+
+    with ThreadPoolExecutor(1) as pool:
+        pruned = pool.submit(prune)
+        for _ in range(8):
+            write(store, rows)
+            found_rows, found = read(store, KEYS[:60], 20_000)
+            np.testing.assert_array_equal(found_rows[found], rows[found])
+        done.set()
+        assert pruned.result(30) > 0
+    assert store.verify()["damaged"] == 0
+    store.prune(before // 2)
+    assert os.path.getsize(store.path) <= before // 2
 
 
 def test_an_interrupted_write_leaves_nothing(store):
