@@ -59,5 +59,5 @@ class BadFiles:
             f"filled as on_error={self.on_error!r} says: {' '.join(named)}"
             + (f" And {more} more; probe_media tells the reasons." if more else ""),
             MediaWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of transform, which scikit-learn wraps
         )

@@ -26,11 +26,11 @@ from skchallenge.embed._columns import (
 )
 from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
-from skchallenge.embed._identity import text_model_identity
-from skchallenge.embed._keys import recipe_of, text_items
+from skchallenge.embed._identity import text_model_files, text_model_identity
+from skchallenge.embed._keys import recipe_of, stamp_of, text_items
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
-from skchallenge.embed._spread import spread
+from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
 
@@ -232,14 +232,20 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_count("max_length", self.max_length)
         check_count("batch_size", self.batch_size, auto=True)
         resolve_device(self.device)
+        check_n_jobs(self.n_jobs)
         check_store(self.store)
 
     def _text_model(self) -> TextModel:
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device)
+        files = [stamp_of(path) for path in text_model_files(self.model)]
+        key = (self.model, files, self.pooling, self.max_length, dtype, device)
         return TextModel(
+            token=self._built.token(key),
             model=self.model,
             pooling=self.pooling,
             max_length=self.max_length,
-            dtype=resolve_precision(self.precision, resolve_device(self.device)),
+            dtype=dtype,
             device=self.device,
             batch_size=self.batch_size,
         )

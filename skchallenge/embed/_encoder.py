@@ -14,7 +14,6 @@ from skchallenge._torch import isolated_rng
 from skchallenge.embed._identity import network_digest
 
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
-_TEXTS_IN_MEMORY = 8192
 
 
 def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:
@@ -77,13 +76,10 @@ class TextEncoder:
         """
         texts = sorted(texts)
         budget = _TOKENS_A_BATCH.get(self.device.type, 2048)
-        for start in range(0, len(texts), _TEXTS_IN_MEMORY):
-            block = texts[start : start + _TEXTS_IN_MEMORY]
-            ids = self._tokenize(block)
-            lengths = np.array([len(tokens) for tokens in ids])
-            for batch in length_batches(lengths, batch_size, budget):
-                vectors = self._embed([ids[i] for i in batch])
-                yield [block[i] for i in batch], vectors
+        ids = self._tokenize(texts)
+        lengths = np.array([len(tokens) for tokens in ids])
+        for batch in length_batches(lengths, batch_size, budget):
+            yield [texts[i] for i in batch], self._embed([ids[i] for i in batch])
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         tokens = self.tokenizer(texts, truncation=True, max_length=self.max_length)

@@ -16,7 +16,6 @@ from skchallenge.embed._backbone import FrameEncoder
 Matrix = NDArray[np.float32]
 Pending = Callable[[], Matrix]
 Compile = bool | Literal["auto", "openvino"]
-COMPILE_OPTIONS: tuple[Compile, ...] = ("auto", True, False, "openvino")
 
 # Operations after which a compilation, half a minute to a minute, has paid twice:
 # 12,000 frames of ResNet-50 on a CPU, or 600,000 on a GPU.
@@ -80,19 +79,22 @@ def make_engine(
         ) from error
 
 
-def repays_compiling(
-    encoder: FrameEncoder, device: torch.device, image_size: int, n_frames: int
-) -> bool:
-    """Tell whether so many frames take so long that compiling them is worth it."""
-    needed = _REPAYING_FLOPS.get(device.type)
-    if needed is None or n_frames * 1e12 < needed:  # no frame is so much work
-        return False
+def may_repay(device: torch.device, n_frames: int, flops: float) -> bool:
+    """Tell whether `n_frames` of so many operations are worth a compilation."""
+    return n_frames * flops >= _REPAYING_FLOPS.get(device.type, float("inf"))
+
+
+def flops_of(encoder: FrameEncoder, device: torch.device, image_size: int) -> float:
+    """Count the operations of a frame; 0 where that fails, as compiling would."""
     from torch.utils.flop_counter import FlopCounterMode
 
     black = torch.from_numpy(_black(1, image_size)).to(device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(black)
-    return counter.get_total_flops() * n_frames >= needed
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(black)
+    except Exception:
+        return 0.0
+    return counter.get_total_flops()
 
 
 def _black(n_frames: int, image_size: int) -> NDArray[np.uint8]:
@@ -137,6 +139,7 @@ class OpenVinoEngine:
         )
         model = _openvino_model(encoder, black)
         self.compiled = openvino.Core().compile_model(model, "CPU", settings)
+        _check_precision(self.compiled, settings["INFERENCE_PRECISION_HINT"])
         self.n_pending = n_threads
         self._free: list[Any] = []  # requests, each with the memory for a batch
 
@@ -155,6 +158,26 @@ class OpenVinoEngine:
             return features
 
         return result
+
+
+def check_openvino(device: torch.device) -> None:
+    """Raise unless OpenVINO is installed and is to run on the CPU."""
+    import_optional("openvino", extra="openvino", purpose="compile='openvino'")
+    if device.type != "cpu":
+        raise ValueError(
+            f"compile='openvino' runs on the CPU, got device={str(device)!r}. Pass "
+            "device='cpu', or another compile."
+        )
+
+
+def _check_precision(compiled: Any, wanted: object) -> None:
+    """Raise if OpenVINO has silently taken another type."""
+    found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if found != wanted:
+        raise ValueError(
+            f"precision={wanted} is not to be had with compile='openvino' on this "
+            f"processor, which computes in {found}. Pass precision='auto'."
+        )
 
 
 def _openvino_model(encoder: FrameEncoder, black: NDArray[np.uint8]) -> Any:

@@ -21,7 +21,14 @@ from skchallenge.embed._backbone import (
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._built import Built
 from skchallenge.embed._clips import read_clips
-from skchallenge.embed._engine import Compile, Engine, make_engine, repays_compiling
+from skchallenge.embed._engine import (
+    Compile,
+    Engine,
+    check_openvino,
+    flops_of,
+    make_engine,
+    may_repay,
+)
 from skchallenge.embed._keys import stamp_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError
@@ -33,6 +40,7 @@ POOLING: dict[str, Callable[[Matrix], Matrix]] = {
     "max": lambda features: features.max(axis=0),
     "concat": lambda features: features.ravel(),
 }
+_MOST_FLOPS = 1e12  # of a frame: no network does more
 _FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
 
 
@@ -42,7 +50,19 @@ class FrameNetwork:
     def __init__(self, encoder: FrameEncoder) -> None:
         self.encoder = encoder
         self._engines: dict[object, Engine] = {}
+        self._flops: float | None = None  # of a frame
         self._mutex = threading.Lock()
+
+    def repays_compiling(
+        self, device: torch.device, image_size: int, n_frames: int
+    ) -> bool:
+        """Tell whether so many frames take so long that compiling is worth it."""
+        if not may_repay(device, n_frames, _MOST_FLOPS):
+            return False
+        with self._mutex:
+            if self._flops is None:
+                self._flops = flops_of(self.encoder, device, image_size)
+        return may_repay(device, n_frames, self._flops)
 
     def engine(self, key: object, make: Callable[[], Engine]) -> Engine:
         """Return the engine for `key`, which is made once."""
@@ -63,9 +83,13 @@ class FrameModel:
     dtype : torch.dtype
         Resolved where the estimator is: it shapes the vectors.
 
+    token : str
+        Names the network, in all processes.
+
     The others are as in `VideoFrameEmbedder`.
     """
 
+    token: str
     backbone: Backbone
     weights: Weights
     n_frames: int
@@ -79,16 +103,16 @@ class FrameModel:
 
     def network(self, built: Built) -> FrameNetwork:
         """Return the network, built anew only if a parameter of it has changed."""
-        device = resolve_device(self.device)
-        dtype = torch.float32 if self.compile == "openvino" else self.dtype
-        file = stamp_of(str(self.weights)) if is_weights_path(self.weights) else None
-        key = (self.backbone, self.weights, file, self.image_size, dtype, device)
 
         def build() -> FrameNetwork:
             net = build_backbone(self.backbone, self.weights, self.image_size)
-            return FrameNetwork(FrameEncoder(net, dtype).to(device))
+            dtype = network_dtype(self.compile, self.dtype)
+            return FrameNetwork(FrameEncoder(net, dtype).to(self._device()))
 
-        return built.get(key, build)
+        return built.get(self.token, build)
+
+    def _device(self) -> torch.device:
+        return device_of(self.device, self.compile)
 
     def embed(
         self, groups: Iterable[list[str]], n_files: int, built: Built
@@ -97,7 +121,7 @@ class FrameModel:
 
         `n_files` is how many there may be.
         """
-        device = resolve_device(self.device)
+        device = self._device()
         batch_size = self._frames_a_batch(device)
         engine = self._engine(built, n_files)
         to_read, to_name = tee(chain.from_iterable(groups))
@@ -120,11 +144,11 @@ class FrameModel:
         return self.batch_size
 
     def _engine(self, built: Built, n_files: int) -> Engine:
-        device, network = resolve_device(self.device), self.network(built)
+        device, network = self._device(), self.network(built)
         kind = self.compile
         if kind == "auto":
             n_frames = n_files * self.n_frames
-            kind = repays_compiling(network.encoder, device, self.image_size, n_frames)
+            kind = network.repays_compiling(device, self.image_size, n_frames)
         shape = (self._frames_a_batch(device), self.image_size)
         make = partial(
             make_engine,
@@ -135,4 +159,38 @@ class FrameModel:
             shape=shape,
             fall_back=self.compile == "auto",
         )
-        return network.engine((kind, shape, torch.get_num_threads()), make)
+        key = (kind, shape, self.dtype, torch.get_num_threads())
+        return network.engine(key, make)
+
+
+def check_compile(compile: object, device: str | torch.device) -> None:
+    """Raise unless `compile` is one of its options, and can be had."""
+    if not (isinstance(compile, bool) or compile in ("auto", "openvino")):
+        raise ValueError(
+            f"compile must be 'auto', True, False or 'openvino', got {compile!r}."
+        )
+    if compile == "openvino":
+        check_openvino(device_of(device, compile))
+
+
+def device_of(device: str | torch.device, compile: object) -> torch.device:
+    """Resolve ``"auto"``: OpenVINO runs on the CPU, whatever else there is."""
+    is_free = device == "auto" and compile == "openvino"
+    return resolve_device("cpu" if is_free else device)
+
+
+def network_dtype(compile: Compile, dtype: torch.dtype) -> torch.dtype:
+    """Return the type of the network's weights; OpenVINO casts by itself."""
+    return torch.float32 if compile == "openvino" else dtype
+
+
+def network_key(
+    backbone: Backbone,
+    weights: Weights,
+    image_size: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[object, ...]:
+    """Return all that a network is built from; a file of weights with its stamp."""
+    file = stamp_of(str(weights)) if is_weights_path(weights) else None
+    return backbone, weights, file, image_size, dtype, device

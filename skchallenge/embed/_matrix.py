@@ -1,7 +1,9 @@
 """Room for the output: in memory, or in a file that goes when it is let go of."""
 
 import contextlib
+import errno
 import os
+import shutil
 import tempfile
 import weakref
 from typing import Any
@@ -17,16 +19,47 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
 
     The file of a memory map is in the folder for temporary files (`TMPDIR`). It is
     named, so that worker processes of joblib map it too, and goes with its last view.
+
+    Raises
+    ------
+    OSError
+        If the folder has no room for it.
     """
     if output == "array":
         return np.empty(shape, dtype=np.float32)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
-    os.close(file)
-    matrix: Any = np.memmap(path, dtype=np.float32, mode="w+", shape=shape)
-    weakref.finalize(matrix._mmap, _remove, path)
+    try:
+        _reserve(file, path, 4 * shape[0] * shape[1])
+        matrix: Any = np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(file)
+    weakref.finalize(matrix._mmap, _remove, path, os.getpid())
     return matrix
 
 
-def _remove(path: str) -> None:
+def _reserve(file: int, path: str, n_bytes: int) -> None:
+    """Take the room now: a full disk would end the process when a page is written."""
+    folder = os.path.dirname(path)
+    try:
+        if shutil.disk_usage(folder).free < n_bytes:
+            raise OSError(errno.ENOSPC, "not enough room")
+        if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+            os.posix_fallocate(file, 0, n_bytes)
+        else:
+            os.truncate(file, n_bytes)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"output='memmap' needs {n_bytes:,} bytes in {folder!r}, the folder for "
+            f"temporary files ({error.strerror}). Set TMPDIR to a disk that has room.",
+        ) from error
+
+
+def _remove(path: str, owner: int) -> None:
+    if os.getpid() != owner:  # a fork
+        return
     with contextlib.suppress(OSError):  # gone already, or still in use on Windows
         os.unlink(path)

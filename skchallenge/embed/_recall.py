@@ -182,7 +182,9 @@ class Recall:
             with closing(self.compute(groups, len(missing))) as results:
                 for name, result in results:
                     self.put(name, result)
-                    if not isinstance(result, MediaError):  # tried again next time
+                    if isinstance(result, MediaError):
+                        self._give_up(claimed.pop(name))
+                    else:
                         ready.append((claimed[name], result))
                     bar.update()
                     is_due = time.monotonic() > written_at + _WRITE_EVERY_S
@@ -195,6 +197,11 @@ class Recall:
             finally:
                 self._end_claims(claimed)
         return late
+
+    def _give_up(self, item: Item) -> None:
+        """Let others try a bad file: nothing is stored of it."""
+        with self._mutex:
+            self.claims.free([item.key] if item.key is not None else [])
 
     def _end_claims(self, claimed: dict[str, Item]) -> None:
         with self._mutex:

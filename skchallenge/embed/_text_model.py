@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from skchallenge._torch import resolve_device
 from skchallenge.embed._built import Built
 from skchallenge.embed._encoder import TextEncoder
-from skchallenge.embed._identity import text_model_files
-from skchallenge.embed._keys import stamp_of
 
 
 @dataclass(frozen=True)
 class TextModel:
     """The parameters of a caption embedder; it pickles to any machine.
 
-    They are as in `CaptionEmbedder`, but for `dtype`, which is resolved where the
-    estimator is, as it shapes the vectors. ``device="auto"`` is resolved where the
-    encoder runs.
+    They are as in `CaptionEmbedder`, but for `token`, which names the encoder in all
+    processes, and `dtype`, which is resolved where the estimator is, as it shapes the
+    vectors. ``device="auto"`` is resolved where the encoder runs.
     """
 
+    token: str
     model: str | os.PathLike[str]
     pooling: str
     max_length: int
@@ -33,9 +32,6 @@ class TextModel:
 
     def encoder(self, built: Built) -> TextEncoder:
         """Return the encoder, loaded anew only if a parameter of it has changed."""
-        device = resolve_device(self.device)
-        files = [stamp_of(path) for path in text_model_files(self.model)]
-        key = (self.model, files, self.pooling, self.max_length, self.dtype, device)
 
         def build() -> TextEncoder:
             return TextEncoder(
@@ -43,10 +39,10 @@ class TextModel:
                 pooling=self.pooling,
                 max_length=self.max_length,
                 dtype=self.dtype,
-                device=device,
+                device=resolve_device(self.device),
             )
 
-        return built.get(key, build)
+        return built.get(self.token, build)
 
     def embed(
         self, groups: Iterable[list[str]], n_items: int, built: Built

@@ -30,15 +30,21 @@ from skchallenge.embed._columns import (
     read_columns,
 )
 from skchallenge.embed._database import Session
-from skchallenge.embed._engine import COMPILE_OPTIONS
-from skchallenge.embed._frame_model import POOLING, FrameModel
+from skchallenge.embed._frame_model import (
+    POOLING,
+    FrameModel,
+    check_compile,
+    device_of,
+    network_dtype,
+    network_key,
+)
 from skchallenge.embed._identity import network_digest, weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._matrix import OUTPUTS, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
-from skchallenge.embed._spread import spread
+from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
 
@@ -111,7 +117,7 @@ class VideoFrameEmbedder(
     output : {"array", "memmap"}, default="array"
         Where the matrix lies. ``"memmap"`` is for matrices larger than memory: a
         `numpy.memmap` in the folder for temporary files (`TMPDIR`), which is removed
-        with the last array that shows it.
+        with the last array that shows it; only a killed process leaves it behind.
     verbose : int, default=0
         Show a progress bar over files if not 0.
 
@@ -133,9 +139,11 @@ class VideoFrameEmbedder(
         If `X` holds anything but paths, or `backbone` is a module instance.
     ValueError
         If a parameter has a wrong value, or `weights` do not fit `backbone`.
+    ImportError
+        If ``compile="openvino"`` and OpenVINO is not installed.
     OSError
-        By `transform`, if named weights are neither cached nor can be downloaded; and
-        if the store cannot be opened or written.
+        By `transform`, if named weights are neither cached nor can be downloaded,
+        the memory map has no room, or the store cannot be opened or written.
 
     See Also
     --------
@@ -151,11 +159,10 @@ class VideoFrameEmbedder(
     is built at the first `transform` and kept, but neither `clone` nor pickle copies
     it.
 
-    A file that stands in several rows is decoded and embedded once a call. A row does
-    not depend on the other rows, on their order or on duplicates, bit for bit on a
-    CPU. Another `batch_size`, `compile`, `n_jobs` or number of threads may change
-    float32 features by 1e-5, and bfloat16 features by 1e-2, of the largest feature;
-    with ``compile="auto"`` so may another number of files. With the
+    A file that stands in several rows is decoded and embedded once a call. A row
+    does not depend on the other rows, on their order or on duplicates, nor on
+    `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
+    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. With the
     ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 rows to float32
     rows was at least 0.999 on real clips. With a store, a second `transform` gives the
     bits of the first and decodes nothing; it loads no weights either, unless `backbone`
@@ -247,7 +254,7 @@ class VideoFrameEmbedder(
         else:
             encoder = self._model().network(self._built).encoder
             shape = (1, self.image_size, self.image_size, 3)
-            device = resolve_device(self.device)
+            device = device_of(self.device, self.compile)
             black = torch.zeros(shape, dtype=torch.uint8, device=device)
             self.width_ = probe_width(encoder, black, repr(self.backbone))
         self._n_features_out = table.shape[1] * self._features_a_file()
@@ -270,8 +277,7 @@ class VideoFrameEmbedder(
         Raises
         ------
         MediaError
-            With ``on_error="raise"``, if a file is missing, unreadable or holds no
-            picture.
+            With ``on_error="raise"``, if there is a bad file.
 
         Warns
         -----
@@ -313,10 +319,11 @@ class VideoFrameEmbedder(
         check_count("batch_size", self.batch_size, auto=True)
         check_option("pooling", self.pooling, POOLING)
         check_option("precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_option("compile", self.compile, COMPILE_OPTIONS)
+        check_compile(self.compile, self.device)
         check_option("on_error", self.on_error, FILLERS)
         check_option("output", self.output, OUTPUTS)
         resolve_device(self.device)
+        check_n_jobs(self.n_jobs)
         check_store(self.store)
         if self.limits is not None and not isinstance(self.limits, MediaLimits):
             raise TypeError(
@@ -342,13 +349,19 @@ class VideoFrameEmbedder(
         return paths
 
     def _model(self) -> FrameModel:
+        device = device_of(self.device, self.compile)
+        dtype = resolve_precision(self.precision, device)
+        built_as = network_dtype(self.compile, dtype)
+        shape = self.backbone, self.weights, self.image_size
+        key = network_key(*shape, built_as, device)
         return FrameModel(
+            token=self._built.token(key),
             backbone=self.backbone,
             weights=self.weights,
             n_frames=self.n_frames,
             image_size=self.image_size,
             pooling=self.pooling,
-            dtype=resolve_precision(self.precision, resolve_device(self.device)),
+            dtype=dtype,
             device=self.device,
             batch_size=self.batch_size,
             compile=self.compile,
@@ -366,16 +379,17 @@ class VideoFrameEmbedder(
         Library versions are not in it: decoders of a standard give the same frames,
         and kernels differ by rounding.
         """
-        model = None
+        name, model = None, self._model()
         if isinstance(self.backbone, str):
             weights = weights_identity(session, self.backbone, self.weights)
-            model = weights and f"{self.backbone} {weights}"
-        if model is None:
-            self._model().network(self._built)
-            model = self._built.digest(lambda network: network_digest(network.encoder))
-        dtype = resolve_precision(self.precision, resolve_device(self.device))
-        settings = (self.n_frames, self.image_size, self.pooling, str(dtype))
-        return recipe_of("frames", _RULES, model, *settings)
+            name = weights and f"{self.backbone} {weights}"
+        if name is None:
+            model.network(self._built)
+            name = self._built.digest(lambda network: network_digest(network.encoder))
+        settings = (self.n_frames, self.image_size, self.pooling, str(model.dtype))
+        if self.compile == "openvino" and model.dtype != torch.float32:
+            settings += ("openvino",)  # it rounds where torch does not
+        return recipe_of("frames", _RULES, name, *settings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
+from skchallenge.exceptions import MediaWarning
 
 
 def logging_grid(folder):
@@ -90,11 +91,15 @@ def test_embedding_gives_the_same_rows(cluster, covers, logs, tiny_bert, tmp_pat
     expected_texts = captions.fit_transform(texts)
     for log in logs.iterdir():
         log.unlink()
-    model = embedder(logs, store=tmp_path / "a.db").fit(covers)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    model = embedder(logs, store=tmp_path / "a.db", on_error="nan").fit(covers)
     with parallel_config("dask"):
-        rows = model.transform(covers)
+        with pytest.warns(MediaWarning, match="1 of 49 files .* row 48: .*bad.png"):
+            *rows, filled = model.transform([*covers, str(bad)])
         found_texts = clone(captions).fit_transform(texts)
     np.testing.assert_array_equal(rows, expected)
+    assert np.isnan(filled).all()
     np.testing.assert_allclose(found_texts, expected_texts, rtol=0, atol=1e-5)
     assert len(lines(logs)) == len(set(lines(logs))) == 48
     n_processes = sum(log.stem != str(os.getpid()) for log in logs.iterdir())
@@ -112,7 +117,7 @@ def test_a_worker_that_dies_costs_no_result(cluster, covers, logs, tmp_path):
     assert len(store) == 48
     assert store.verify()["damaged"] == 0
     n_again = len(lines(logs)) - 48
-    assert 0 < n_again <= 2 * 8  # what the dead worker had in hand
+    assert 0 < n_again <= 2 * 8  # the two chunks that the dead worker had
 
 
 def test_a_search_embeds_once_and_gives_the_same_scores(

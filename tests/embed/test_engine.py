@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder, _engine
+from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed._backbone import FrameEncoder
 from skchallenge.embed._batches import encode_clips
-from skchallenge.embed._engine import make_engine, repays_compiling
+from skchallenge.embed._engine import flops_of, make_engine
 from skchallenge.embed._frames import Clip
 from skchallenge.exceptions import MediaError
 
@@ -89,18 +90,83 @@ def test_what_does_not_compile_runs_as_it_is_or_says_so(encoder, frames, monkeyp
         engine_of(encoder, True)
 
 
-def test_long_jobs_repay_compiling(monkeypatch):
+def test_operations_are_counted_as_by_hand():
     # One convolution: 2 x 3 x 8 x 3 x 3 operations at each of 30 x 30 places.
     encoder = FrameEncoder(nn.Conv2d(3, 8, 3).eval(), FLOAT)
-    a_frame = 2 * 3 * 8 * 9 * 30 * 30
-    monkeypatch.setitem(_engine._REPAYING_FLOPS, "cpu", 1000 * a_frame)
-    assert repays_compiling(encoder, CPU, 32, 1000)
-    assert not repays_compiling(encoder, CPU, 32, 999)
-    assert not repays_compiling(encoder, torch.device("meta"), 32, 10**9)
+    assert flops_of(encoder, CPU, 32) == 2 * 3 * 8 * 9 * 30 * 30
 
 
-def test_a_hundred_videos_of_resnet_are_not_compiled_for():
-    assert 100 * 50 * 8.2e9 < _engine._REPAYING_FLOPS["cpu"] < 500 * 50 * 8.2e9
+def test_what_cannot_be_counted_is_not_compiled():
+    def fails(module, inputs):
+        raise RuntimeError("not today")
+
+    net = nn.Flatten()
+    net.register_forward_pre_hook(fails)
+    assert flops_of(FrameEncoder(net, FLOAT), CPU, 32) == 0
+
+
+@pytest.mark.parametrize("device, n_frames", [("cpu", 12_000), ("cuda", 600_000)])
+def test_so_many_frames_of_resnet50_repay_compiling(device, n_frames):
+    device, flops = torch.device(device), 8.2e9  # 4.1 billion multiply-adds
+    assert not _engine.may_repay(device, n_frames, flops)
+    assert _engine.may_repay(device, int(1.1 * n_frames), flops)
+    assert not _engine.may_repay(torch.device("mps"), 10**9, flops)
+
+
+def test_auto_compiles_long_jobs_only(clip_paths, monkeypatch):
+    compiled = []
+
+    def noting(encoder, device, black):
+        compiled.append(len(black))
+        return _engine.TorchEngine(encoder, device)
+
+    settings = {"n_frames": 6, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder(small_cnn, **settings).fit(clip_paths)
+    a_frame = flops_of(FrameEncoder(small_cnn(), FLOAT), CPU, 32)
+    n_frames = 6 * len(clip_paths)
+    monkeypatch.setattr(frame_model, "_MOST_FLOPS", a_frame)
+    monkeypatch.setattr(_engine, "_compiled", noting)
+    monkeypatch.setitem(_engine._REPAYING_FLOPS, "cpu", n_frames * a_frame)
+    model.transform(clip_paths[1:])
+    assert not compiled
+    model.transform(clip_paths)
+    model.transform(clip_paths)
+    assert compiled == [16]
+    model.set_params(compile=False).transform(clip_paths)
+    assert compiled == [16]
+
+
+def test_precision_is_changed_with_openvino_too(encoder, frames, monkeypatch):
+    """It is asked for by name, and an engine of another precision is not kept."""
+    asked = []
+    monkeypatch.setattr(
+        _engine, "_check_precision", lambda compiled, wanted: asked.append(wanted)
+    )
+    model = VideoFrameEmbedder(
+        small_cnn, n_frames=1, image_size=32, compile="openvino", precision="float32"
+    ).fit(["a.mp4"])
+    built = model._built
+    for precision in ("float32", "bfloat16", "float32"):
+        model.set_params(precision=precision)._model()._engine(built, 1)
+    assert asked == ["f32", "bf16"]
+
+
+def test_a_precision_that_is_not_to_be_had_is_refused():
+    class Compiled:
+        def get_property(self, name):
+            return self
+
+        def to_string(self):
+            return "f32"
+
+    with pytest.raises(ValueError, match="precision=bf16 is not to be had .*'auto'"):
+        _engine._check_precision(Compiled(), "bf16")
+
+
+def test_openvino_runs_on_the_cpu():
+    model = VideoFrameEmbedder(small_cnn, compile="openvino", device="meta")
+    with pytest.raises(ValueError, match="compile='openvino' runs on the CPU, got"):
+        model.fit(["a.mp4"])
 
 
 class Recorded:

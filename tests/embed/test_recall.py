@@ -26,9 +26,9 @@ from skchallenge.embed import _caption as caption_module
 from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
 from skchallenge.embed import _text_model as text_model
-from skchallenge.embed._claims import Claims
+from skchallenge.embed._claims import Claims, claims_of
 from skchallenge.embed._encoder import TextEncoder
-from skchallenge.exceptions import MediaError
+from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = ["dance", "cat", "", "funny cat dance", "dance", "\N{FIRE}", "cat 7"]
 
@@ -412,6 +412,28 @@ def test_a_bad_file_is_named_and_the_others_are_kept(covers, store, log, tmp_pat
         assert len(store) == 12
     model.transform(covers[:12])
     assert len(lines(log)) == store.stats()["misses"] == 12
+
+
+def test_a_bad_file_is_left_to_others_at_once(covers, store, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"not a video" * 100)
+    held = []
+
+    def backbone():
+        def note(module, inputs, output):
+            held.append(len(claims_of(os.path.realpath(store.path))._held))
+
+        net = colour_grid()
+        net.register_forward_hook(note)
+        return net
+
+    model = embedder(
+        backbone=backbone, n_frames=1, batch_size=1, store=store, on_error="zero"
+    ).fit(covers)
+    held.clear()
+    with pytest.warns(MediaWarning):
+        model.transform([str(bad), *covers[:3]])
+    assert held == [3, 3, 3]
 
 
 def test_what_changes_while_it_is_read_is_not_stored(covers, store, tmp_path):

@@ -1,6 +1,10 @@
 """Chunks through joblib: the same rows on any engine, and nothing left behind."""
 
+import itertools
+import os
+import time
 from pathlib import Path
+from unittest.mock import patch
 
 import joblib
 import numpy as np
@@ -11,7 +15,16 @@ from PIL import Image
 from sklearn.base import clone
 from torch import nn
 
-from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
+from skchallenge.embed import (
+    CaptionEmbedder,
+    EmbeddingStore,
+    MediaLimits,
+    VideoFrameEmbedder,
+    _clips,
+)
+from skchallenge.embed import _spread as spread_module
+from skchallenge.embed._built import Built, built_of
+from skchallenge.embed._spread import spread
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -28,6 +41,16 @@ register_parallel_backend("lists-only", ListsOnly)
 
 def colour_grid():
     return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+
+
+def small_cnn():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +100,7 @@ def test_processes_give_the_same_rows(covers, rows, tmp_path):
     assert len(EmbeddingStore(tmp_path / "a.db")) == 40
 
 
-def test_a_chunk_is_one_task_and_its_network_is_built_once(covers):
+def test_threads_share_the_network_of_the_estimator(covers):
     built, batches = [], []
 
     def counting():
@@ -92,8 +115,9 @@ def test_a_chunk_is_one_task_and_its_network_is_built_once(covers):
     built.clear(), batches.clear()
     with parallel_config("threading", n_jobs=2):
         model.transform(covers)
-    assert len(built) == 1
-    assert batches == [8] * 5
+    assert not built  # `fit` has built it
+    assert sum(batches) == 40
+    assert max(batches) == 8
 
 
 @pytest.mark.parametrize("backend", ["threading", "lists-only", "loky"])
@@ -108,11 +132,150 @@ def test_an_error_stops_the_others_and_keeps_what_is_ready(covers, tmp_path, bac
         pytest.raises(MediaError, match="Row 20: .*bad.png"),
     ):
         model.transform(table)
-    n_stored = len(store)
-    assert n_stored >= 8
+    assert len(store) > 0
     model.transform(covers)  # nothing is claimed any more
     assert len(store) == 40
     assert store.stats()["misses"] == 40
+
+
+@pytest.mark.parametrize("backend", ["threading", "lists-only"])
+@pytest.mark.parametrize("with_store", [False, True])
+def test_after_an_error_nothing_more_is_begun(tmp_path, backend, with_store):
+    paths = [str(tmp_path / f"{number}.png") for number in range(2000)]
+    model = embedder(store=tmp_path / "a.db" if with_store else None).fit(paths)
+    begun = []
+
+    def noting(path):
+        begun.append(path)
+        raise MediaError("bad")
+
+    model.set_params(limits=MediaLimits(timeout_s=None))
+    with (
+        patch.object(_clips, "read_clip", lambda path, *a, **k: noting(path)),
+        parallel_config(backend, n_jobs=2),
+        pytest.raises(MediaError, match="bad"),
+    ):
+        model.transform(paths)
+    assert len(begun) <= 4 * 2 * 64 + 64  # the chunks of one round, of eight groups
+
+
+@pytest.mark.parametrize("backend", ["threading", "lists-only"])
+def test_results_that_wait_are_few(backend):
+    """A slow caller holds the workers back, so memory does not grow."""
+    n_given = []
+
+    def groups():
+        for number in range(300):
+            n_given.append(number)
+            yield [str(number)]
+
+    class Echo:
+        token = "echo"
+
+        def embed(self, groups, n_items, built):
+            for group in groups:
+                for name in group:
+                    yield name, np.zeros(1)
+
+    most, names = 0, []
+    with parallel_config(backend, n_jobs=2):
+        for name, _ in spread(Echo(), groups(), 8, built=Built(), n_jobs=None):
+            names.append(name)
+            time.sleep(0.002)
+            most = max(most, len(n_given) - len(names))
+    assert sorted(names, key=int) == [str(number) for number in range(300)]
+    assert most <= 4 * 2 + 1
+
+
+def test_a_worker_keeps_networks_that_were_defined_in_a_script(covers, tmp_path):
+    log = str(tmp_path / "built.log")
+
+    def by_value():  # cloudpickle makes another function of it for each task
+        with open(log, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+
+    model = VideoFrameEmbedder(
+        by_value, n_frames=1, image_size=32, precision="float32", n_jobs=2
+    ).fit(covers)
+    for _ in range(2):
+        model.transform(covers)
+    builders = Path(log).read_text().split()
+    assert builders.count(str(os.getpid())) == 1
+    assert len(builders) == len(set(builders)) >= 2
+
+
+def test_few_networks_are_kept_and_the_estimators_own_is_taken():
+    own = Built()
+    token = own.token("key")
+    assert built_of(token) is own
+    kept = built_of("a")
+    assert built_of("a") is kept
+    built_of("b"), built_of("c")
+    assert built_of("a") is not kept
+    del own
+    assert built_of(token).token("key") != token
+
+
+@pytest.mark.parametrize("n_jobs", [0, "two", 1.5, True])
+def test_wrong_n_jobs(tiny_bert, n_jobs):
+    for model in (embedder(n_jobs=n_jobs), CaptionEmbedder(tiny_bert, n_jobs=n_jobs)):
+        with pytest.raises(ValueError, match="n_jobs must be None or an integer other"):
+            model.fit(["a"])
+
+
+def test_a_cluster_without_workers(covers, monkeypatch):
+    model = embedder().fit(covers)
+    monkeypatch.setattr(spread_module, "effective_n_jobs", lambda n_jobs: 0)
+    with pytest.raises(RuntimeError, match="finds no worker"):
+        model.transform(covers)
+
+
+@pytest.mark.parametrize(
+    "precision, tolerance", [("float32", 1e-5), ("bfloat16", 1e-2)]
+)
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+def test_results_do_not_depend_on_how_they_are_computed(
+    clip_paths, tmp_path, precision, tolerance, pooling
+):
+    """Batch size, jobs, order, duplicates and a half-filled store, all together."""
+    settings = {"image_size": 32, "n_frames": 5, "pooling": pooling}
+    model = VideoFrameEmbedder(small_cnn, precision=precision, **settings)
+    expected = model.fit_transform(clip_paths)
+    most = tolerance * np.abs(expected).max()
+    rng = np.random.default_rng(0)
+    options = itertools.product((7, "auto"), (None, 2), (None, "half"))
+    for number, (batch_size, n_jobs, state) in enumerate(options):
+        order = rng.integers(len(clip_paths), size=9)
+        store = None if state is None else tmp_path / f"{number}.db"
+        other = clone(model).set_params(batch_size=batch_size, store=store)
+        if state == "half":
+            other.fit_transform(clip_paths[::2])
+        with parallel_config("threading", n_jobs=n_jobs):
+            rows = other.fit(clip_paths).transform([clip_paths[i] for i in order])
+        np.testing.assert_allclose(rows, expected[order], rtol=0, atol=most)
+
+
+@pytest.mark.parametrize(
+    "precision, tolerance", [("float32", 1e-5), ("bfloat16", 3e-2)]
+)
+def test_captions_do_not_depend_on_how_they_are_computed(
+    tiny_bert, tmp_path, precision, tolerance
+):
+    model = CaptionEmbedder(tiny_bert, precision=precision)
+    expected = model.fit_transform(CAPTIONS)
+    most = tolerance * np.abs(expected).max()
+    rng = np.random.default_rng(0)
+    options = itertools.product((7, "auto"), (None, 2), (None, "half"))
+    for number, (batch_size, n_jobs, state) in enumerate(options):
+        order = rng.integers(len(CAPTIONS), size=60)
+        store = None if state is None else tmp_path / f"{number}.db"
+        other = clone(model).set_params(batch_size=batch_size, store=store)
+        if state == "half":
+            other.fit_transform(CAPTIONS[::2])
+        with parallel_config("threading", n_jobs=n_jobs):
+            rows = other.fit(CAPTIONS).transform([CAPTIONS[i] for i in order])
+        np.testing.assert_allclose(rows, expected[order], rtol=0, atol=most)
 
 
 def test_one_job_needs_no_joblib(covers, rows, monkeypatch):

@@ -4,6 +4,7 @@ import copy
 import gc
 import os
 import pickle
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -343,6 +344,13 @@ def test_bad_files_are_rows_of_their_own(
     np.testing.assert_array_equal(rows[[0, 3, 7, 8]], np.full((4, 10), filler))
 
 
+def test_the_warning_names_the_callers_line(clip_paths, tmp_path):
+    model = embedder(on_error="nan").fit(clip_paths)
+    with pytest.warns(MediaWarning) as caught:
+        model.transform([str(tmp_path / "a.mp4")])
+    assert caught[0].filename == __file__
+
+
 def test_no_warning_without_bad_files(clip_paths):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -379,6 +387,27 @@ def test_a_matrix_may_lie_in_a_file(clip_paths, tmp_path, monkeypatch, with_stor
     del part
     gc.collect()
     assert not list(folder.iterdir())
+
+
+def test_a_full_disk_is_an_error(clip_paths, monkeypatch):
+    model = embedder(output="memmap").fit(clip_paths)
+    usage = shutil.disk_usage(".")._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"output='memmap' needs 200 bytes in .*TMPDIR"):
+        model.transform(clip_paths)
+
+
+def test_a_fork_leaves_the_file_alone(clip_paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = embedder(output="memmap").fit_transform(clip_paths)
+    child = os.fork()
+    if child == 0:
+        del rows
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert np.isfinite(rows).all()
 
 
 @pytest.mark.parametrize(
@@ -423,7 +452,8 @@ def test_other_columns_than_at_fit_are_refused(clip_paths):
         ({"backbone": nn.Identity}, ValueError, "must map images"),
         ({"weights": None}, ValueError, "when backbone is a function"),
         ({"weights": "no/such.pt"}, ValueError, "no state dict that fits"),
-        ({"compile": "yes"}, ValueError, "compile must be one of .*got 'yes'"),
+        ({"compile": "yes"}, ValueError, "compile must be 'auto', .*got 'yes'"),
+        ({"compile": 1}, ValueError, "compile must be 'auto', .*got 1"),
         ({"on_error": "skip"}, ValueError, "on_error must be one of .*got 'skip'"),
         ({"output": "list"}, ValueError, "output must be one of .*got 'list'"),
         ({"limits": 10}, TypeError, "limits must be a MediaLimits or None, got 10"),
