@@ -41,7 +41,7 @@ class EmbeddingStore:
     structure; and of every parameter that shapes the vector: `n_frames`, `image_size`,
     `pooling`, `max_length`, and the precision that ``"auto"`` stands for. So file names
     play no part, a file under two names is embedded once, and two models never share a
-    vector. The batch size, `compile`, the device and the number of threads move a vector
+    vector. The batch size, `compile`, the device and the number of threads move one
     by no more than rounding and are left out: what a server has embedded serves a
     laptop of the same precision. Only bfloat16 by OpenVINO is kept apart, which rounds
     elsewhere.
