@@ -65,7 +65,7 @@ def warn_if_leaking(
         listed = ", ".join(f"{name!r} (AUC {auc:.3f})" for name, auc in found.items())
         warnings.warn(
             f"Together with {parts}, these columns of X tell y almost exactly: "
-            f"{listed}. Are they counted after the video was posted? Then drop them, or "
+            f"{listed}. Are they counted after the video was posted? Drop them, or "
             "give them a name that column_roles knows and list it in nowcast=.",
             LeakageWarning,
             stacklevel=stacklevel,
