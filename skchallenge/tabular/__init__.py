@@ -1,6 +1,14 @@
 """From the columns of an export to numbers and labels; works without torch."""
 
 from skchallenge.exceptions import LeakageError, LeakageWarning
+from skchallenge.tabular._metadata import MetadataFeaturizer
 from skchallenge.tabular._roles import column_roles
+from skchallenge.tabular._tags import TagBinarizer
 
-__all__ = ["LeakageError", "LeakageWarning", "column_roles"]
+__all__ = [
+    "LeakageError",
+    "LeakageWarning",
+    "MetadataFeaturizer",
+    "TagBinarizer",
+    "column_roles",
+]

@@ -104,9 +104,7 @@ _ROLES: dict[str, Role] = {
 }
 # What MetadataFeaturizer makes of a column; known as soon as the column is, and of a
 # time only what says nothing about the age of the video.
-_DERIVED = re.compile(
-    r"(?P<base>.+)_(length|count|hour_sin|hour_cos|week_sin|week_cos)"
-)
+_DERIVED = re.compile(r"(?P<base>.+)_(length|count|(hour|weekday)_(sin|cos))")
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 _WHY: dict[Role, str] = {
     "post_outcome": "it is counted after the video was posted",
@@ -198,10 +196,13 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
     return roles
 
 
-def canonical_name(column: str) -> str | None:
-    """Return the name that `load_tiktok_export` has for a column, None if unknown."""
-    found = (_CANONICAL.get(_plain(name)) for name in _readings(column))
-    return next(filter(None, found), None)
+def canonical_name(column: str, *, logarithms: bool = True) -> str | None:
+    """Return the name that `load_tiktok_export` has for a column, None if unknown.
+
+    With `logarithms`, the logarithm of a column goes by the column's name.
+    """
+    names = _readings(column, logarithms)
+    return next(filter(None, (_CANONICAL.get(_plain(name)) for name in names)), None)
 
 
 def _role(column: str) -> Role:
@@ -217,10 +218,11 @@ def _identity(column: str) -> str:
     return canonical_name(column) or _plain(str(column).rpartition("__")[2])
 
 
-def _readings(column: str) -> Iterator[str]:
+def _readings(column: str, logarithms: bool) -> Iterator[str]:
     """Yield the ways to read a name, the fullest first."""
     column = str(column)
     name = column.rpartition("__")[2]
-    for whole in dict.fromkeys((column, name, _LOGARITHM.sub("", name))):
+    bare = _LOGARITHM.sub("", name) if logarithms else name
+    for whole in dict.fromkeys((column, name, bare)):
         parts = whole.split(".")
         yield from (".".join(parts[i:]) for i in range(len(parts)))
