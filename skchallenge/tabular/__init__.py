@@ -3,12 +3,14 @@
 from skchallenge.exceptions import LeakageError, LeakageWarning
 from skchallenge.tabular._metadata import MetadataFeaturizer
 from skchallenge.tabular._roles import column_roles
+from skchallenge.tabular._sentiment import SentimentFeaturizer
 from skchallenge.tabular._tags import TagBinarizer
 
 __all__ = [
     "LeakageError",
     "LeakageWarning",
     "MetadataFeaturizer",
+    "SentimentFeaturizer",
     "TagBinarizer",
     "column_roles",
 ]

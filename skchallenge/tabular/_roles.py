@@ -102,9 +102,12 @@ _CANONICAL = {
 _ROLES: dict[str, Role] = {
     canonical: role for role, columns in _NAMES.items() for canonical in columns
 }
-# What MetadataFeaturizer makes of a column; known as soon as the column is, and of a
-# time only what says nothing about the age of the video.
-_DERIVED = re.compile(r"(?P<base>.+)_(length|count|(hour|weekday)_(sin|cos))")
+# What MetadataFeaturizer and SentimentFeaturizer make of a column: known as soon as the
+# column is, and of a time only what says nothing about the age of the video.
+_DERIVED = re.compile(
+    r"(?P<base>.+)_"
+    r"(length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
+)
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 _WHY: dict[Role, str] = {
     "post_outcome": "it is counted after the video was posted",
