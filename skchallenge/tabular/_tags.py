@@ -59,8 +59,8 @@ class TagBinarizer(TransformerMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] "Multimodal virality of TikTok videos", section 4: one-hot `mentions`,
-       `hashtags` and `effectStickers` gave 2,115 columns for 975 videos.
+    .. [1] The multimodal TikTok virality report, section 4: one-hot mentions, hashtags
+       and effects gave a table of 2,115 columns for 975 videos.
 
     Examples
     --------
