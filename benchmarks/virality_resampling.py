@@ -75,9 +75,10 @@ def global_median(videos, X, n, repeats):
             p = model.fit(table[train], y[train]).predict_proba(table[test])[:, 1]
             aucs.append(roc_auc_score(y[test], p))
         differences.append(aucs[0] - aucs[1])
+    mean, size = np.mean(differences), np.mean(np.abs(differences))
     print(
-        f"{n} rows: global median - training median: AUC {np.mean(differences):+.5f} on "
-        f"average, {np.mean(np.abs(differences)):.5f} in size, {repeats} splits"
+        f"{n} rows, {repeats} splits: AUC by a global median less that by the training "
+        f"median: {mean:+.5f} on average, {size:.5f} in size"
     )
 
 
