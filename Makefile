@@ -21,6 +21,8 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/virality_creators.py
+	$(PYTHON) benchmarks/virality_resampling.py
 
 bench:
 	$(PYTHON) benchmarks/training.py
@@ -31,3 +33,4 @@ bench:
 	$(PYTHON) benchmarks/memory.py
 	$(PYTHON) benchmarks/throughput.py
 	$(PYTHON) benchmarks/captions.py
+	$(PYTHON) benchmarks/virality_sentiment.py

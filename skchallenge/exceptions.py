@@ -3,6 +3,7 @@
 The tree::
 
     ValueError
+    ├── LeakageError          a column tells the label, or is not known in time
     └── MediaError            a media file cannot become frames
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
@@ -10,7 +11,17 @@ The tree::
     └── MediaWarning          media files were filled in instead of embedded
 """
 
-__all__ = ["EmptyHistoryWarning", "LeakageWarning", "MediaError", "MediaWarning"]
+__all__ = [
+    "EmptyHistoryWarning",
+    "LeakageError",
+    "LeakageWarning",
+    "MediaError",
+    "MediaWarning",
+]
+
+
+class LeakageError(ValueError):
+    """A column holds what cannot be known when the question is asked."""
 
 
 class MediaError(ValueError):

@@ -16,19 +16,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from skchallenge._torch import resolve_device
-from skchallenge._validation import check_option
-from skchallenge.embed._backbone import check_backbone, named_width, probe_width
-from skchallenge.embed._bad_files import FILLERS, BadFiles
-from skchallenge.embed._built import Built
-from skchallenge.embed._clips import FILES_IN_MEMORY
-from skchallenge.embed._columns import (
+from skchallenge._columns import (
     Cells,
     check_count,
     is_missing,
     places_of,
     read_columns,
 )
+from skchallenge._torch import resolve_device
+from skchallenge._validation import check_option
+from skchallenge.embed._backbone import check_backbone, named_width, probe_width
+from skchallenge.embed._bad_files import FILLERS, BadFiles
+from skchallenge.embed._built import Built
+from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._database import Session
 from skchallenge.embed._frame_model import (
     POOLING,
