@@ -1,0 +1,156 @@
+"""Whether two videos move alike, and by how much one is late."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+_LEAST_STEPS = 8  # which are compared; with fewer, chance decides
+_OVERLAP = 0.8  # of the shorter video
+_STATIC = 2.0  # grey levels; cells that vary less are ignored
+_LEAST_CELLS = 6
+_SHARED = 0.5  # of the moving cells of the video that has fewer of them
+_FRACTIONS = (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75)  # of a step
+_CELLS_AT_ONCE = 64
+_NOTHING = 1e-6
+
+Cells = NDArray[np.uint8]  # (n_steps, grid, grid)
+Series = NDArray[np.float64]  # (n_steps, n_cells)
+
+
+class Match(NamedTuple):
+    """How alike two videos move.
+
+    Attributes
+    ----------
+    score : float
+        In [-1, 1]; 0 if they have too little motion in common to tell.
+    lag : float
+        Steps by which the second starts after the first.
+    is_mirrored : bool
+        Whether that holds for the mirrored second one.
+    """
+
+    score: float
+    lag: float
+    is_mirrored: bool
+
+
+NO_MATCH = Match(0.0, 0.0, False)
+
+
+def compare(first: Cells, second: Cells) -> Match:
+    """Compare two videos at their best lag, in both orientations.
+
+    The score is the mean of two correlations over all common cells and steps: of the
+    luminance, and of its change from step to step. Cells that do not vary in one of
+    the videos are left out, as a caption hides what moved there. From each cell its
+    mean over time is taken, so what stands still does not count; and from each step
+    its mean over the cells, so a fade or a lamp does not count.
+    """
+    if _rank(first) < _rank(second):  # exchanging them must not change the score
+        match = compare(second, first)
+        return match._replace(lag=-match.lag)
+    plain = _compare(first, second)
+    turned = _compare(first, second[:, :, ::-1])
+    if turned.score > plain.score:
+        return turned._replace(is_mirrored=True)
+    return plain
+
+
+def _rank(cells: Cells) -> tuple[int, bytes]:
+    return len(cells), cells.tobytes()
+
+
+def moves_enough(cells: Cells) -> bool:
+    """Tell whether a video can be compared: it is long enough, and something moves."""
+    return len(cells) >= _LEAST_STEPS and moving_cells(cells).sum() >= _LEAST_CELLS
+
+
+def moving_cells(cells: Cells) -> NDArray[np.bool_]:
+    """Tell which cells vary, in order of rows: (grid * grid,)."""
+    return cells.reshape(len(cells), -1).std(axis=0) > _STATIC
+
+
+def _compare(first: Cells, second: Cells) -> Match:
+    moves, moves_too = moving_cells(first), moving_cells(second)
+    both = moves & moves_too
+    least = max(_LEAST_CELLS, _SHARED * min(moves.sum(), moves_too.sum()))
+    if both.sum() < least:
+        return NO_MATCH
+    a, b = _series(first, both), _series(second, both)
+    lag = _best_lag(a, b)
+    return max(_score_at(a, b, lag, fraction) for fraction in _FRACTIONS)
+
+
+def _series(cells: Cells, chosen: NDArray[np.bool_]) -> Series:
+    """Return the chosen cells minus their mean at each step and their mean in time."""
+    series = cells.reshape(len(cells), -1)[:, chosen].astype(np.float64)
+    series -= series.mean(axis=1, keepdims=True)
+    return series - series.mean(axis=0)
+
+
+def _best_lag(a: Series, b: Series) -> int:
+    """Return the lag of the highest correlation; `b` is not longer than `a`."""
+    least = max(_LEAST_STEPS, round(_OVERLAP * len(b)))
+    lags = np.arange(least - len(b), len(a) - least + 1)
+    low, high = np.maximum(lags, 0), np.minimum(lags + len(b), len(a))
+    sums = np.zeros((3, len(lags)))
+    for start in range(0, a.shape[1], _CELLS_AT_ONCE):
+        block = slice(start, start + _CELLS_AT_ONCE)
+        sums += _moments(a[:, block], b[:, block], lags, low, high)
+    covariance, of_a, of_b = sums
+    is_still = np.minimum(of_a, of_b) < _NOTHING
+    scale = np.sqrt(np.where(is_still, 1.0, of_a * of_b))
+    return int(lags[np.where(is_still, -1.0, covariance / scale).argmax()])
+
+
+def _moments(
+    a: Series,
+    b: Series,
+    lags: NDArray[np.intp],
+    low: NDArray[np.intp],
+    high: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Return, for each lag, covariance and variances, summed over cells and steps."""
+    size = fft.next_fast_len(len(a) + len(b) - 1, real=True)
+    product = fft.rfft(a, size, axis=0) * np.conj(fft.rfft(b, size, axis=0))
+    n = (high - low)[:, None]
+    ab = fft.irfft(product, size, axis=0)[lags % size]  # (n_lags, n_cells)
+    mean_a, of_a = _window_sums(a, low, high)
+    mean_b, of_b = _window_sums(b, low - lags, high - lags)
+    return np.array(
+        [
+            (ab - mean_a * mean_b / n).sum(axis=1),
+            (of_a - mean_a**2 / n).sum(axis=1),
+            (of_b - mean_b**2 / n).sum(axis=1),
+        ]
+    )
+
+
+def _window_sums(
+    series: Series, low: NDArray[np.intp], high: NDArray[np.intp]
+) -> tuple[Series, Series]:
+    """Return sums and sums of squares over steps low to high, (n_windows, n_cells)."""
+    start = np.zeros((1, series.shape[1]))
+    total = np.concatenate([start, series.cumsum(axis=0)])
+    squares = np.concatenate([start, (series**2).cumsum(axis=0)])
+    return total[high] - total[low], squares[high] - squares[low]
+
+
+def _score_at(a: Series, b: Series, lag: int, fraction: float) -> Match:
+    """Score at a lag between two steps: the other video's sampling started there."""
+    moved = ndimage.shift(b, (fraction, 0), order=3, mode="nearest") if fraction else b
+    low, high = max(0, lag), min(len(a), lag + len(b))
+    # The first and the last step may hold what the spline has made up.
+    x, y = a[low + 1 : high - 1], moved[low - lag + 1 : high - lag - 1]
+    level = _correlation(x, y)
+    change = _correlation(np.diff(x, axis=0), np.diff(y, axis=0))
+    return Match((level + change) / 2, lag + fraction, False)
+
+
+def _correlation(x: Series, y: Series) -> float:
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scale = np.sqrt((x**2).sum() * (y**2).sum())
+    return float((x * y).sum() / scale) if scale > _NOTHING else 0.0
