@@ -36,12 +36,10 @@ def sample_film(path: str, fps: float, size: int, limits: MediaLimits) -> Film:
         steps = list(_mean_steps(timed, duration_s, fps))
     if not steps:
         raise MediaError("no frame of it decodes: it is damaged.")
-    return np.stack(steps)
+    return np.ascontiguousarray(steps)  # (n_steps, size, size)
 
 
-def timed_pictures(
-    frames: Iterator[Any], size: int, stream: Any
-) -> Iterator[_Timed]:
+def timed_pictures(frames: Iterator[Any], size: int, stream: Any) -> Iterator[_Timed]:
     """Yield small grey pictures with their seconds; these never fall."""
     rate = float(stream.average_rate or _USUAL_FPS)
     reformatter = VideoReformatter()

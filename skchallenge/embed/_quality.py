@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import av
 
 from skchallenge.embed._film import timed_pictures
-from skchallenge.embed._frames import _count_packets, _decode, _open
+from skchallenge.embed._frames import _count_packets, _decode, _is_still, _open
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError
 
@@ -50,10 +50,12 @@ def measure_quality(path: str, limits: MediaLimits) -> Quality:
     with _open(path, limits) as (container, stream):
         codec = stream.codec_context
         width, height = codec.width, codec.height
+        is_still = _is_still(container, stream)
         marks = list(_picture_marks(container, stream))
     if not marks:
         raise MediaError("no frame of it decodes: it is damaged.")
-    end_s = max(duration_s or 0.0, float(marks[-1]["time"]))
+    last_s = float(marks[-1]["time"])
+    end_s = 0.0 if is_still and not last_s else max(duration_s or 0.0, last_s)
     return Quality(
         width,
         height,
@@ -121,26 +123,35 @@ def _loudness(path: str, limits: MediaLimits) -> float | None:
 
 def _integrate(frames: Iterator[Any]) -> float:
     """Return the integrated loudness; NaN without a frame."""
-    graph = resampler = None
-    loudness, n_samples = math.nan, 0
-    for decoded in frames:
-        if graph is None:
-            graph, resampler = _loudness_graph(decoded)
-        for frame in resampler.resample(decoded):
-            frame.pts, n_samples = n_samples, n_samples + frame.samples
-            graph.push(frame)
-        for notes in _notes(graph):
-            loudness = float(notes.get("lavfi.r128.I", loudness))
-    return loudness if graph is None or loudness == loudness else -math.inf
+    meter = None
+    for frame in frames:
+        meter = meter or _Meter(frame)
+        meter.hear(frame)
+    return math.nan if meter is None else meter.loudness
 
 
-def _loudness_graph(frame: Any) -> tuple[Any, Any]:
-    """Make a meter for sound like that of `frame`, and what makes all sound so."""
-    like = {"format": frame.format.name, "layout": frame.layout.name}
-    graph = av.filter.Graph()
-    source = graph.add_abuffer(
-        **like, sample_rate=frame.sample_rate, time_base=Fraction(1, frame.sample_rate)
-    )
-    meter = graph.add("ebur128", "metadata=1")
-    graph.link_nodes(source, meter, graph.add("abuffersink")).configure()
-    return graph, av.AudioResampler(**like, rate=frame.sample_rate)
+class _Meter:
+    """FFmpeg's loudness meter, for sound like that of the first frame."""
+
+    def __init__(self, frame: Any) -> None:
+        rate = frame.sample_rate
+        like = {"format": frame.format.name, "layout": frame.layout.name}
+        self.loudness = -math.inf  # until the first 0.4 s are heard
+        self._n_samples = 0
+        self._same = av.AudioResampler(**like, rate=rate)
+        self._graph = av.filter.Graph()
+        source = self._graph.add_abuffer(
+            **like, sample_rate=rate, time_base=Fraction(1, rate)
+        )
+        meter = self._graph.add("ebur128", "metadata=1")
+        sink = self._graph.add("abuffersink")
+        self._graph.link_nodes(source, meter, sink).configure()
+
+    def hear(self, frame: Any) -> None:
+        """Take the next frame, of any format."""
+        for part in self._same.resample(frame):
+            part.pts = self._n_samples
+            self._n_samples += part.samples
+            self._graph.push(part)
+        for notes in _notes(self._graph):
+            self.loudness = float(notes.get("lavfi.r128.I", self.loudness))

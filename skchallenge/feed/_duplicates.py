@@ -279,9 +279,7 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
             )
         import_optional("imagehash", extra="feed", purpose="DuplicateFinder")
 
-    def _sign(
-        self, paths: list[str | None]
-    ) -> tuple[list[Signature], dict[int, str]]:
+    def _sign(self, paths: list[str | None]) -> tuple[list[Signature], dict[int, str]]:
         """Return the signature of each row, an empty one where there is an error."""
         signatures = [NO_SIGNATURE] * len(paths)
         errors = {row: "is missing: no path" for row, p in enumerate(paths) if not p}
@@ -341,7 +339,7 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
 def _groups(
     duplicates: pd.DataFrame, n_rows: int, unread: list[int]
 ) -> NDArray[np.intp]:
-    """Number the groups in order of their first row; -1 for what was not read."""
+    """Return group numbers in order of their first row; -1 for what was not read."""
     rows, matches = duplicates["row"], duplicates["match"]
     links = sparse.coo_array((np.ones(len(rows)), (rows, matches)), (n_rows, n_rows))
     component = connected_components(links, directed=False)[1]

@@ -43,7 +43,7 @@ NO_MATCH = Match(0.0, 0.0, False)
 def compare(first: Cells, second: Cells) -> Match:
     """Compare two videos at their best lag, in both orientations.
 
-    The score is the mean of two correlations over all common cells and steps: of the
+    The score is the lower of two correlations over all common cells and steps: of the
     luminance, and of its change from step to step. Cells that do not vary in one of
     the videos are left out, as a caption hides what moved there. From each cell its
     mean over time is taken, so what stands still does not count; and from each step
@@ -51,7 +51,7 @@ def compare(first: Cells, second: Cells) -> Match:
     """
     if _rank(first) < _rank(second):  # exchanging them must not change the score
         match = compare(second, first)
-        return match._replace(lag=-match.lag)
+        return match._replace(lag=0.0 - match.lag)
     plain = _compare(first, second)
     turned = _compare(first, second[:, :, ::-1])
     if turned.score > plain.score:
@@ -147,7 +147,7 @@ def _score_at(a: Series, b: Series, lag: int, fraction: float) -> Match:
     x, y = a[low + 1 : high - 1], moved[low - lag + 1 : high - lag - 1]
     level = _correlation(x, y)
     change = _correlation(np.diff(x, axis=0), np.diff(y, axis=0))
-    return Match((level + change) / 2, lag + fraction, False)
+    return Match(min(level, change), lag + fraction + 0.0, False)
 
 
 def _correlation(x: Series, y: Series) -> float:

@@ -100,9 +100,7 @@ def _read(session: Session, files: Sequence[Item]) -> dict[str, Signature]:
     }
 
 
-def _write(
-    session: Session, files: Sequence[Item], signed: dict[str, Signed]
-) -> None:
+def _write(session: Session, files: Sequence[Item], signed: dict[str, Signed]) -> None:
     """Store the pages of all signatures in one step."""
     keys: list[bytes] = []
     pages: list[Vector] = []
