@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
+from scipy.interpolate import CubicSpline
 
 _LEAST_STEPS = 8  # which are compared; with fewer, chance decides
 _OVERLAP = 0.8  # of the shorter video
@@ -52,11 +53,10 @@ def compare(first: Cells, second: Cells) -> Match:
     if _rank(first) < _rank(second):  # exchanging them must not change the score
         match = compare(second, first)
         return match._replace(lag=0.0 - match.lag)
-    plain = _compare(first, second)
-    turned = _compare(first, second[:, :, ::-1])
-    if turned.score > plain.score:
-        return turned._replace(is_mirrored=True)
-    return plain
+    plain = _align(first, second)
+    turned = _align(first, second[:, :, ::-1])
+    is_mirrored = turned.level > plain.level
+    return _score(turned if is_mirrored else plain)._replace(is_mirrored=is_mirrored)
 
 
 def _rank(cells: Cells) -> tuple[int, bytes]:
@@ -73,15 +73,40 @@ def moving_cells(cells: Cells) -> NDArray[np.bool_]:
     return cells.reshape(len(cells), -1).std(axis=0) > _STATIC
 
 
-def _compare(first: Cells, second: Cells) -> Match:
+class _Aligned(NamedTuple):
+    """The common cells of two videos, their best lag, and their correlation there."""
+
+    a: Series
+    b: Series
+    lag: int
+    level: float
+
+
+_APART = _Aligned(np.zeros((0, 0)), np.zeros((0, 0)), 0, -1.0)
+
+
+def _align(first: Cells, second: Cells) -> _Aligned:
     moves, moves_too = moving_cells(first), moving_cells(second)
     both = moves & moves_too
     least = max(_LEAST_CELLS, _SHARED * min(moves.sum(), moves_too.sum()))
     if both.sum() < least:
-        return NO_MATCH
+        return _APART
     a, b = _series(first, both), _series(second, both)
-    lag = _best_lag(a, b)
-    return max(_score_at(a, b, lag, fraction) for fraction in _FRACTIONS)
+    return _Aligned(a, b, *_best_lag(a, b))
+
+
+def _score(pair: _Aligned) -> Match:
+    """Score between steps too: the other video's sampling may have started there."""
+    if not pair.a.size:
+        return NO_MATCH
+    steps = np.arange(len(pair.b))
+    spline = CubicSpline(steps, pair.b)
+    matches = []
+    for fraction in _FRACTIONS:
+        moved = spline((steps - fraction).clip(0, steps[-1]))
+        score = _score_at(pair.a, moved, pair.lag)
+        matches.append(Match(score, pair.lag + fraction + 0.0, False))
+    return max(matches)
 
 
 def _series(cells: Cells, chosen: NDArray[np.bool_]) -> Series:
@@ -91,8 +116,8 @@ def _series(cells: Cells, chosen: NDArray[np.bool_]) -> Series:
     return series - series.mean(axis=0)
 
 
-def _best_lag(a: Series, b: Series) -> int:
-    """Return the lag of the highest correlation; `b` is not longer than `a`."""
+def _best_lag(a: Series, b: Series) -> tuple[int, float]:
+    """Return the lag of the highest correlation, and that; `b` is not longer."""
     least = max(_LEAST_STEPS, round(_OVERLAP * len(b)))
     lags = np.arange(least - len(b), len(a) - least + 1)
     low, high = np.maximum(lags, 0), np.minimum(lags + len(b), len(a))
@@ -103,7 +128,8 @@ def _best_lag(a: Series, b: Series) -> int:
     covariance, of_a, of_b = sums
     is_still = np.minimum(of_a, of_b) < _NOTHING
     scale = np.sqrt(np.where(is_still, 1.0, of_a * of_b))
-    return int(lags[np.where(is_still, -1.0, covariance / scale).argmax()])
+    level = np.where(is_still, -1.0, covariance / scale)
+    return int(lags[level.argmax()]), float(level.max())
 
 
 def _moments(
@@ -139,15 +165,14 @@ def _window_sums(
     return total[high] - total[low], squares[high] - squares[low]
 
 
-def _score_at(a: Series, b: Series, lag: int, fraction: float) -> Match:
-    """Score at a lag between two steps: the other video's sampling started there."""
-    moved = ndimage.shift(b, (fraction, 0), order=3, mode="nearest") if fraction else b
+def _score_at(a: Series, b: Series, lag: int) -> float:
+    """Return the lower of the correlations of luminance and of its change."""
     low, high = max(0, lag), min(len(a), lag + len(b))
-    # The first and the last step may hold what the spline has made up.
-    x, y = a[low + 1 : high - 1], moved[low - lag + 1 : high - lag - 1]
+    # The first and the last step may lie beyond the ends of the spline.
+    x, y = a[low + 1 : high - 1], b[low - lag + 1 : high - lag - 1]
     level = _correlation(x, y)
     change = _correlation(np.diff(x, axis=0), np.diff(y, axis=0))
-    return Match(min(level, change), lag + fraction + 0.0, False)
+    return min(level, change)
 
 
 def _correlation(x: Series, y: Series) -> float:

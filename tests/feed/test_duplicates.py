@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import sys
 
 import contract
@@ -189,7 +190,7 @@ def test_a_file_that_changes_is_read_anew(originals, tmp_path):
     store = tmp_path / "signatures.db"
     fitted = finder(store=store).fit(originals[1])
     for row in (0, 1):
-        path.write_bytes(open(originals[1][row], "rb").read())
+        shutil.copyfile(originals[1][row], path)
         assert fitted.predict([path]).tolist() == [row]
 
 

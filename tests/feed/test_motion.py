@@ -123,7 +123,7 @@ def test_the_score_is_the_lower_of_two_correlations():
     rng = np.random.default_rng(0)
     slow = np.cumsum(rng.normal(size=(60, 30)), axis=0)
     noisy = slow + rng.normal(size=slow.shape)
-    found = _score_at(slow, noisy, 0, 0.0).score
+    found = _score_at(slow, noisy, 0)
     a, b = slow[1:-1], noisy[1:-1]
     steps = [np.diff(x, axis=0) - np.diff(x, axis=0).mean(axis=0) for x in (a, b)]
     level = [x - x.mean(axis=0) for x in (a, b)]
