@@ -24,7 +24,7 @@ from common import DATA
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.feed import DuplicateFinder
 from skchallenge.feed._index import HashIndex
-from skchallenge.feed._motion import compare
+from skchallenge.feed._motion import _align, compare
 from skchallenge.feed._signature import sign_film
 from skchallenge.feed._signing import sign_files
 
@@ -55,7 +55,18 @@ def signatures(paths, store):
     return dict(sign_files(paths, store, MediaLimits(), 2))
 
 
-def score_all(clips, copies, store):
+def score_of(one, other):
+    return compare(one, other).score
+
+
+def level(one, other):
+    """Return the highest correlation of luminance alone, as `compare` finds it."""
+    if len(one) < len(other):
+        one, other = other, one
+    return max(_align(one, other).level, _align(one, other[:, :, ::-1]).level)
+
+
+def score_all(clips, copies, store, score=score_of):
     """Return a score for each copy (row) with each clip (column); 0 if not retrieved.
 
     And how alike the clips themselves are.
@@ -69,7 +80,7 @@ def score_all(clips, copies, store):
         pictures = np.vstack([signature.hashes, signature.mirrored])
         row = np.zeros(len(theirs))
         for column in index.find(pictures)[0]:
-            row[column] = compare(theirs[column].cells, signature.cells).score
+            row[column] = score(theirs[column].cells, signature.cells)
         return row
 
     table = pd.DataFrame([scores(signed[path]) for path in copies["path"]])
@@ -144,6 +155,20 @@ def show_alike(own):
     upper = own.where(np.triu(np.ones(own.shape, bool), 1)).stack()
     print("most alike of the different clips:")
     print(upper.sort_values(ascending=False).head(4).round(3).to_string(), "\n")
+
+
+def show_why(scores, levels, copies):
+    """Print how far apart copies and others are, with and without the change."""
+    rows = copies["kind"].isin(REQUIRED)
+    is_own = copies.loc[rows, "clip"].to_numpy()[:, None] == np.array(scores.columns)
+    for name, table in (("luminance alone", levels), ("the score", scores)):
+        values = table[rows].to_numpy()
+        low, high = values[is_own].min(), values[~is_own].max()
+        print(
+            f"required copies, {name}: lowest with the own clip {low:.3f}, "
+            f"highest with another {high:.3f}"
+        )
+    print()
 
 
 def show_threshold(clips, copies, store):
@@ -250,6 +275,7 @@ def main():
         copies = make_copies(clips, folder)
         scores, own = score_all(clips, copies, store)
         show_alike(own)
+        show_why(scores, score_all(clips, copies, store, level)[0], copies)
         ok = show_halves(scores, copies, own, [clip.stem for clip in clips])
         ok &= show_threshold(clips, copies, store)
         ok &= show_performers(Path(name))

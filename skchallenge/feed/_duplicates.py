@@ -57,7 +57,8 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
     ----------
     threshold : float, default=0.8
         Score from which on a pair is a duplicate, in (0, 1). Copies of real clips
-        scored 0.89 or more, the two most alike of the different ones 0.72.
+        scored 0.82 or more, the two most alike of the different ones 0.56
+        (``python benchmarks/feed_duplicates.py``).
     store : None, path or EmbeddingStore, default=None
         Where signatures are kept, so that no file is decoded twice; a path is that of
         an `EmbeddingStore`.
@@ -120,18 +121,17 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
     **Candidates.** Pairs that share one of the 16 pieces of a hash, by multi-index
     hashing [1]_, and have pictures that differ in at most 128 bits.
 
-    **Decision.** At the best lag, in both orientations, over at least 0.8 of the
-    shorter video: the mean of the correlation of luminance and of that of its change
-    from step to step, from which each cell's mean and each step's mean are taken off.
-    So a set that stands still, a fade and a caption count for nothing. Cells that do
-    not vary in one of the two videos are ignored. The change is what tells apart
-    gestures of one signer that begin and end alike: without it the most alike pair of
-    different clips scored 0.89, and copies 0.92 or more.
+    **Decision.** At the best lag, in the better of both orientations, over at least 0.8
+    of the shorter video: the lower of the correlation of luminance and of that of its
+    change from step to step, over all cells and steps, from which each cell's mean and
+    each step's mean are taken off. So a set that stands still, a fade and a lamp count
+    for nothing. Cells that do not vary in one of the two videos are ignored, as a
+    caption may stand there. The change is what tells apart gestures of one signer
+    that begin and end alike.
 
-    **Not found.** Crops of 10 % score 0.76 to 0.91 and crops of 20 % less than 0.7;
-    other speeds, blurred borders and videos in a corner of others are not found, nor
-    is anything that stands still. Sound plays no part: everybody who takes part in a
-    challenge shares it.
+    **Not found.** Crops, other speeds, moving borders, and videos in a corner of
+    others; nor anything that stands still. Sound plays no part: everybody who takes
+    part in a challenge shares it.
 
     References
     ----------
