@@ -21,6 +21,7 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/feed_duplicates.py
 
 bench:
 	$(PYTHON) benchmarks/training.py
