@@ -65,7 +65,8 @@ def _pieces(hashes: Hashes) -> NDArray[np.uint64]:
     return np.unique((words + place)[tells])
 
 
-def _are_alike(one: Hashes, other: Hashes) -> bool:
+def _are_alike(some: Hashes, others: Hashes) -> bool:
     """Tell whether any two pictures of two videos are alike."""
-    bits = np.bitwise_count(one[:, None] ^ other).sum(axis=2, dtype=np.intp)
-    return bool(bits.min() <= _MOST_DISTANCE)
+    # One at a time: two long videos have millions of pairs of pictures.
+    distances = (np.bitwise_count(one ^ others).sum(axis=1) for one in some)
+    return any(bits.min() <= _MOST_DISTANCE for bits in distances)
