@@ -146,3 +146,12 @@ def test_the_share_of_pairs_compared_is_small():
     index = HashIndex(collection)
     seen = sum(index.find(h, row)[1] for row, h in enumerate(collection))
     assert seen / (300 * 299 / 2) < 0.01
+
+
+def test_a_piece_counts_in_its_own_place_only():
+    one = hashes(0)
+    moved = hashes(1)
+    moved[:, 4:8] = one[:, :4]  # the first piece of one is the second of the other
+    assert HashIndex([one]).find(moved)[1] == 0
+    moved[:, :4] = one[:, :4]
+    assert HashIndex([one]).find(moved)[1] == 1
