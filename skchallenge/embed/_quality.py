@@ -114,9 +114,11 @@ def _loudness(path: str, limits: MediaLimits) -> float | None:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
+        if stream.codec_context is None:  # FFmpeg has no decoder for it
+            return math.nan
         try:
             loudness = _integrate(_decode(container, stream, []))
-        except (av.FFmpegError, AttributeError, ValueError):  # no decoder, odd layout
+        except (av.FFmpegError, ValueError):  # of a layout that has no name
             return math.nan
     return -math.inf if loudness <= _SILENCE_LUFS else loudness
 
