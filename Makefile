@@ -23,6 +23,7 @@ study:
 	$(PYTHON) benchmarks/participation_creators.py
 	$(PYTHON) benchmarks/virality_creators.py
 	$(PYTHON) benchmarks/virality_resampling.py
+	$(PYTHON) benchmarks/feed_duplicates.py
 
 bench:
 	$(PYTHON) benchmarks/training.py

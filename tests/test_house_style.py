@@ -12,12 +12,14 @@ import skchallenge
 
 ROOT = Path(skchallenge.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
-PACKAGES = ["", ".datasets", ".embed", ".metrics", ".nn", ".tabular", ".exceptions"]
+PACKAGES = ["", "datasets", "embed", "feed", "metrics", "nn", "tabular", "exceptions"]
 
 
 def public_objects():
     """Every public object once, under its own name."""
-    modules = [importlib.import_module(f"skchallenge{p}") for p in PACKAGES]
+    modules = [
+        importlib.import_module(f"skchallenge.{name}".strip(".")) for name in PACKAGES
+    ]
     found = {f"{m.__name__}.{n}": getattr(m, n) for m in modules for n in m.__all__}
     first = {id(obj): name for name, obj in reversed(found.items())}
     return {name: obj for name, obj in found.items() if first[id(obj)] == name}

@@ -22,7 +22,7 @@ sys.path[:] = {search_path!r}
 package = types.ModuleType("skchallenge.embed")
 package.__path__ = [{folder!r}]
 sys.modules["skchallenge.embed"] = package
-from skchallenge.embed._frames import answer
+from skchallenge.embed._tasks import answer
 from skchallenge.embed._worker import serve
 serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 """

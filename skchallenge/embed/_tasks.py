@@ -1,0 +1,89 @@
+"""What is read from a media file, in a worker process or here."""
+
+from typing import Any
+
+import av
+import numpy as np
+
+from skchallenge.embed import _frames
+from skchallenge.embed._film import Film, sample_film
+from skchallenge.embed._frames import _absolute, _check_file
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._quality import Quality, measure_quality
+from skchallenge.embed._worker import CrashError, Message, OverdueError, Reply, ask
+from skchallenge.exceptions import MediaError
+
+
+def read_film(path: str, *, fps: float, size: int, limits: MediaLimits) -> Film:
+    """Return the mean luminance of each step of 1 / `fps` seconds, (n, size, size).
+
+    Raises
+    ------
+    MediaError
+        If the file cannot be read or is beyond `limits`; states the reason, not the
+        path.
+    """
+    _, pixels = _perform("film", path, limits, {"fps": float(fps), "size": int(size)})
+    return np.frombuffer(pixels, np.uint8).reshape(-1, size, size)
+
+
+def read_quality(path: str, *, limits: MediaLimits) -> Quality:
+    """Return how good picture and sound of a file are; raises as `read_film`."""
+    header, _ = _perform("quality", path, limits, {})
+    return Quality(**header)
+
+
+def _perform(task: str, path: str, limits: MediaLimits, settings: Message) -> Reply:
+    if limits.timeout_s is None:
+        return _run(task, path, limits, settings)
+    request = {
+        "task": task,
+        "path": _absolute(path),  # the worker may be in another folder
+        "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
+        "settings": settings,
+    }
+    try:
+        header, data = ask(request, limits.timeout_s)
+    except OverdueError as error:
+        raise MediaError(
+            f"does not decode within timeout_s={limits.timeout_s:g} seconds. "
+            "If it is sound, raise MediaLimits.timeout_s."
+        ) from error
+    except CrashError as error:
+        raise MediaError(f"crashes the decoder ({error}).") from error
+    if "error" in header:
+        raise MediaError(header["error"])
+    return header, data
+
+
+def answer(request: Message) -> Reply:
+    """Do a task in the worker process; without a name it is that of `_frames`."""
+    if "task" not in request:
+        return _frames.answer(request)
+    max_pixels, max_duration_s = request["limits"]
+    limits = MediaLimits(max_pixels, max_duration_s, timeout_s=None)
+    try:
+        return _run(request["task"], request["path"], limits, request["settings"])
+    except MediaError as error:
+        return {"error": str(error)}, b""
+
+
+def _run(task: str, path: str, limits: MediaLimits, settings: Message) -> Reply:
+    _check_file(path)
+    try:
+        return _TASKS[task](path, limits, **settings)
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot be decoded ({error.strerror}).") from error
+    except OSError as error:
+        raise MediaError(f"cannot be opened ({error.strerror}).") from error
+
+
+def _film(path: str, limits: MediaLimits, fps: float, size: int) -> Reply:
+    return {}, sample_film(path, fps, size, limits).data.cast("B")
+
+
+def _quality(path: str, limits: MediaLimits) -> Reply:
+    return measure_quality(path, limits)._asdict(), b""
+
+
+_TASKS: dict[str, Any] = {"film": _film, "quality": _quality}

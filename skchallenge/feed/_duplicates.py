@@ -1,0 +1,353 @@
+"""Copies of one recording, told from videos that merely show the same."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, Self
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from skchallenge._columns import places_of
+from skchallenge._optional import import_optional
+from skchallenge._validation import check_option
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.exceptions import MediaError
+from skchallenge.feed._index import HashIndex
+from skchallenge.feed._motion import compare, moves_enough
+from skchallenge.feed._paths import read_paths
+from skchallenge.feed._signature import FPS, NO_SIGNATURE, Signature
+from skchallenge.feed._signing import sign_files
+
+_DTYPES: dict[str, Any] = {
+    "row": np.intp,
+    "match": np.intp,
+    "score": float,
+    "lag_s": float,
+    "mirrored": bool,
+}
+
+
+class _Pair(NamedTuple):
+    """A row, a fitted row, and how alike they are."""
+
+    row: int
+    match: int
+    score: float
+    lag_s: float
+    mirrored: bool
+
+
+class DuplicateFinder(ClusterMixin, BaseEstimator):
+    """Find copies of one recording in a collection of videos.
+
+    Two videos are duplicates if one is made from the other's recording: encoded again,
+    resized, mirrored, trimmed to a half, set in a border of one colour, or with a
+    caption burnt in. Two users who perform the same choreography, to the same sound,
+    before the same wall, are not. Hashes of single pictures find the pairs that are
+    worth a comparison; motion alone decides.
+
+    Parameters
+    ----------
+    threshold : float, default=0.8
+        Score from which on a pair is a duplicate, in (0, 1). Copies of real clips
+        scored 0.82 or more, the two most alike of the different ones 0.56
+        (``python benchmarks/feed_duplicates.py``).
+    store : None, path or EmbeddingStore, default=None
+        Where signatures are kept, so that no file is decoded twice; a path is that of
+        an `EmbeddingStore`.
+    limits : MediaLimits or None, default=None
+        What a file may cost in pixels, duration and time; None is ``MediaLimits()``.
+    on_error : {"raise", "ignore"}, default="raise"
+        What becomes of a file that cannot be read, or a missing path. ``"ignore"``
+        gives it the label -1 and lists it in `errors_`.
+    n_jobs : int or None, default=None
+        Files decoded, and pairs compared, side by side: None is 1 unless
+        `joblib.parallel_config` says otherwise, -1 is one a core.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Group of each fitted video: duplicates, also by way of a third video, have the
+        same label. A video without duplicates is a group of its own. Groups are
+        numbered in order of their first row; -1 is a file that could not be read.
+    duplicates_ : pandas.DataFrame
+        Pairs of fitted rows with the columns of `duplicates`; `match` is the earlier
+        row.
+    comparable_ : ndarray of shape (n_samples,)
+        Whether the video moves enough, for long enough (0.8 s), to be compared. One
+        that does not has no duplicates, whatever it shows.
+    n_candidates_ : int
+        Pairs of fitted videos that shared a piece of a hash, so that anything of
+        them was compared.
+    errors_ : dict of int to str
+        Why a fitted row could not be read.
+    n_features_in_ : int
+        Columns seen during `fit`: 1.
+    feature_names_in_ : ndarray of shape (1,)
+        Name of the column seen during `fit`, if it was a string.
+
+    Raises
+    ------
+    MediaError
+        With ``on_error="raise"``, if a file is missing, unreadable or holds no
+        picture. The message names the row, the file and the cause.
+    ImportError
+        If `imagehash` is not installed; the extra ``feed`` has it.
+    TypeError
+        If `X` holds anything but paths.
+    ValueError
+        If a parameter has a wrong value, or `X` more than one column.
+
+    See Also
+    --------
+    EmbeddingStore : Keeps the signatures.
+    ReviewGate : Looks at one video at a time.
+    sklearn.cluster.DBSCAN : Labels groups in the same way.
+
+    Notes
+    -----
+    **Signature.** Ten times a second, the mean luminance of that tenth, on a grid of
+    16 x 16 cells inside the border; and twice a second a hash of 512 bits
+    (`imagehash`, difference hashes of rows and of columns), also of the mirrored
+    picture. A minute of video takes 154 KB.
+
+    **Candidates.** Pairs that share one of the 16 pieces of a hash, by multi-index
+    hashing [1]_, and have pictures that differ in at most 128 bits.
+
+    **Decision.** At the best lag, in the better of both orientations, over at least 0.8
+    of the shorter video: the lower of the correlation of luminance and of that of its
+    change from step to step, over all cells and steps, from which each cell's mean and
+    each step's mean are taken off. So a set that stands still, a fade and a lamp count
+    for nothing. Cells that do not vary in one of the two videos are ignored, as a
+    caption may stand there. The change is what tells apart gestures of one signer
+    that begin and end alike.
+
+    **Not found.** Crops, other speeds, moving borders, and videos in a corner of
+    others; nor anything that stands still. Sound plays no part: everybody who takes
+    part in a challenge shares it.
+
+    References
+    ----------
+    .. [1] Norouzi, M., Punjani, A., Fleet, D. J. "Fast search in Hamming space with
+       multi-index hashing", CVPR 2012.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import av
+    >>> import numpy as np
+    >>> from skchallenge.feed import DuplicateFinder
+    >>> def film(path, pictures):
+    ...     with av.open(path, "w") as container:
+    ...         stream = container.add_stream("libx264", rate=10)
+    ...         stream.width = stream.height = 64
+    ...         for picture in pictures:
+    ...             frame = av.VideoFrame.from_ndarray(picture, format="gray")
+    ...             container.mux(stream.encode(frame))
+    ...         container.mux(stream.encode(None))
+    ...     return path
+    >>> blocks = np.random.default_rng(0).integers(0, 255, (2, 20, 8, 8), np.uint8)
+    >>> one, other = blocks.repeat(8, axis=2).repeat(8, axis=3)  # 20 pictures each
+    >>> with TemporaryDirectory() as folder:
+    ...     paths = [
+    ...         film(f"{folder}/one.mp4", one),
+    ...         film(f"{folder}/other.mp4", other),
+    ...         film(f"{folder}/mirrored.mp4", one[5:, :, ::-1]),
+    ...     ]
+    ...     finder = DuplicateFinder().fit(paths)
+    >>> finder.labels_
+    array([0, 1, 0])
+    >>> finder.duplicates_[["row", "match", "lag_s", "mirrored"]]
+       row  match  lag_s  mirrored
+    0    2      0    0.5      True
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.8,
+        *,
+        store: StoreLike = None,
+        limits: MediaLimits | None = None,
+        on_error: Literal["raise", "ignore"] = "raise",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.threshold = threshold
+        self.store = store
+        self.limits = limits
+        self.on_error = on_error
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Read the collection and group its duplicates.
+
+        Parameters
+        ----------
+        X : sequence of shape (n_samples,) or table of shape (n_samples, 1)
+            Paths, as strings or `os.PathLike`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : DuplicateFinder
+            The fitted finder.
+        """
+        self._check_parameters()
+        signatures, self.errors_ = self._sign(read_paths(self, X, reset=True))
+        self._cells = [signature.cells for signature in signatures]
+        self._index = HashIndex([signature.hashes for signature in signatures])
+        self.comparable_ = np.array([moves_enough(cells) for cells in self._cells])
+        self.duplicates_, self.n_candidates_ = self._search(signatures, earlier=True)
+        self.labels_ = _groups(self.duplicates_, len(signatures), list(self.errors_))
+        return self
+
+    def duplicates(self, X: Any) -> pd.DataFrame:
+        """Find the fitted videos of which those of X are duplicates.
+
+        Parameters
+        ----------
+        X : sequence of shape (n,) or table of shape (n, 1)
+            Paths, as in `fit`. A file of the fitted collection finds itself too.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row a pair, in order of `row`, the best score first.
+
+            ========  ============================================================
+            row       row of X
+            match     row of the fitted X
+            score     from `threshold` to 1
+            lag_s     seconds of the match at which the row's video begins;
+                      negative if it begins earlier
+            mirrored  whether one is the mirror image of the other
+            ========  ============================================================
+
+        Raises
+        ------
+        MediaError
+            If a file cannot be read, with ``on_error="raise"``.
+        """
+        check_is_fitted(self)
+        signatures, _ = self._sign(read_paths(self, X, reset=False))
+        return self._search(signatures, earlier=False)[0]
+
+    def predict(self, X: Any) -> NDArray[np.intp]:
+        """Tell to which fitted group each video belongs.
+
+        Parameters
+        ----------
+        X : sequence of shape (n,) or table of shape (n, 1)
+            Paths, as in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+            The label of the best match; -1 for none, also if a file cannot be read.
+
+        Raises
+        ------
+        MediaError
+            If a file cannot be read, with ``on_error="raise"``.
+        """
+        best = self.duplicates(X).drop_duplicates("row")
+        labels = np.full(_num_samples(X), -1, dtype=self.labels_.dtype)
+        labels[best["row"]] = self.labels_[best["match"]]
+        return labels
+
+    def _check_parameters(self) -> None:
+        check_scalar(
+            self.threshold,
+            "threshold",
+            (float, int, np.number),
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        check_option("on_error", self.on_error, ("raise", "ignore"))
+        check_store(self.store)
+        if self.limits is not None and not isinstance(self.limits, MediaLimits):
+            raise TypeError(
+                f"limits must be a MediaLimits or None, got {self.limits!r}."
+            )
+        import_optional("imagehash", extra="feed", purpose="DuplicateFinder")
+
+    def _sign(self, paths: list[str | None]) -> tuple[list[Signature], dict[int, str]]:
+        """Return the signature of each row, an empty one where there is an error."""
+        signatures = [NO_SIGNATURE] * len(paths)
+        errors = {row: "is missing: no path" for row, p in enumerate(paths) if not p}
+        self._raise_first(errors)
+        places = places_of(path or None for path in paths)
+        limits = self.limits or MediaLimits()
+        for path, found in sign_files(list(places), self.store, limits, self.n_jobs):
+            for row in places[path]:
+                if isinstance(found, MediaError):
+                    errors[row] = f"{path}: {found}"
+                else:
+                    signatures[row] = found
+            self._raise_first(errors)
+        return signatures, dict(sorted(errors.items()))
+
+    def _raise_first(self, errors: dict[int, str]) -> None:
+        if errors and self.on_error == "raise":
+            row = min(errors)
+            raise MediaError(
+                f"Row {row}: {errors[row]} Pass on_error='ignore' to leave such files "
+                "out."
+            )
+
+    def _search(
+        self, signatures: list[Signature], *, earlier: bool
+    ) -> tuple[pd.DataFrame, int]:
+        """Return the table of duplicates, of earlier rows only if so wished.
+
+        Beside it, the number of pairs of which anything was compared.
+        """
+        jobs: list[tuple[int, int]] = []
+        n_candidates = 0
+        for row, signature in enumerate(signatures):
+            if moves_enough(signature.cells):
+                pictures = np.vstack([signature.hashes, signature.mirrored])
+                found, n_seen = self._index.find(pictures, row if earlier else None)
+                jobs += [(row, int(other)) for other in found[self.comparable_[found]]]
+                n_candidates += n_seen
+
+        def score(job: tuple[int, int]) -> _Pair:
+            row, match = job
+            alike = compare(self._cells[match], signatures[row].cells)
+            return _Pair(*job, alike.score, alike.lag / FPS, alike.is_mirrored)
+
+        with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
+            pairs = [p for p in pool.map(score, jobs) if p.score >= self.threshold]
+        pairs.sort(key=lambda pair: (pair.row, -pair.score, pair.match))
+        return pd.DataFrame(pairs, columns=_Pair._fields).astype(_DTYPES), n_candidates
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False  # a 2-D array of numbers is refused
+        return tags
+
+
+def _groups(
+    duplicates: pd.DataFrame, n_rows: int, unread: list[int]
+) -> NDArray[np.intp]:
+    """Return group numbers in order of their first row; -1 for what was not read."""
+    rows, matches = duplicates["row"], duplicates["match"]
+    links = sparse.coo_array((np.ones(len(rows)), (rows, matches)), (n_rows, n_rows))
+    component = connected_components(links, directed=False)[1]
+    labels = np.full(n_rows, -1, dtype=np.intp)
+    is_read = np.ones(n_rows, dtype=bool)
+    is_read[unread] = False
+    _, first, group = np.unique(
+        component[is_read], return_index=True, return_inverse=True
+    )
+    labels[is_read] = first.argsort().argsort()[group]
+    return labels

@@ -1,0 +1,317 @@
+"""The gate before the feed: pass, reject, or let a human look."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Self
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._quality import Quality
+from skchallenge.embed._tasks import read_quality
+from skchallenge.exceptions import MediaError
+from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
+from skchallenge.feed._paths import read_path_column
+
+OUTCOMES = np.array(["pass", "review", "reject"])
+_MEASURES: dict[str, Any] = {
+    "width": "Int64",
+    "height": "Int64",
+    "duration_s": "float64",
+    "black_share": "float64",
+    "frozen_share": "float64",
+    "loudness_lufs": "float64",
+}
+
+
+class ReviewGate(BaseEstimator):
+    """Sort videos into pass, human review and reject, with reasons.
+
+    Basic quality is measured from the file: resolution, duration, black and frozen
+    pictures, loudness. Policy is judged by classifiers that you bring. Each rule has
+    two bounds, ``(reject, review)``: what is worse than the first is rejected, what is
+    worse than the second is for a human to see. The worst finding decides.
+
+    Parameters
+    ----------
+    classifiers : sequence of (str, classifier), default=()
+        Names and fitted binary classifiers with `predict_proba`, for example one for
+        each rule of a policy. They get the rows of X whose files can be read; the
+        probability of their second class is that of a violation. Wrap them in
+        `sklearn.frozen.FrozenEstimator`, or `clone` returns a gate with unfitted ones.
+    path : int or str, default=0
+        Column of X with the paths of the files, by position or by name.
+    min_side : tuple or None, default=(144, 360)
+        Pixels of the shorter side, ``(reject, review)``. Either bound, here and below,
+        may be None, and so may be both.
+    min_duration_s : tuple or None, default=(0.5, 2.0)
+        Least seconds. A still image has 0.
+    max_duration_s : tuple or None, default=(None, 600.0)
+        Most seconds. `limits` rejects too.
+    max_black_share : tuple or None, default=(0.9, 0.3)
+        Most of the time, as a share in [0, 1], in which the picture is black.
+    max_frozen_share : tuple or None, default=(None, 0.5)
+        Most of the time, as a share in [0, 1], in which the picture stands still for a
+        second or longer, as in a slide show.
+    min_loudness_lufs : tuple or None, default=(None, -40.0)
+        Least integrated loudness by EBU R 128. Silence, or no sound, is -inf.
+    max_loudness_lufs : tuple or None, default=(None, -5.0)
+        Most loudness.
+    max_violation : tuple or None, default=(0.95, 0.5)
+        Highest probability of a violation, of each classifier.
+    limits : MediaLimits or None, default=None
+        What a file may cost in pixels, duration and time; None is ``MediaLimits()``.
+    n_jobs : int or None, default=None
+        Files decoded side by side: None is 1 unless `joblib.parallel_config` says
+        otherwise, -1 is one a core.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen during `fit`, if all were strings.
+
+    Raises
+    ------
+    NotFittedError
+        By `fit`, if a classifier is not fitted.
+    TypeError
+        If the column of paths holds anything else.
+    ValueError
+        If a parameter has a wrong value, or a classifier is not binary.
+
+    See Also
+    --------
+    DuplicateFinder : Compares videos with each other.
+    probe_media : Tells what files hold, without judging them.
+
+    Notes
+    -----
+    The bounds are a starting point for your own, not those of any platform.
+
+    A file that is missing or unreadable, or is beyond `limits`, is rejected with its
+    reason: nobody can watch it. Sound that does not decode is for a human.
+
+    FFmpeg's own filters measure: ``blackdetect`` and ``freezedetect`` on pictures of
+    96 x 96 pixels, ``ebur128`` on the sound. A file is decoded in a worker process,
+    which may hang or crash without harm to the run.
+
+    `fit` learns the columns of X and checks the classifiers; it opens no file.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import av
+    >>> import numpy as np
+    >>> from skchallenge.feed import ReviewGate
+    >>> noise = np.random.default_rng(0).integers(0, 255, (30, 360, 640), np.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     with av.open(f"{folder}/a.mp4", "w") as container:
+    ...         stream = container.add_stream("libx264", rate=10)
+    ...         stream.width, stream.height = 640, 360
+    ...         stream.options = {"preset": "ultrafast"}
+    ...         for picture in noise:
+    ...             frame = av.VideoFrame.from_ndarray(picture, format="gray")
+    ...             container.mux(stream.encode(frame))
+    ...         container.mux(stream.encode(None))
+    ...     gate = ReviewGate().fit([f"{folder}/a.mp4"])
+    ...     table = gate.review([f"{folder}/a.mp4", f"{folder}/b.mp4"])
+    >>> for row in table.itertuples():
+    ...     print(row.outcome, "|", row.reasons)
+    review | review: loudness of -inf LUFS is under -40
+    reject | reject: cannot be opened (No such file or directory).
+    """
+
+    def __init__(
+        self,
+        classifiers: Sequence[tuple[str, Any]] = (),
+        *,
+        path: int | str = 0,
+        min_side: Bounds = (144, 360),
+        min_duration_s: Bounds = (0.5, 2.0),
+        max_duration_s: Bounds = (None, 600.0),
+        max_black_share: Bounds = (0.9, 0.3),
+        max_frozen_share: Bounds = (None, 0.5),
+        min_loudness_lufs: Bounds = (None, -40.0),
+        max_loudness_lufs: Bounds = (None, -5.0),
+        max_violation: Bounds = (0.95, 0.5),
+        limits: MediaLimits | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.classifiers = classifiers
+        self.path = path
+        self.min_side = min_side
+        self.min_duration_s = min_duration_s
+        self.max_duration_s = max_duration_s
+        self.max_black_share = max_black_share
+        self.max_frozen_share = max_frozen_share
+        self.min_loudness_lufs = min_loudness_lufs
+        self.max_loudness_lufs = max_loudness_lufs
+        self.max_violation = max_violation
+        self.limits = limits
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the columns and check the parameters; no file is opened.
+
+        Parameters
+        ----------
+        X : sequence of shape (n,) or table of shape (n, n_columns)
+            Paths, or a table with a column of paths and whatever columns the
+            classifiers want.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ReviewGate
+            The fitted gate.
+        """
+        for rule in RULES:
+            check_bounds(rule, getattr(self, rule.parameter))
+        if self.limits is not None and not isinstance(self.limits, MediaLimits):
+            raise TypeError(
+                f"limits must be a MediaLimits or None, got {self.limits!r}."
+            )
+        _check_classifiers(self.classifiers)
+        read_path_column(self, X, reset=True)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.str_]:
+        """Return the outcome of each row.
+
+        Parameters
+        ----------
+        X : sequence of shape (n,) or table of shape (n, n_columns)
+            As in `fit`.
+
+        Returns
+        -------
+        outcome : ndarray of shape (n,)
+            ``"pass"``, ``"review"`` or ``"reject"``.
+        """
+        return self.review(X)["outcome"].to_numpy(dtype=str)
+
+    def review(self, X: Any) -> pd.DataFrame:
+        """Return outcome, reasons and measurements of each row.
+
+        Parameters
+        ----------
+        X : sequence of shape (n,) or table of shape (n, n_columns)
+            As in `fit`.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row a row of X, with its index if it has one; missing where unknown.
+
+            =============  =======================================================
+            outcome        ``"pass"``, ``"review"`` or ``"reject"``
+            reasons        each with its outcome in front, the worst first,
+                           separated by ``"; "``; empty for a pass
+            width, height  pixels of the frames as stored
+            duration_s     seconds; 0 for a still image
+            black_share    share of the time in which the picture is black
+            frozen_share   share of the time in which it stands still
+            loudness_lufs  integrated loudness; -inf for silence and for no sound
+            p_<name>       probability of a violation, by each classifier
+            =============  =======================================================
+        """
+        check_is_fitted(self)
+        paths = read_path_column(self, X, reset=False)
+        measure = partial(_measure, limits=self.limits or MediaLimits())
+        with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
+            measured = list(pool.map(measure, paths))
+        chances = self._chances(X, [isinstance(m, Quality) for m in measured])
+        findings = [
+            list(self._findings(quality, {name: p[row] for name, p in chances.items()}))
+            for row, quality in enumerate(measured)
+        ]
+        return _table(measured, chances, findings, getattr(X, "index", None))
+
+    def _chances(self, X: Any, is_read: list[bool]) -> dict[str, NDArray[np.float64]]:
+        """Ask the classifiers for the chance of a violation in rows that are read."""
+        rows = np.flatnonzero(is_read)
+        chances = {}
+        for name, classifier in self.classifiers:
+            chances[name] = np.full(_num_samples(X), np.nan)
+            if len(rows):
+                some = _safe_indexing(X, rows)
+                chances[name][rows] = classifier.predict_proba(some)[:, 1]
+        return chances
+
+    def _findings(
+        self, quality: Quality | str, chances: dict[str, float]
+    ) -> Iterator[Finding]:
+        if isinstance(quality, str):
+            yield Finding("reject", quality)
+            return
+        for rule in RULES:
+            bounds = getattr(self, rule.parameter)
+            if rule.parameter == "max_violation":
+                for name, chance in chances.items():
+                    yield from judge(rule, bounds, chance, f"chance of {name}")
+            else:
+                yield from judge(rule, bounds, rule.measure(quality), rule.name)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False  # a 2-D array of numbers is refused
+        return tags
+
+
+def _check_classifiers(classifiers: Sequence[tuple[str, Any]]) -> None:
+    names = [name for name, _ in classifiers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"classifiers must have different names, got {names}.")
+    for name, classifier in classifiers:
+        if not hasattr(classifier, "predict_proba"):
+            raise TypeError(
+                f"classifiers must have predict_proba, but {name!r} is {classifier!r}. "
+                "Wrap it in sklearn.calibration.CalibratedClassifierCV."
+            )
+        check_is_fitted(classifier)
+        if len(classifier.classes_) != 2:
+            raise ValueError(
+                f"classifiers must be binary, but {name!r} has the classes "
+                f"{list(classifier.classes_)}. Pass one for each violation."
+            )
+
+
+def _measure(path: str | None, limits: MediaLimits) -> Quality | str:
+    if path is None:
+        return "is missing: there is no path."
+    try:
+        return read_quality(path, limits=limits)
+    except MediaError as error:
+        return str(error)
+
+
+def _table(
+    measured: list[Quality | str],
+    chances: dict[str, NDArray[np.float64]],
+    findings: list[list[Finding]],
+    index: Any,
+) -> pd.DataFrame:
+    ranks = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
+    columns: dict[str, Any] = {"outcome": [], "reasons": []}
+    for found in findings:
+        found.sort(key=lambda finding: -ranks[finding.outcome])  # stable
+        columns["outcome"].append(found[0].outcome if found else "pass")
+        reasons = [f"{finding.outcome}: {finding.reason}" for finding in found]
+        columns["reasons"].append("; ".join(reasons))
+    rows = [m._asdict() if isinstance(m, Quality) else {} for m in measured]
+    for name, dtype in _MEASURES.items():
+        columns[name] = pd.array([row.get(name) for row in rows], dtype=dtype)
+    columns |= {f"p_{name}": values for name, values in chances.items()}
+    index = index if isinstance(index, pd.Index) else None
+    return pd.DataFrame(columns, index=index)

@@ -1,0 +1,119 @@
+"""The signatures of files, from a store where it has them."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from skchallenge.embed._database import Session
+from skchallenge.embed._keys import Item, Stamp, digest_files, recipe_of
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._store import StoreLike, as_store
+from skchallenge.embed._tasks import read_film
+from skchallenge.exceptions import MediaError
+from skchallenge.feed._signature import (
+    FPS,
+    GRID,
+    SIDE,
+    Signature,
+    sign_film,
+    size_of,
+)
+
+_RULES = 1  # raise it when files become other signatures
+_PAGE = 4096  # numbers in a record; a signature takes as many as it needs
+_FILES_A_WRITE = 64
+
+Signed = Signature | MediaError
+Vector = NDArray[np.float32]
+
+
+def sign_files(
+    paths: Sequence[str],
+    store: StoreLike,
+    limits: MediaLimits,
+    n_jobs: int | None,
+) -> Iterator[tuple[str, Signed]]:
+    """Yield each path once, with its signature or why there is none."""
+    checked = as_store(store)
+    if checked is None:
+        yield from _compute(paths, limits, n_jobs)
+        return
+    with Session(checked.path) as session:
+        files = [Item(*parts) for parts in _digested(session, paths)]
+        found = _read(session, [file for file in files if file.key is not None])
+        yield from found.items()
+        missing = [file for file in files if file.name not in found]
+        for start in range(0, len(missing), _FILES_A_WRITE):
+            group = missing[start : start + _FILES_A_WRITE]
+            signed = dict(_compute([file.name for file in group], limits, n_jobs))
+            _write(session, group, signed)
+            yield from signed.items()
+
+
+def _digested(
+    session: Session, paths: Sequence[str]
+) -> Iterator[tuple[str, bytes | None, Stamp | None]]:
+    for path, stamp, digest in digest_files(session, paths):
+        yield path, digest, stamp
+
+
+def _compute(
+    paths: Sequence[str], limits: MediaLimits, n_jobs: int | None
+) -> Iterator[tuple[str, Signed]]:
+    sign = partial(_sign, limits=limits)
+    with ThreadPoolExecutor(joblib.effective_n_jobs(n_jobs)) as pool:
+        yield from zip(paths, pool.map(sign, paths), strict=True)
+
+
+def _sign(path: str, limits: MediaLimits) -> Signed:
+    try:
+        return sign_film(read_film(path, fps=FPS, size=SIDE, limits=limits))
+    except MediaError as error:
+        return error
+
+
+def _key(file: Item, page: int) -> bytes:
+    return recipe_of("signature", _RULES, FPS, SIDE, GRID, page, file.key)
+
+
+def _read(session: Session, files: Sequence[Item]) -> dict[str, Signature]:
+    """Return the signatures that the store has, page by page."""
+    data = {file.name: bytearray() for file in files}
+    waiting, page = list(files), 0
+    while waiting:
+
+        def put(place: int, vector: Vector, asked: list[Item] = waiting) -> None:
+            data[asked[place].name] += vector.tobytes()
+
+        found = session.read([_key(file, page) for file in waiting], _PAGE, put)
+        waiting = [waiting[place] for place in sorted(found)]
+        waiting = [f for f in waiting if len(data[f.name]) < size_of(data[f.name])]
+        page += 1
+    return {
+        name: Signature.from_bytes(bytes(pages))
+        for name, pages in data.items()
+        if pages and len(pages) >= size_of(pages)
+    }
+
+
+def _write(session: Session, files: Sequence[Item], signed: dict[str, Signed]) -> None:
+    """Store the pages of all signatures in one step."""
+    keys: list[bytes] = []
+    pages: list[Vector] = []
+    for file in files:
+        signature = signed[file.name]
+        if isinstance(signature, MediaError) or file.key is None:
+            continue
+        if not file.is_unchanged():  # what was read is not what the key is of
+            continue
+        data = signature.to_bytes()
+        data += bytes(-len(data) % (4 * _PAGE))
+        new = np.frombuffer(data, "<f4").reshape(-1, _PAGE)
+        keys += [_key(file, page) for page in range(len(new))]
+        pages += list(new)
+    session.write(keys, pages)
+    session.tally(misses=len(files))
