@@ -5,5 +5,11 @@ from skchallenge.feed._engagement import (
     engagement_signals,
     engagement_table,
 )
+from skchallenge.feed._profile import GenreProfiler
 
-__all__ = ["EngagementScorer", "engagement_signals", "engagement_table"]
+__all__ = [
+    "EngagementScorer",
+    "GenreProfiler",
+    "engagement_signals",
+    "engagement_table",
+]
