@@ -6,6 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from skchallenge import CaptionEmbedder, DeepChallenger, ProxyEncoder
+from skchallenge.feed import EngagementScorer, GenreProfiler
 
 # A batch that holds all rows, and nothing random but the first weights.
 EXACT = {"dropout": 0, "early_stopping": False, "batch_size": 10_000}
@@ -21,6 +22,8 @@ CASES = {
     "ProxyEncoder, exact": (ProxyEncoder(**EXACT), {}, 68),
     "DeepChallenger": (DeepChallenger(), SHUFFLED, 62),
     "DeepChallenger, exact": (DeepChallenger(**EXACT), {}, 62),
+    "EngagementScorer": (EngagementScorer(), {}, 46),
+    "GenreProfiler": (GenreProfiler(), {}, 62),
 }
 # It needs an environment variable that is read when scipy is imported.
 SKIPPED = {"check_array_api_input"}
