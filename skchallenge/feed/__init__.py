@@ -1,13 +1,17 @@
 """The feed: whom a video is shown to, and how far it travels."""
 
+from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import (
     EngagementScorer,
     engagement_signals,
     engagement_table,
 )
 from skchallenge.feed._profile import GenreProfiler
+from skchallenge.feed._rollout import BatchRollout
 
 __all__ = [
+    "BatchRollout",
+    "CreatorAuthority",
     "EngagementScorer",
     "GenreProfiler",
     "engagement_signals",
