@@ -6,6 +6,7 @@ from skchallenge.feed._engagement import (
     engagement_signals,
     engagement_table,
 )
+from skchallenge.feed._offpolicy import doubly_robust, inverse_propensity, replay
 from skchallenge.feed._profile import GenreProfiler
 from skchallenge.feed._rollout import BatchRollout
 
@@ -14,6 +15,9 @@ __all__ = [
     "CreatorAuthority",
     "EngagementScorer",
     "GenreProfiler",
+    "doubly_robust",
     "engagement_signals",
     "engagement_table",
+    "inverse_propensity",
+    "replay",
 ]

@@ -25,6 +25,8 @@ DECISIONS = {
     "persona": object,
     "exposures": np.int64,
     "score": np.float64,
+    "sd": np.float64,
+    "evidence": np.float64,
     "threshold": np.float64,
     "probability": np.float64,
     "propensity": np.float64,

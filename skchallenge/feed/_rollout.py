@@ -1,7 +1,7 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,22 +11,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import as_frame, check_columns, check_option
+from skchallenge._validation import as_frame, check_columns
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
-from skchallenge.feed._plan import (
-    NamedLog,
-    check_table,
-    falls_of,
-    report,
-    upload_days,
-    with_signals,
-)
-from skchallenge.feed._rules import RULES
+from skchallenge.feed._plan import NamedLog, check_table, report, with_signals
+from skchallenge.feed._rules import chance_to_widen, logged_scores
+from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
 from skchallenge.feed._viewers import group_users, learn_response
-from skchallenge.feed._world import Plan, Response, World
+from skchallenge.feed._world import Response, World
 
 Log = Callable[[pd.DataFrame], object]
+_JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "threshold"]
+_JUDGED += ["widened"]
 
 
 class BatchRollout(BaseEstimator):
@@ -170,7 +166,7 @@ class BatchRollout(BaseEstimator):
         ValueError
             If a parameter is out of range, or the log lacks a column.
         """
-        self._check_parameters()
+        check_parameters(self)
         for name in ("viewers_", "response_"):
             self.__dict__.pop(name, None)
         if log is None and self.threshold is None:
@@ -231,12 +227,14 @@ class BatchRollout(BaseEstimator):
             `journeys`, one row a world and video: `stage` reached, `exposures`,
             `points` in total, `score` (mean points of the last batch that counted),
             `outcome` and the list of `reasons`. `events`, the reasons as a table.
-            `decisions`, one row each: `stage` that ended, `score`, `threshold`,
-            `probability` by the rule, `propensity` of what was done, `widened`, and
-            `reward`, the points of the batch that the decision opened. Boosts are no
-            decisions. `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`,
-            `persona`, `stage` (0 for probes), the five signals, `points` and
-            `propensity`, that of the decision which opened the batch.
+            `decisions`, one row each: `stage` that ended, `exposures`, `score`, `sd`,
+            `evidence` (highest log of the e-process), `threshold`, `probability` by
+            the rule, `propensity` of what was done, `widened`, and `reward`, the points
+            of the batch that the decision opened. Boosts are no decisions.
+
+            `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
+            `stage` (0 for probes), the five signals, `points` and `propensity`, that of
+            the decision which opened the batch.
 
         Raises
         ------
@@ -245,11 +243,11 @@ class BatchRollout(BaseEstimator):
             but probabilities.
         """
         check_is_fitted(self, "threshold_")
-        self._check_parameters()
+        check_parameters(self)
         check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
         videos = check_table(videos, "videos", "video_id", ["creator_id"])
-        viewers = self._viewers(viewers)
-        plan = self._plan(videos, viewers, response, activity)
+        viewers = viewers_of(self, viewers)
+        plan = make_plan(self, videos, viewers, response, activity)
         seeds = check_random_state(self.random_state).randint(2**31, size=4)
         kept: list[pd.DataFrame] = []
         sink = kept.append if log is True else log or None
@@ -267,94 +265,39 @@ class BatchRollout(BaseEstimator):
             result["log"] = pd.concat(kept, ignore_index=True)
         return result
 
-    def _check_parameters(self) -> None:
-        check_option("rule", self.rule, list(RULES))
-        check_option("momentum", self.momentum, [None, "creator", "probe"])
-        stages = np.asarray(self.stages)
-        if (
-            stages.ndim != 1
-            or not len(stages)
-            or not np.issubdtype(stages.dtype, np.integer)
-            or (np.diff(stages, prepend=0) < 1).any()
-        ):
-            raise ValueError(
-                "stages must be whole numbers from 1, strictly increasing, got "
-                f"{self.stages!r}. Sort them and drop repeats."
-            )
-        open_ends = {"include_boundaries": "neither"}
-        check_scalar(self.alpha, "alpha", Real, min_val=0, max_val=1, **open_ends)
-        check_scalar(self.epsilon, "epsilon", Real, min_val=0, max_val=1)
-        check_scalar(self.fraction, "fraction", Real, min_val=0, max_val=1)
-        check_scalar(self.n_personas, "n_personas", Integral, min_val=1)
-        check_scalar(self.cooldown_days, "cooldown_days", Integral, min_val=1)
-        if self.threshold is not None:
-            check_scalar(self.threshold, "threshold", Real, min_val=0, **open_ends)
-        if self.authority is not None:
-            check_is_fitted(self.authority)
+    def propensity(self, decisions: Any) -> NDArray[np.float64]:
+        """Tell how likely this rule is to do what was done, for off-policy estimates.
 
-    def _viewers(self, viewers: Any) -> pd.DataFrame:
-        if viewers is None:
-            viewers = getattr(self, "viewers_", None)
-        if viewers is None:
-            raise ValueError(
-                "viewers=None takes the users of the log, but fit saw no log with "
-                "user_id and genre. Pass a table of viewer_id and persona."
-            )
-        return check_table(viewers, "viewers", "viewer_id", ["persona"])
+        Parameters
+        ----------
+        decisions : pandas or polars DataFrame
+            ``decisions`` of `simulate`, made by any rule. The threshold of this object
+            counts, not the logged one, but for ``"sequential"``: its evidence is
+            against the threshold that was logged, so both must be equal. A logged
+            `authority` is not known here. ``"top_fraction"`` is judged in the logged
+            company, which after the first stage is not the company that it would have
+            made, so estimates for it hold for one decision a video only.
 
-    def _plan(
-        self,
-        videos: pd.DataFrame,
-        viewers: pd.DataFrame,
-        response: Response | None,
-        activity: Any,
-    ) -> Plan:
-        persona, names = pd.factorize(viewers["persona"], sort=True)
-        if response is None:
-            response = self._learned(videos, persona, np.asarray(names))
-        none = np.zeros((len(videos), 0), dtype=bool)
-        return Plan(
-            stages=np.asarray(self.stages, dtype=np.int64),
-            rule=self.rule,
+        Returns
+        -------
+        propensity : ndarray of shape (n_decisions,)
+            Probability of the logged decision, with this object's `epsilon`.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or ``"sequential"`` has another threshold.
+        """
+        check_is_fitted(self, "threshold_")
+        check_parameters(self)
+        table = as_frame(decisions, "decisions")
+        check_columns(table.columns, _JUDGED, "decisions")
+        scores = logged_scores(table, self.threshold_, self.rule)
+        _, chance = chance_to_widen(
+            scores,
+            self.rule,
             alpha=self.alpha,
             fraction=self.fraction,
             epsilon=self.epsilon,
-            cooldown_days=self.cooldown_days,
-            momentum=self.momentum,
-            upload=upload_days(videos),
-            threshold=self._thresholds(videos),
-            persona=persona.astype(np.int64),
-            names=np.asarray(names),
-            response=response,
-            falls=falls_of(videos, activity) if self.momentum == "creator" else none,
         )
-
-    def _learned(
-        self, videos: pd.DataFrame, persona: NDArray[Any], names: NDArray[Any]
-    ) -> Response:
-        if not hasattr(self, "response_"):
-            raise ValueError(
-                "response=None takes what fit learned, but fit saw no log with user_id "
-                "and genre. Pass a function."
-            )
-        check_columns(videos.columns, ["genre"], "videos")
-        table = self.response_(videos, names)
-        return lambda video, viewer, day: table[video, persona[viewer]]
-
-    def _thresholds(self, videos: pd.DataFrame) -> NDArray[np.float64]:
-        if self.threshold_ <= 0:
-            raise ValueError(
-                f"threshold_ must be above 0, got {self.threshold_}: half of the log's "
-                "videos earned nothing. Pass a threshold."
-            )
-        threshold = np.full(len(videos), self.threshold_)
-        if self.authority is None:
-            return threshold
-        authority = self.authority.transform(videos)
-        authority = np.asarray(authority)[:, 0]
-        if not (authority > 0).all():
-            raise ValueError(
-                "authority must score all creators above 0, got "
-                f"{authority.min()}. Fit it on non-negative points."
-            )
-        return threshold * self.authority.prior_ / authority
+        return np.where(table["widened"], chance, 1 - chance)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -77,6 +78,40 @@ RULES: dict[str, Callable[..., Floats]] = {
     "sequential": by_evidence,
     "top_fraction": by_rank,
 }
+
+
+def chance_to_widen(
+    scores: Scores, rule: str, *, alpha: float, fraction: float, epsilon: float
+) -> tuple[Floats, Floats]:
+    """Return the rule's probability, and what is left of it beside a coin."""
+    probability = RULES[rule](scores, alpha=alpha, fraction=fraction)
+    return probability, (1 - epsilon) * probability + epsilon / 2
+
+
+def logged_scores(decisions: pd.DataFrame, threshold: float, rule: str) -> Scores:
+    """Read the scores of logged decisions, to judge them by another rule.
+
+    Raises
+    ------
+    ValueError
+        If the rule is sequential and the evidence is not against this threshold.
+    """
+    evidence = decisions["evidence"].to_numpy()
+    strange = (decisions["threshold"] != threshold) | np.isneginf(evidence)
+    if rule == "sequential" and strange.any():
+        raise ValueError(
+            "rule='sequential' needs decisions that a sequential rule with the same "
+            f"threshold logged, {threshold}. Simulate them with rule='sequential'."
+        )
+    cohort = decisions.groupby(["world", "day", "stage"]).ngroup()
+    return Scores(
+        decisions["exposures"].to_numpy(np.int64),
+        decisions["score"].to_numpy(),
+        decisions["sd"].to_numpy(),
+        np.full(len(decisions), threshold),
+        evidence,
+        np.asarray(cohort, dtype=np.int64),
+    )
 
 
 def _standard_error(scores: Scores) -> Floats:

@@ -20,7 +20,7 @@ from skchallenge.feed._diary import (
 from skchallenge.feed._engagement import POINTS, SIGNALS
 from skchallenge.feed._evidence import grow, no_evidence
 from skchallenge.feed._momentum import PROBE_DAYS, PROBES_A_DAY
-from skchallenge.feed._rules import RULES, Floats, Scores
+from skchallenge.feed._rules import Floats, Scores, chance_to_widen
 
 Response = Callable[[Ints, Ints, int], NDArray[Any]]
 Sink = Callable[[dict[str, Any]], None]
@@ -177,9 +177,13 @@ class World:
         video, scores = batches.video[~last], self._scores(batches.video, sums, ~last)
         if not len(video):
             return
-        options = {"alpha": self.plan.alpha, "fraction": self.plan.fraction}
-        probability = RULES[self.plan.rule](scores, **options)
-        chance = (1 - self.plan.epsilon) * probability + self.plan.epsilon / 2
+        probability, chance = chance_to_widen(
+            scores,
+            self.plan.rule,
+            alpha=self.plan.alpha,
+            fraction=self.plan.fraction,
+            epsilon=self.plan.epsilon,
+        )
         widened = self.rng.random(len(video)) < chance
         self.decision[video] = self.diary.decide(
             video=video,
@@ -188,6 +192,8 @@ class World:
             persona=self.plan.names[self.persona[video]],
             exposures=scores.n,
             score=scores.mean,
+            sd=scores.sd,
+            evidence=scores.peak,
             threshold=scores.threshold,
             probability=probability,
             chance=chance,
