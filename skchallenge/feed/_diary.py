@@ -92,4 +92,4 @@ def to_frame(blocks: list[dict[str, Any]], kinds: dict[str, Any]) -> pd.DataFram
             name: np.concatenate(parts) if parts else np.empty(0, dtype=kinds[name])
             for name, parts in columns.items()
         }
-    )
+    ).infer_objects()

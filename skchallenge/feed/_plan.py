@@ -117,15 +117,16 @@ def report(
     for rows, points in world.reward:
         reward[rows] = points
     decisions["reward"] = reward
-    counts = np.bincount(events["video"], minlength=len(videos))
-    reasons = np.split(events["reason"].to_numpy(), np.cumsum(counts)[:-1])
+    reasons = events["reason"].tolist()
+    stops = np.cumsum(np.bincount(events["video"], minlength=len(videos))).tolist()
+    own = [reasons[i:j] for i, j in zip([0, *stops[:-1]], stops, strict=True)]
     journeys = videos.assign(
         stage=world.stage,
         exposures=world.exposures,
         points=world.points,
         score=world.score,
         outcome=np.array(OUTCOMES, dtype=object)[world.phase],
-        reasons=pd.Series([list(one) for one in reasons], dtype=object),
+        reasons=pd.Series(own, index=videos.index, dtype=object),
     )
     return (
         _label(journeys, number),

@@ -232,7 +232,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def recommend(self, users: ArrayLike, k: int = 10) -> pd.DataFrame:
+    def recommend(self, users: Any, k: int = 10) -> pd.DataFrame:
         """List videos for users, best first.
 
         A known user gets the videos with the highest probability among those never
@@ -267,8 +267,9 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "the constructor and fit again."
             )
         rng = check_random_state(self.random_state)
-        users = column_or_1d(users)
-        return recommend(self._tallies, self._rates, users, k, self.exploration, rng)
+        return recommend(
+            self._tallies, self._rates, list(users), k, self.exploration, rng
+        )
 
     def _learn(
         self,

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -14,7 +13,7 @@ from skchallenge.feed._tallies import Rates, Rows, Tallies
 def recommend(
     tallies: Tallies,
     rates: Rates,
-    users: NDArray[Any],
+    users: list[Any],
     k: int,
     exploration: float,
     rng: np.random.RandomState,
@@ -23,7 +22,7 @@ def recommend(
     popular = popularity(tallies.pairs)
     known = set(rates.user.index)
     lists = []
-    for user in users.tolist():
+    for user in users:
         if user in known:
             best = _score_new(tallies, rates, user)
             lists.append(_mix(best, min(k, len(best)), exploration, rng))
@@ -32,7 +31,8 @@ def recommend(
             lists.append(cold.assign(reason="cold"))
     lengths = [len(one) for one in lists]
     ranks = [np.arange(n) + 1 for n in lengths]
-    columns = {"user": np.repeat(users, lengths), "rank": np.concatenate(ranks)}
+    user = pd.Series(users, dtype=object).repeat(lengths).reset_index(drop=True)
+    columns = {"user": user.infer_objects(), "rank": np.concatenate(ranks)}
     return pd.concat(
         [pd.DataFrame(columns), pd.concat(lists, ignore_index=True)], axis=1
     )

@@ -281,3 +281,11 @@ def test_wrong_input_is_refused():
         GenreProfiler("user", "genre").fit(X, y).recommend([0])
     with pytest.raises(ValueError, match="k == 0, must be >= 1"):
         profiler.fit(X, y).recommend([0], k=0)
+
+
+def test_known_and_new_users_may_be_asked_for_together():
+    X, y = make_log(5, 15)
+    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([3, "a new user"], k=2)
+    assert table["user"].tolist() == [3, 3, "a new user", "a new user"]
+    assert table["reason"].tolist()[2:] == ["cold", "cold"]
+    assert "cold" not in table["reason"].tolist()[:2]
