@@ -21,7 +21,11 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/feed_profiles.py
+	$(PYTHON) benchmarks/feed_offpolicy.py
+	$(PYTHON) benchmarks/feed_momentum.py
 
 bench:
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/odd_media.py
+	$(PYTHON) benchmarks/feed_speed.py
