@@ -24,6 +24,9 @@ study:
 	$(PYTHON) benchmarks/virality_creators.py
 	$(PYTHON) benchmarks/virality_resampling.py
 	$(PYTHON) benchmarks/feed_duplicates.py
+	$(PYTHON) benchmarks/feed_profiles.py
+	$(PYTHON) benchmarks/feed_offpolicy.py
+	$(PYTHON) benchmarks/feed_momentum.py
 
 bench:
 	$(PYTHON) benchmarks/training.py
@@ -35,3 +38,4 @@ bench:
 	$(PYTHON) benchmarks/throughput.py
 	$(PYTHON) benchmarks/captions.py
 	$(PYTHON) benchmarks/virality_sentiment.py
+	$(PYTHON) benchmarks/feed_speed.py

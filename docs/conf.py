@@ -59,7 +59,7 @@ sphinx_gallery_conf = {
 # Names on the API page, by the module that its readers import them from.
 PUBLIC = {
     name: module
-    for module in ("nn", "exceptions", "metrics", "datasets", "embed", "")
+    for module in ("nn", "exceptions", "metrics", "feed", "datasets", "embed", "")
     for name in import_module(f"skchallenge.{module}".rstrip(".")).__all__
 }
 PUBLIC = {

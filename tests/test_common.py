@@ -6,6 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from skchallenge import CaptionEmbedder, DeepChallenger, ProxyEncoder
+from skchallenge.feed import EngagementScorer, GenreProfiler
 from skchallenge.tabular import SentimentFeaturizer
 
 # A batch that holds all rows, and nothing random but the first weights.
@@ -24,6 +25,8 @@ CASES = {
     "DeepChallenger, exact": (DeepChallenger(**EXACT), {}, 62),
     # 45 checks, of which one needs an environment variable, see SKIPPED.
     "SentimentFeaturizer": (SentimentFeaturizer(), {}, 44),
+    "EngagementScorer": (EngagementScorer(), {}, 46),
+    "GenreProfiler": (GenreProfiler(), {}, 62),
 }
 # It needs an environment variable that is read when scipy is imported.
 SKIPPED = {"check_array_api_input"}

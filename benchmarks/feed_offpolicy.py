@@ -1,0 +1,223 @@
+"""How far estimates from logged decisions can be trusted, and what stage rules cost.
+
+Everything is simulated, so the truth is known. With the folder that SKCHALLENGE_DATA
+names, the chance of a wrong first verdict is also worked out on real points.
+
+    python benchmarks/feed_offpolicy.py
+"""
+
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+from common import DATA
+from scipy.stats import binom, norm
+from sklearn.linear_model import LinearRegression
+
+from skchallenge.feed import (
+    BatchRollout,
+    EngagementScorer,
+    doubly_robust,
+    engagement_signals,
+    inverse_propensity,
+    replay,
+)
+
+SHARES = np.array([0.2, 1.0, 0.05, 0.1, 0.3])  # of a video's appeal, by signal
+POINTS_PER_APPEAL = float(SHARES @ [10, 8, 6, 4, 2])
+THRESHOLD = 2.7
+STAGES = (20, 60, 180)
+WORTHY = 4.0  # points; a third of the videos deserve the last stage
+# One target widens more than the logged rule, so coins alone tell of it; one less.
+GENEROUS = {"rule": "threshold", "threshold": 2.0}
+STRICT = {"rule": "lcb", "alpha": 0.2, "threshold": THRESHOLD}
+RULES = ("threshold", "lcb", "thompson", "sequential", "top_fraction")
+
+
+def run(seed, *, n_videos=2000, n_worlds=1, stages=STAGES, **options):
+    """Draw videos anew and roll them out; return the decisions."""
+    rng = np.random.default_rng(seed)
+    appeal = rng.beta(2.0, 6.0, n_videos)
+    videos = pd.DataFrame({"video_id": np.arange(n_videos), "creator_id": 0})
+    viewers = pd.DataFrame({"viewer_id": np.arange(3000), "persona": 0})
+    rates = (appeal[:, None] * SHARES).astype(np.float32)
+    options = {"threshold": THRESHOLD, "random_state": seed} | options
+    rollout = BatchRollout(stages, **options).fit()
+    result = rollout.simulate(
+        videos,
+        viewers,
+        lambda video, viewer, day: rates.take(video, axis=0),
+        n_worlds=n_worlds,
+    )
+    return result.decisions
+
+
+def value(decisions, n_videos):
+    """Mean reward of a video, over what was really done."""
+    return decisions["reward"].sum() / n_videos
+
+
+class RewardModel:
+    """What the points of later batches depend on, learned from another log."""
+
+    def __init__(self, pilot, target):
+        self.lines = {}
+        chance = self.chance_to_widen(pilot, target)
+        later = pd.Series(0.0, index=pilot["video_id"].unique())
+        for stage in (2, 1):
+            rows = (pilot["stage"] == stage).to_numpy()
+            widened = rows & pilot["widened"].to_numpy()
+            gained = pilot["reward"] + pilot["video_id"].map(later)
+            line = LinearRegression().fit(
+                pilot.loc[widened, ["score"]].to_numpy(), gained[widened]
+            )
+            self.lines[stage] = line
+            expected = chance[rows] * line.predict(
+                pilot.loc[rows, ["score"]].to_numpy()
+            )
+            later.loc[pilot.loc[rows, "video_id"]] = expected
+
+    @staticmethod
+    def chance_to_widen(decisions, target):
+        return np.where(decisions["widened"], target, 1 - target)
+
+    def __call__(self, decisions, target):
+        """Expect rewards after what was done, and on average under the target."""
+        if_widened = np.zeros(len(decisions))
+        for stage, line in self.lines.items():
+            rows = (decisions["stage"] == stage).to_numpy()
+            scores = decisions.loc[rows, ["score"]].to_numpy()
+            if_widened[rows] = line.predict(scores)
+        chance = self.chance_to_widen(decisions, target)
+        return if_widened * decisions["widened"], if_widened * chance
+
+
+def coverage(options, epsilons):
+    """Count how often intervals from 2,000 logged videos hold the true value."""
+    target = BatchRollout(STAGES, **options).fit()
+    true = np.mean([value(run(10**6 + i, **options), 2000) for i in range(100)])
+    pilot = run(10**5, epsilon=1.0)
+    model = RewardModel(pilot, target.propensity(pilot))
+    print(f"\nlogged: threshold with epsilon; target: {options}; true value {true:.2f}")
+    print("epsilon  logs   estimator           coverage   mean width   n effective")
+    for epsilon, n in epsilons.items():
+        rows = {"inverse propensity": [], "doubly robust": []}
+        for seed in range(n):
+            log = run(seed, epsilon=epsilon)
+            chance = target.propensity(log)
+            rows["inverse propensity"].append(inverse_propensity(log, chance))
+            robust = doubly_robust(log, chance, *model(log, chance))
+            rows["doubly robust"].append(robust)
+        for name, estimates in rows.items():
+            table = pd.DataFrame(estimates)
+            covered = ((table["low"] <= true) & (true <= table["high"])).mean()
+            width = (table["high"] - table["low"]).mean()
+            print(
+                f"{epsilon:7} {len(table):5}   {name:18} {covered:9.3f} {width:12.2f} "
+                f"{table['n_effective'].mean():13.0f}"
+            )
+
+
+def uniform(n_logs):
+    """Replay, on logs of fair coins with one decision a video."""
+    target = BatchRollout(STAGES[:2], **STRICT).fit()
+    options = {"stages": STAGES[:2]}
+    true = np.mean(
+        [value(run(10**6 + i, **options, **STRICT), 2000) for i in range(50)]
+    )
+    held = []
+    for seed in range(n_logs):
+        log = run(seed, epsilon=1.0, **options)
+        estimate = replay(log, target.propensity(log))
+        held.append(estimate["low"] <= true <= estimate["high"])
+    print(f"\nreplay, fair coins, {n_logs} logs: coverage {np.mean(held):.3f}")
+
+
+def gini(values):
+    x = np.sort(values)
+    return 1 - 2 * (x.cumsum() / x.sum()).mean() + 1 / len(x)
+
+
+def stage_rules(n_worlds=50, n_videos=200):
+    """Compare the rules over worlds, against an oracle that knows each mean."""
+    rng = np.random.default_rng(0)
+    appeal = rng.beta(2.0, 6.0, (n_videos, 1))
+    appeal = appeal * np.exp(rng.normal(0, 0.3, (n_videos, 4)))
+    appeal = appeal.clip(0.01, 0.95)
+    followers = np.exp(rng.normal(8, 2, n_videos) + 2 * np.log(appeal.mean(axis=1)))
+    videos = pd.DataFrame({"video_id": np.arange(n_videos), "creator_id": 0})
+    videos["followers"] = followers
+    small = followers < np.median(followers)
+    persona = rng.integers(0, 4, 60_000)
+    viewers = pd.DataFrame({"viewer_id": np.arange(60_000), "persona": persona})
+    rates = (appeal[..., None] * SHARES).astype(np.float32).reshape(-1, 5)
+    means = appeal * POINTS_PER_APPEAL
+    best = means.max(axis=1)
+    deserves = best >= WORTHY
+    oracle = ((best - WORTHY) * 11_000)[deserves].sum()
+    print(
+        f"\n{n_worlds} worlds of {n_videos} videos; {deserves.mean():.0%} of them "
+        f"deserve the last stage; {small.mean():.0%} are by small creators"
+    )
+    print("rule           false kills   false wides   regret   Gini   small creators")
+    for rule in RULES:
+        rollout = BatchRollout(rule=rule, threshold=WORTHY, random_state=0).fit()
+        result = rollout.simulate(
+            videos,
+            viewers,
+            lambda video, viewer, day: rates.take(video * 4 + persona[viewer], axis=0),
+            n_worlds=n_worlds,
+        )
+        journeys = result.journeys
+        reached = (journeys["stage"] == 3).to_numpy().reshape(n_worlds, -1)
+        shown = journeys["exposures"].to_numpy().reshape(n_worlds, -1)
+        wide = result.decisions[result.decisions["widened"]]
+        sizes = wide["stage"].map({1: 1000, 2: 10_000})
+        mean = means[wide["video_id"], wide["persona"]]
+        gained = ((mean - WORTHY) * sizes).sum() / n_worlds
+        spread = np.mean([gini(world) for world in shown])
+        share = (shown * small).sum(axis=1) / shown.sum(axis=1)
+        print(
+            f"{rule:14} {(~reached[:, deserves]).mean():11.3f} "
+            f"{reached[:, ~deserves].mean():13.3f} {1 - gained / oracle:8.3f} "
+            f"{spread:6.3f} {share.mean():14.3f} (sd {share.std():.3f})"
+        )
+
+
+def first_verdict():
+    """The chance that 100 viewers kill a video 15 % above the threshold."""
+    print("\nA first batch of 100 kills a video 15 % above the threshold:")
+    for t in (0.30, 0.438):
+        fewer = int(np.ceil(100 * t - 1e-9)) - 1
+        print(f"  rate {t}: exact binomial {binom.cdf(fewer, 100, 1.15 * t):.3f}")
+    if not DATA.is_dir():
+        print("  on points: set SKCHALLENGE_DATA")
+        return
+    signals = engagement_signals(pd.read_parquet(DATA / "interactions_2022.parquet"))
+    points = EngagementScorer().fit_transform(signals.dropna())[:, 0]
+    mean, sd = points.mean(), points.std()
+    rng = np.random.default_rng(0)
+    batches = rng.choice(points, (100_000, 100)).mean(axis=1)
+    print(
+        f"  points of the real log (mean {mean:.2f}, sd {sd:.2f}): normal "
+        f"{norm.cdf((mean / 1.15 - mean) / (sd / 10)):.3f}, drawn 100,000 times "
+        f"{(batches < mean / 1.15).mean():.3f}"
+    )
+
+
+def main():
+    n_logs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    start = time.perf_counter()
+    first_verdict()
+    stage_rules()
+    few = max(10, n_logs // 10)
+    uniform(few)
+    less = {0.5: few, 0.1: few, 0.05: few, 0.02: few}
+    coverage(GENEROUS, {0.2: n_logs} | less)
+    coverage(STRICT, {0.2: few} | less)
+    print(f"\n{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

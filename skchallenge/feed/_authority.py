@@ -1,0 +1,237 @@
+"""How well a creator's first videos did."""
+
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
+
+from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+
+_NAMES = ("authority", "n_videos", "is_known")
+
+
+class CreatorAuthority(TransformerMixin, BaseEstimator):
+    """Score creators by their first videos, as far as a row may know them.
+
+    Articles claim that a creator's fate "depends upon the first few videos" [1]_. The
+    feature is the mean score of a creator's first videos, shrunk to the mean over
+    creators. A row sees only those strictly before its own time. Most exports hold the
+    *latest* videos of a creator; if the first ones are not in the table, nothing is
+    known, whatever the later ones did.
+
+    Parameters
+    ----------
+    creator : str, default="creator_id"
+        Column of creator ids.
+    time : str, default="create_time"
+        Column of times, numbers or datetimes.
+    score : str, default="score"
+        Column of scores in the table that is fitted, finite numbers.
+    total : str or None, default=None
+        Column of how many videos a creator has made in all. Whoever has fewer rows in
+        the fitted table is not known. None says that the table holds all videos.
+    n_first : int, default=3
+        How many first videos count.
+    shrinkage : float, default=5.0
+        How many videos the prior is worth, above 0.
+
+    Attributes
+    ----------
+    prior_ : float
+        Mean score of the first videos of known creators; of all videos if no creator is
+        known.
+    known_share_ : float
+        Share of the creators whose first videos are in the table.
+    n_features_in_ : int
+        Number of columns seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns.
+
+    See Also
+    --------
+    BatchRollout : Takes a fitted one as `authority`.
+
+    References
+    ----------
+    .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import CreatorAuthority
+    >>> videos = pd.DataFrame({
+    ...     "creator_id": ["ann", "ann", "bob"], "create_time": [1, 2, 1],
+    ...     "score": [6.0, 9.0, 0.0],
+    ... })
+    >>> authority = CreatorAuthority(shrinkage=1.0).fit(videos)
+    >>> rows = pd.DataFrame({"creator_id": ["ann"] * 3, "create_time": [1, 2, 3]})
+    >>> authority.transform(rows)  # the prior is 5
+    array([[5.        , 0.        , 1.        ],
+           [5.5       , 1.        , 1.        ],
+           [6.66666667, 2.        , 1.        ]])
+    """
+
+    def __init__(
+        self,
+        creator: str = "creator_id",
+        *,
+        time: str = "create_time",
+        score: str = "score",
+        total: str | None = None,
+        n_first: int = 3,
+        shrinkage: float = 5.0,
+    ) -> None:
+        self.creator = creator
+        self.time = time
+        self.score = score
+        self.total = total
+        self.n_first = n_first
+        self.shrinkage = shrinkage
+
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Remember the first videos of each creator.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame
+            One row a video, with the columns that the parameters name.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : CreatorAuthority
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, a score is not finite, or a creator has more rows
+            than `total` says.
+        TypeError
+            If ids or times are of no usable type.
+        """
+        check_scalar(self.n_first, "n_first", Integral, min_val=1)
+        check_scalar(
+            self.shrinkage, "shrinkage", Real, min_val=0, include_boundaries="neither"
+        )
+        table = as_frame(X, "X")
+        needed = [self.creator, self.time, self.score]
+        check_columns(table.columns, needed + [c for c in [self.total] if c], "X")
+        validate_data(self, table, skip_check_array=True)
+        score = table[self.score].to_numpy(dtype=np.float64)
+        if not len(score) or not np.isfinite(score).all():
+            raise ValueError(
+                f"X[{self.score!r}] must hold finite numbers, at least one, got "
+                f"{len(score)}, {np.isfinite(score).sum()} of them finite. Drop the "
+                "other rows."
+            )
+        clock = self._clock(table, reset=True)
+        order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
+        table, clock, score = table.iloc[order], clock[order], score[order]
+        self._creators = pd.Index(table[self.creator].unique())
+        self._remember(self._creators.get_indexer(table[self.creator]), clock, score)
+        self._known = self._is_complete(table)
+        self.known_share_ = float(self._known.mean())
+        first = self._count * self._known
+        known_sum = self._sum[np.arange(len(first)), first].sum()
+        self.prior_: float = float(
+            known_sum / first.sum() if first.any() else score.mean()
+        )
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Look up what was known of each row's creator at the row's time.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame
+            Rows with the creator and the time; other columns are ignored.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, 3)
+            `authority`, `n_videos` (how many first videos it rests on) and `is_known`
+            (1 if the creator's first videos are in the fitted table). Unknown creators
+            have the prior, 0 and 0.
+        """
+        check_is_fitted(self)
+        table = as_frame(X, "X")
+        check_columns(table.columns, [self.creator, self.time], "X")
+        clock = self._clock(table, reset=False)
+        code = self._creators.get_indexer(table[self.creator])
+        known = np.append(self._known, False)[code]
+        count = (self._times[code] < clock[:, None]).sum(axis=1) * known
+        total = self._sum[code, count]
+        authority = (total + self.shrinkage * self.prior_) / (count + self.shrinkage)
+        return np.column_stack([authority, count, known]).astype(np.float64)
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
+        """Name the output columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen during `fit`.
+
+        Returns
+        -------
+        names : ndarray of shape (3,)
+            ``["authority", "n_videos", "is_known"]``.
+        """
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features, generate_names=False)
+        return np.array(_NAMES, dtype=object)
+
+    def _clock(self, table: pd.DataFrame, *, reset: bool) -> NDArray[np.float64]:
+        """Return times as floats; all must be of one kind."""
+        check_ids(table[self.creator], self.creator)
+        check_times(table[self.time], self.time)
+        values = table[self.time]
+        is_datetime = pd.api.types.is_datetime64_any_dtype(values)
+        if reset:
+            self._is_datetime = is_datetime
+        elif is_datetime != self._is_datetime:
+            kinds = {True: "datetimes", False: "numbers"}
+            raise TypeError(
+                f"X[{self.time!r}] must hold {kinds[self._is_datetime]}, as in fit, "
+                f"got {kinds[is_datetime]}. Convert one of them: units are never "
+                "guessed."
+            )
+        if is_datetime:
+            values = pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64")
+        return np.asarray(values, dtype=np.float64)
+
+    def _remember(
+        self,
+        code: NDArray[np.intp],
+        clock: NDArray[np.float64],
+        score: NDArray[np.float64],
+    ) -> None:
+        """Keep times and cumulative scores, one row a creator and one for strangers."""
+        n, m = len(self._creators), int(self.n_first)
+        total = np.bincount(code, minlength=n)
+        place = np.arange(len(code)) - (np.cumsum(total) - total)[code]
+        kept = place < m
+        self._times = np.full((n + 1, m), np.inf)
+        self._times[code[kept], place[kept]] = clock[kept]
+        scores = np.zeros((n + 1, m + 1))
+        scores[code[kept], place[kept] + 1] = score[kept]
+        self._sum = scores.cumsum(axis=1)
+        self._count = np.minimum(total, m)
+
+    def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        if self.total is None:
+            return np.ones(len(self._creators), dtype=bool)
+        by = table.groupby(self.creator, sort=False)
+        rows, total = by.size(), by[self.total].max()
+        return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)

@@ -1,0 +1,199 @@
+"""The journeys of videos as a picture."""
+
+from typing import Any, Self
+
+import pandas as pd
+
+from skchallenge._validation import as_frame, check_columns
+
+# What an event means for the video: it goes on, waits, ends, or gets another chance.
+_GO, _HOLD, _END, _AGAIN = "go", "hold", "end", "again"
+_COLORS = {_GO: "#9ecae1", _HOLD: "#fdd0a2", _END: "#d9d9d9", _AGAIN: "#c7b9e2"}
+_LABELS = {
+    _GO: "goes on",
+    _HOLD: "waits or is paused",
+    _END: "ends",
+    _AGAIN: "boosted",
+}
+_COLUMNS = {
+    "machine review": "machine\nreview",
+    "human review": "human\nreview",
+    "duplicate check": "duplicate\ncheck",
+    "first batch": "first\nbatch",
+    "boosted": "momentum",
+    "cooled down": "end",
+    "no viewers left": "end",
+}
+
+
+class JourneyDisplay:
+    """Draw the journey of each video, one row a video and one column a step.
+
+    A cell has the points of the viewers who decided, or the outcome of a review; its
+    colour says whether the video went on.
+
+    Parameters
+    ----------
+    events : pandas.DataFrame
+        Events of one world: `video_id`, `event`, `stage`, `score`, `reason`.
+    exposures : pandas.Series
+        Exposures in total by video id, in the order of the rows.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes, after `plot`.
+    figure_ : matplotlib Figure
+        The figure, after `plot`.
+
+    See Also
+    --------
+    FeedWorkflow : Makes such journeys.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skchallenge.feed import BatchRollout, JourneyDisplay
+    >>> videos = pd.DataFrame({"video_id": ["a", "b"], "creator_id": ["ann", "bob"]})
+    >>> viewers = pd.DataFrame({"viewer_id": range(4000), "persona": "all"})
+    >>> def response(video, viewer, day):
+    ...     return np.repeat(np.array([0.3, 0.05])[video], 5).reshape(-1, 5)
+    >>> rollout = BatchRollout((100, 1000), threshold=3.0, random_state=0).fit()
+    >>> result = rollout.simulate(videos, viewers, response)
+    >>> display = JourneyDisplay.from_result(result)
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['a', 'b']
+    """
+
+    def __init__(self, *, events: pd.DataFrame, exposures: "pd.Series[int]") -> None:
+        self.events = events
+        self.exposures = exposures
+
+    @classmethod
+    def from_result(
+        cls, result: Any, *, world: int = 0, max_videos: int = 30, ax: Any = None
+    ) -> Self:
+        """Draw the journeys of a simulation.
+
+        Parameters
+        ----------
+        result : sklearn.utils.Bunch
+            What `FeedWorkflow.run` or `BatchRollout.simulate` returned.
+        world : int, default=0
+            Which world to draw.
+        max_videos : int, default=30
+            Most videos, the first ones, that are drawn.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : JourneyDisplay
+            The drawn display.
+
+        Raises
+        ------
+        ValueError
+            If there is no such world.
+        """
+        journeys = as_frame(result["journeys"], "journeys")
+        check_columns(journeys.columns, ["world", "video_id", "exposures"], "journeys")
+        journeys = journeys[journeys["world"] == world].head(max_videos)
+        if journeys.empty:
+            raise ValueError(
+                f"world must be one of the simulated ones, got {world}. They count "
+                "from 0."
+            )
+        exposures = journeys.set_index("video_id")["exposures"]
+        events = result["events"]
+        shown = (events["world"] == world) & events["video_id"].isin(exposures.index)
+        return cls(events=events[shown], exposures=exposures).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : JourneyDisplay
+            This object, with `ax_` and `figure_`.
+        """
+        # matplotlib is slow to import, and tables and rules do without it.
+        import matplotlib.pyplot as plt
+        from matplotlib.patches import Patch
+
+        cells, columns = _cells(self.events)
+        if ax is None:
+            size = (1.6 + 1.1 * len(columns), 1.4 + 0.32 * len(self.exposures))
+            _, ax = plt.subplots(figsize=size, layout="constrained")
+        row = {video: i for i, video in enumerate(self.exposures.index)}
+        for video, column, text, kind in cells:
+            x, y = columns.index(column), row[video]
+            ax.barh(y, 0.94, left=x - 0.47, height=0.86, color=_COLORS[kind])
+            ax.text(x, y, text, ha="center", va="center", fontsize=8)
+        for video, n in self.exposures.items():
+            ax.text(
+                len(columns), row[video], f"{n:,}", ha="center", va="center", fontsize=8
+            )
+        ax.set_xticks(range(len(columns) + 1), [*columns, "viewers"], fontsize=8)
+        ax.set_yticks(range(len(row)), [str(video) for video in row], fontsize=8)
+        ax.set(xlim=(-0.6, len(columns) + 0.5), ylim=(len(row) - 0.4, -0.6))
+        ax.tick_params(length=0, labeltop=True, labelbottom=False)
+        ax.spines[:].set_visible(False)
+        handles = [Patch(color=_COLORS[k], label=_LABELS[k]) for k in _LABELS]
+        ax.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncol=4,
+            frameon=False,
+            fontsize=8,
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _cells(events: pd.DataFrame) -> tuple[list[tuple[Any, str, str, str]], list[str]]:
+    """Turn events into (video, column, text, kind), and order the columns."""
+    cells = []
+    for event in events.to_dict("records"):
+        name, stage, video = event["event"], event["stage"], event["video_id"]
+        if name in ("rescored", "wider batch"):
+            cells.append((video, f"stage {stage}", f"{event['score']:.2f}", _GO))
+        elif name in ("widened", "paused"):
+            kind = _GO if name == "widened" else _HOLD
+            cells.append((video, f"stage {stage}", f"{event['score']:.2f}", kind))
+        elif name in _COLUMNS:
+            text, kind = _read(name, event["reason"], event["score"])
+            cells.append((video, _COLUMNS[name], text, kind))
+    last = {(video, column): (text, kind) for video, column, text, kind in cells}
+    used = {column for _, column in last}
+    stages = sorted(
+        (c for c in used if c.startswith("stage ")), key=lambda c: int(c[6:])
+    )
+    fixed = list(dict.fromkeys(_COLUMNS.values()))
+    order = [*fixed[:4], *stages, *fixed[4:]]
+    found = [(video, column, *cell) for (video, column), cell in last.items()]
+    return found, [column for column in order if column in used]
+
+
+def _read(name: str, reason: str, score: Any) -> tuple[str, str]:
+    """Shorten an event to a word, and say what it means."""
+    if name == "first batch":
+        return f"{score:.2f}", _GO
+    if name == "boosted":
+        return "boosted", _AGAIN
+    if name in ("cooled down", "no viewers left"):
+        return name.replace(" ", "\n") if name != "cooled down" else "cooled", _END
+    word = reason.partition(": ")[2]
+    kinds = {"pass": _GO, "new": _GO, "review": _HOLD, "waits": _HOLD}
+    first = word.split(" ")[0]
+    text = {"a": "copy", "waits": "waits"}.get(first, first)
+    return text, kinds.get(first, _END)

@@ -1,0 +1,389 @@
+"""Turn what users did with a video into signals, points and tables."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+
+from skchallenge._validation import as_frame, check_columns, check_option
+
+SIGNALS = ("rewatch", "completion", "share", "comment", "like")
+POINTS = {"rewatch": 10, "completion": 8, "share": 6, "comment": 4, "like": 2}
+_CLICKS = {
+    "share": "is_forward",
+    "comment": "is_comment",
+    "like": "is_like",
+    "hate": "is_hate",
+}
+_TIMES = ("play_time_ms", "duration_ms")
+_N_BINS = 10  # deciles of the duration
+
+
+def engagement_signals(
+    log: Any,
+    *,
+    completion_at: float = 0.9,
+    rewatch_at: float = 2.0,
+    max_rewatches: int = 1,
+) -> pd.DataFrame:
+    """Read the signals of each impression from a raw feed log.
+
+    Exact duplicate rows are dropped: they are one impression that was logged twice.
+    With ``ratio = play / duration``, a video is completed if the ratio is at least
+    `completion_at`. It is watched again ``floor(ratio) - 1`` times if the ratio is at
+    least `rewatch_at`, and never more than `max_rewatches` times: looping a video over
+    and over is one person's doing.
+
+    Parameters
+    ----------
+    log : pandas or polars DataFrame of shape (n_impressions, n_columns)
+        One row an impression. It needs the columns `play_time_ms` and `duration_ms`,
+        milliseconds, and `is_forward`, `is_comment`, `is_like` and `is_hate`, 0 or 1.
+        Further columns only tell duplicate rows from others.
+    completion_at : float, default=0.9
+        Least share of the duration that counts as completion, above 0.
+    rewatch_at : float, default=2.0
+        Least ratio that counts as a re-watch, at least `completion_at`, so that a
+        re-watch is a completion too.
+    max_rewatches : int, default=1
+        Most re-watches that one impression counts for.
+
+    Returns
+    -------
+    signals : pandas.DataFrame
+        Columns `rewatch`, `completion`, `share`, `comment`, `like` and `hate`, floats.
+        The index holds row numbers of `log`, so ``log.iloc[signals.index]`` are the
+        rows. Where the duration is zero or missing, or the play time is missing,
+        `rewatch` and `completion` are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a time is negative or infinite, or a parameter is out
+        of range.
+
+    See Also
+    --------
+    EngagementScorer : Turns signals into points.
+    engagement_table : Points by video or by user.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import engagement_signals
+    >>> log = pd.DataFrame({
+    ...     "play_time_ms": [2000, 9000, 470_000], "duration_ms": 10_000,
+    ...     "is_forward": 0, "is_comment": 0, "is_like": [0, 1, 0], "is_hate": 0,
+    ... })
+    >>> engagement_signals(log)
+       rewatch  completion  share  comment  like  hate
+    0      0.0         0.0    0.0      0.0   0.0   0.0
+    1      0.0         1.0    0.0      0.0   1.0   0.0
+    2      1.0         1.0    0.0      0.0   0.0   0.0
+    """
+    log = as_frame(log, "log")
+    check_columns(
+        log.columns, ["play_time_ms", "duration_ms", *_CLICKS.values()], "log"
+    )
+    check_scalar(
+        completion_at, "completion_at", Real, min_val=0, include_boundaries="neither"
+    )
+    check_scalar(rewatch_at, "rewatch_at", Real, min_val=completion_at)
+    check_scalar(max_rewatches, "max_rewatches", Integral, min_val=0)
+    log = log[~log.duplicated()]
+    ratio = _times(log, "play_time_ms") / _times(log, "duration_ms", zero=np.nan)
+    known = ~np.isnan(ratio)
+    again = np.where(ratio >= rewatch_at, np.floor(ratio) - 1, 0.0)
+    signals = {
+        "rewatch": np.where(known, np.clip(again, 0, max_rewatches), np.nan),
+        "completion": np.where(known, ratio >= completion_at, np.nan),
+    }
+    clicks = {name: _clicks(log, column) for name, column in _CLICKS.items()}
+    return pd.DataFrame(signals | clicks, index=log.index)
+
+
+def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.float64]:
+    """Return milliseconds as floats, missing ones as NaN and zeros as `zero`."""
+    times = _floats(log, column)
+    bad = (times < 0) | np.isinf(times)
+    if bad.any():
+        raise ValueError(
+            f"log[{column!r}] must hold milliseconds of at least 0, got "
+            f"{_first(log, times, bad)}. Drop such rows, or set them to missing."
+        )
+    return np.where(times == 0, zero, times)
+
+
+def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    clicks = _floats(log, column)
+    bad = ~np.isin(clicks, [0, 1])
+    if bad.any():
+        raise ValueError(
+            f"log[{column!r}] must hold 0 and 1, got {_first(log, clicks, bad)}. Drop "
+            "such rows, or fill missing ones with 0."
+        )
+    return clicks
+
+
+def _floats(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    values = log[column].astype("Float64")
+    return np.asarray(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def _first(
+    log: pd.DataFrame, values: NDArray[np.float64], bad: NDArray[np.bool_]
+) -> str:
+    place = int(bad.argmax())
+    return f"{values[place]} in row {log.index.to_numpy()[place]}"
+
+
+def engagement_table(
+    log: Any, *, by: str, adjust_duration: bool = False, max_rewatches: int = 1
+) -> pd.DataFrame:
+    """Add up the engagement points of a feed log by video or by user.
+
+    Re-watches count at most `max_rewatches` times for each user and video, however
+    many impressions they are spread over.
+
+    Parameters
+    ----------
+    log : pandas or polars DataFrame of shape (n_impressions, n_columns)
+        A raw log as `engagement_signals` takes it, with `video_id` and `user_id`.
+    by : {"video_id", "user_id"}
+        Whose table to make.
+    adjust_duration : bool, default=False
+        Whether to subtract, from the points of each impression, the mean points of
+        videos of about that duration (the same tenth of all impressions). Short videos
+        are completed more often, so they lead any table of points.
+    max_rewatches : int, default=1
+        Most re-watches that count for one user and video.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row a video or user, sorted by id; the index is named `by`. Columns
+        `impressions`, `others` (different users of the video, or videos of the user),
+        the mean of each signal, and `score`, the mean points of `EngagementScorer`'s
+        defaults. Impressions without a duration are in none of the means; whoever has
+        no others has missing means.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a time is negative, or a parameter is out of range.
+
+    See Also
+    --------
+    engagement_signals : The signals of each impression.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import engagement_table
+    >>> log = pd.DataFrame({
+    ...     "video_id": ["a", "a", "b"], "user_id": ["ann", "bob", "ann"],
+    ...     "play_time_ms": [20_000, 9000, 1000], "duration_ms": 10_000,
+    ...     "is_forward": 0, "is_comment": 0, "is_like": [1, 0, 0], "is_hate": 0,
+    ... })
+    >>> engagement_table(log, by="video_id")[["impressions", "others", "score"]]
+              impressions  others  score
+    video_id
+    a                   2       2   14.0
+    b                   1       1    0.0
+    """
+    check_option("by", by, ["video_id", "user_id"])
+    log = as_frame(log, "log")
+    check_columns(log.columns, ["video_id", "user_id"], "log")
+    signals = engagement_signals(log, max_rewatches=max_rewatches)
+    log = log.loc[signals.index]
+    signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
+    signals["score"] = EngagementScorer().fit_transform(signals)[:, 0]
+    if adjust_duration:
+        signals["score"] -= _mean_of_duration(signals["score"], log["duration_ms"])
+    key = log[by]
+    other = log["user_id" if by == "video_id" else "video_id"].groupby(key).nunique()
+    known = signals["score"].notna()
+    means = signals[known].groupby(key[known]).mean()
+    counts = {"impressions": key.groupby(key).size(), "others": other}
+    return pd.DataFrame(counts).join(means).sort_index().rename_axis(by)
+
+
+def _cap_repeats(
+    rewatch: "pd.Series[float]", log: pd.DataFrame, most: int
+) -> "pd.Series[float]":
+    """Count re-watches of the same video by the same user up to `most`, early first."""
+    pair = [log["user_id"], log["video_id"]]
+    total = rewatch.fillna(0).groupby(pair).cumsum()
+    before = total - rewatch
+    return total.clip(upper=most) - before.clip(upper=most)
+
+
+def _mean_of_duration(
+    score: "pd.Series[float]", duration: "pd.Series[Any]"
+) -> "pd.Series[float]":
+    """Average the points over impressions of about the same duration."""
+    length = duration.astype("Float64").where(score.notna())
+    tenth = pd.qcut(length.astype("float64"), _N_BINS, labels=False, duplicates="drop")
+    return score.groupby(tenth).transform("mean")
+
+
+class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Turn engagement signals into points, row by row.
+
+    The score is the weighted sum of re-watches, completions, shares, comments and
+    likes. They may be counts of one impression, rates of a video, or probabilities that
+    a model predicts. Nothing is learned.
+
+    The default weights are folklore: articles repeat them [1]_ and no platform has
+    confirmed them. Treat them as a switch to try, not as a fact.
+
+    Parameters
+    ----------
+    points : dict of str to float or None, default=None
+        Points by signal, in order. None is re-watch 10, completion 8, share 6,
+        comment 4, like 2. They may be negative, such as ``{"like": 2, "hate": -5}``.
+
+    Attributes
+    ----------
+    points_ : dict of str to float
+        The points in use.
+    n_features_in_ : int
+        Number of columns seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, when all are strings.
+
+    See Also
+    --------
+    engagement_signals : Reads the signals from a raw log.
+    engagement_table : Points by video or by user.
+
+    References
+    ----------
+    .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import EngagementScorer
+    >>> rates = pd.DataFrame({
+    ...     "rewatch": [0.0, 0.1], "completion": [0.5, 0.4], "share": [0.0, 0.0],
+    ...     "comment": [0.0, 0.25], "like": [0.5, 0.0],
+    ... })
+    >>> EngagementScorer().fit_transform(rates)
+    array([[5. ],
+           [5.2]])
+    >>> EngagementScorer({"like": 1, "completion": 1}).fit_transform(rates)
+    array([[1. ],
+           [0.4]])
+    """
+
+    def __init__(self, points: Mapping[str, float] | None = None) -> None:
+        self.points = points
+
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Check the points and the columns.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Non-negative signals. Named columns are matched with the points by name,
+            and others are ignored. Nameless columns take the points in order; columns
+            beyond them count for nothing. A missing value makes the row's score NaN.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : EngagementScorer
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If there are no points, one is not finite, a named column is missing, or a
+            signal is negative.
+        """
+        points = _check_points(self.points)
+        self._check(X, reset=True)
+        _columns_of(points, getattr(self, "feature_names_in_", None))
+        self.points_ = points
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Compute the score of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The columns seen during `fit`.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples, 1)
+            Points, in the dtype of X.
+        """
+        check_is_fitted(self)
+        signals = self._check(X, reset=False)
+        columns = _columns_of(self.points_, getattr(self, "feature_names_in_", None))
+        weights = np.fromiter(self.points_.values(), signals.dtype)[: signals.shape[1]]
+        # A sum of columns, not a matrix product: a row's bits depend on that row alone.
+        return (signals[:, columns] * weights).sum(axis=1, keepdims=True)
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
+        """Name the output column.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen during `fit`.
+
+        Returns
+        -------
+        names : ndarray of shape (1,)
+            ``["score"]``.
+        """
+        super().get_feature_names_out(input_features)
+        return np.array(["score"], dtype=object)
+
+    def _check(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+        kinds = [np.float64, np.float32]
+        X = validate_data(
+            self, X, reset=reset, dtype=kinds, ensure_all_finite="allow-nan"
+        )
+        check_non_negative(X, type(self).__name__)
+        return X
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _check_points(points: Mapping[str, float] | None) -> dict[str, float]:
+    points = dict(POINTS if points is None else points)
+    if not points:
+        raise ValueError(
+            "points must name at least one signal, got {}. Pass None for the defaults."
+        )
+    for name, value in points.items():
+        if not (isinstance(value, Real) and np.isfinite(value)):
+            raise ValueError(
+                f"points[{name!r}] must be a finite number, got {value!r}."
+            )
+    return points
+
+
+def _columns_of(points: dict[str, float], names: Any) -> list[int] | slice:
+    """Return the positions of the columns that earn points."""
+    if names is None:
+        return slice(len(points))
+    check_columns(names, points, "X")
+    return [list(names).index(name) for name in points]

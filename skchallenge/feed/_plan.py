@@ -1,0 +1,146 @@
+"""Check the tables of a simulation, and name what comes out of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skchallenge._validation import as_frame, check_columns, check_ids
+from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
+from skchallenge.feed._engagement import SIGNALS, engagement_signals
+from skchallenge.feed._momentum import creator_falls
+from skchallenge.feed._world import World
+
+
+def with_signals(log: pd.DataFrame) -> pd.DataFrame:
+    """Read the signals of a raw log; leave out impressions that lack one."""
+    check_columns(log.columns, ["video_id"], "log")
+    if not set(SIGNALS) & set(log.columns) and "play_time_ms" in log.columns:
+        signals = engagement_signals(log)
+        log = log.loc[signals.index].join(signals)
+    check_columns(log.columns, SIGNALS, "log")
+    log = log[log[list(SIGNALS)].notna().all(axis=1)].reset_index(drop=True)
+    if log.empty:
+        raise ValueError(
+            "log must have at least one impression with all five signals, got none. "
+            "Are all durations zero?"
+        )
+    return log
+
+
+def check_table(table: Any, name: str, key: str, needed: list[str]) -> pd.DataFrame:
+    """Return a table with unique ids."""
+    table = as_frame(table, name)
+    check_columns(table.columns, [key, *needed], name)
+    check_ids(table[key], f"{name}[{key!r}]")
+    twice = table[key].duplicated()
+    if twice.any() or table.empty:
+        raise ValueError(
+            f"{name}[{key!r}] must hold unique ids, at least one, got {len(table)} "
+            f"rows and {twice.sum()} repeated ids. Keep one row each."
+        )
+    return table
+
+
+def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the day of each upload, 0 where the table does not say."""
+    if "day" not in videos.columns:
+        return np.zeros(len(videos), dtype=np.int64)
+    day = videos["day"].to_numpy(dtype=np.float64)
+    if not ((day >= 0) & (day == np.floor(day))).all():
+        raise ValueError(
+            "videos['day'] must hold whole numbers from 0, got "
+            f"{day[~((day >= 0) & (day == np.floor(day)))][0]}. Count days from the "
+            "first upload."
+        )
+    return day.astype(np.int64)
+
+
+def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
+    """Return on which days the creator of each video turns quiet."""
+    if activity is None:
+        raise ValueError(
+            "momentum='creator' needs activity, a table of creator_id, day and "
+            "activity, got None."
+        )
+    table = as_frame(activity, "activity")
+    check_columns(table.columns, ["creator_id", "day", "activity"], "activity")
+    if (table[["day", "activity"]] < 0).any(axis=None) or table.isna().any(axis=None):
+        raise ValueError(
+            "activity must hold days and activities of at least 0, none missing. Drop "
+            "the other rows."
+        )
+    wide = table.pivot_table(
+        index="creator_id", columns="day", values="activity", aggfunc="sum"
+    )
+    days = np.arange(int(table["day"].max()) + 1)
+    creators = pd.Index(videos["creator_id"].unique())
+    wide = wide.reindex(index=creators, columns=days).fillna(0.0)
+    fires = creator_falls(wide.to_numpy(dtype=np.float64))
+    return fires[creators.get_indexer(videos["creator_id"])]
+
+
+class NamedLog:
+    """Turn row numbers into ids, and hand each chunk of the log on as a table."""
+
+    def __init__(
+        self,
+        take: Callable[[pd.DataFrame], object],
+        world: int,
+        videos: pd.DataFrame,
+        viewers: pd.DataFrame,
+    ) -> None:
+        self.take, self.world = take, world
+        self.video = videos["video_id"].to_numpy()
+        self.viewer = viewers["viewer_id"].to_numpy()
+        self.persona = viewers["persona"].to_numpy()
+
+    def __call__(self, columns: dict[str, Any]) -> None:
+        video, viewer = columns.pop("video"), columns.pop("viewer")
+        day = np.full(len(video), columns.pop("day"), dtype=np.int32)
+        ids = {"video_id": self.video[video], "viewer_id": self.viewer[viewer]}
+        who = {"persona": self.persona[viewer]}
+        columns = {"world": self.world, "day": day} | ids | who | columns
+        self.take(pd.DataFrame(columns, copy=False))
+
+
+def report(
+    world: World, number: int, videos: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the journeys, events and decisions of a world."""
+    events = to_frame(world.diary.events, EVENTS)
+    events = events.sort_values(["video", "day"], kind="stable", ignore_index=True)
+    decisions = to_frame(world.diary.decisions, DECISIONS)
+    reward = np.zeros(len(decisions))
+    for rows, points in world.reward:
+        reward[rows] = points
+    decisions["reward"] = reward
+    reasons = events["reason"].tolist()
+    stops = np.cumsum(np.bincount(events["video"], minlength=len(videos))).tolist()
+    own = [reasons[i:j] for i, j in zip([0, *stops[:-1]], stops, strict=True)]
+    journeys = videos.assign(
+        stage=world.stage,
+        exposures=world.exposures,
+        points=world.points,
+        score=world.score,
+        outcome=np.array(OUTCOMES, dtype=object)[world.phase],
+        reasons=pd.Series(own, index=videos.index, dtype=object),
+    )
+    return (
+        _label(journeys, number),
+        _label(_name(events, videos), number),
+        _label(_name(decisions, videos), number),
+    )
+
+
+def _name(table: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
+    ids = videos["video_id"].to_numpy()[table.pop("video")]
+    table.insert(0, "video_id", ids)
+    return table
+
+
+def _label(table: pd.DataFrame, number: int) -> pd.DataFrame:
+    table.insert(0, "world", number)
+    return table

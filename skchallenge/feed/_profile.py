@@ -1,0 +1,398 @@
+"""Learn from a feed log which genres each user engages with."""
+
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import (
+    assert_all_finite,
+    check_consistent_length,
+    check_random_state,
+    check_scalar,
+)
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from skchallenge._validation import as_frame
+from skchallenge.feed._columns import Column, column_of, ids_of
+from skchallenge.feed._recommend import recommend
+from skchallenge.feed._tallies import Rates, Rows, Tallies, tally
+
+
+class GenreProfiler(ClassifierMixin, BaseEstimator):
+    """Score each user's taste for each genre, and predict what they engage with.
+
+    Rows are impressions: a user was shown a video of a genre, and `y` says whether
+    they engaged. Each score of a user and a genre is shrunk towards the genre's mean,
+    and that towards the overall mean, so that few impressions say little.
+
+    Probabilities add log odds: the rate of the video (of the genre, where the video is
+    new or none is named), how far the user is from the usual, and how far the user is
+    from that in this genre. All three are shrunk. All that is kept are sums, so
+    `partial_fit` in batches gives what `fit` gives.
+
+    Parameters
+    ----------
+    user : int or str, default=0
+        Column of user ids, by position or name.
+    genre : int or str, default=1
+        Column of genres. Several genres of one video stand in one string with commas,
+        ``"39,68"``, and share its weight equally.
+    time : int, str or None, default=None
+        Column of times, numbers; `half_life` needs it.
+    video : int, str or None, default=None
+        Column of video ids; `recommend` needs it.
+    half_life : float or None, default=None
+        Age at which an impression counts half, in the unit of `time`, above 0. Age is
+        counted back from the latest time seen. None lets nothing fade.
+    shrinkage : float, default=5.0
+        How many impressions each prior mean is worth, above 0.
+    exploration : float, default=0.1
+        Share of the recommended videos that are drawn at random, in [0, 1].
+    random_state : int, RandomState instance or None, default=None
+        Seed of `recommend`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (1,) or (2,)
+        Labels seen during `fit`; the second means engaged.
+    profile_ : pandas.DataFrame
+        One row for each user and genre seen together: `user`, `genre`, `score` (mean
+        points, shrunk) and `weight` (impressions, faded and shared).
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, when all are strings.
+
+    See Also
+    --------
+    engagement_signals : Makes labels and points from a raw log.
+    BatchRollout : What happens to a video that is shown to such users.
+
+    References
+    ----------
+    .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020. That a
+       platform keeps such a score is a claim of this article.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import GenreProfiler
+    >>> X = pd.DataFrame({
+    ...     "user": ["ann"] * 4 + ["bob"] * 4,
+    ...     "genre": ["dance", "dance", "cats", "cats"] * 2,
+    ... })
+    >>> y = [1, 1, 0, 0, 0, 0, 1, 1]
+    >>> profiler = GenreProfiler("user", "genre").fit(X, y)
+    >>> profiler.profile_.round(2)
+      user  genre  score  weight
+    0  ann   cats   0.36     2.0
+    1  ann  dance   0.64     2.0
+    2  bob   cats   0.64     2.0
+    3  bob  dance   0.36     2.0
+    >>> profiler.predict(X.iloc[[0, 2, 4, 6]])
+    array([1, 0, 0, 1])
+    """
+
+    def __init__(
+        self,
+        user: Column = 0,
+        genre: Column = 1,
+        *,
+        time: Column | None = None,
+        video: Column | None = None,
+        half_life: float | None = None,
+        shrinkage: float = 5.0,
+        exploration: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.user = user
+        self.genre = genre
+        self.time = time
+        self.video = video
+        self.half_life = half_life
+        self.shrinkage = shrinkage
+        self.exploration = exploration
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        points: ArrayLike | None = None,
+    ) -> Self:
+        """Learn profiles from a log.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Impressions. Ids and genres are strings or numbers, none missing.
+        y : array-like of shape (n_samples,)
+            Whether the user engaged: at most two labels.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Non-negative weights; None weighs all alike.
+        points : array-like of shape (n_samples,) or None, default=None
+            What `profile_` averages, such as the points of `EngagementScorer`. None is
+            `y` as 0 and 1. It is metadata: ask for it by ``set_fit_request``.
+
+        Returns
+        -------
+        self : GenreProfiler
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, a column is not there, an id is missing, or
+            there are more than two labels.
+        """
+        for name in ("_tallies", "_now", "classes_"):
+            self.__dict__.pop(name, None)
+        return self._learn(X, y, None, sample_weight, points, reset=True)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        points: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from some more of a log.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further impressions.
+        y : array-like of shape (n_samples,)
+            Whether the user engaged.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All labels; needed at the first call if its `y` lacks one.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Non-negative weights.
+        points : array-like of shape (n_samples,) or None, default=None
+            What `profile_` averages; None is `y` as 0 and 1.
+
+        Returns
+        -------
+        self : GenreProfiler
+            This object.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, and if `y` holds a label that is not in `classes_`.
+        """
+        first = not hasattr(self, "classes_")
+        return self._learn(X, y, classes, sample_weight, points, reset=first)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Predict the probability of engagement.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Impressions. Unknown users, genres and videos have the prior's value.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        rows = self._rows(self._table(X, reset=False))
+        if len(self.classes_) == 1:
+            return np.ones((len(rows.user), 1))
+        proba = expit(self._rates.log_odds(rows))
+        return np.column_stack([1 - proba, proba])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict whether the user engages.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Impressions.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            The more probable label of each row.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def recommend(self, users: Any, k: int = 10) -> pd.DataFrame:
+        """List videos for users, best first.
+
+        A known user gets the videos with the highest probability among those never
+        shown to them, and, at random places, some drawn at random. A cold user, of whom
+        no row was seen, gets the videos with the highest lower bound of their rate of
+        engagement, ties by how many different users engaged.
+
+        Parameters
+        ----------
+        users : array-like of shape (n_users,)
+            User ids.
+        k : int, default=10
+            Most videos for each user; fewer if fewer are left.
+
+        Returns
+        -------
+        recommendations : pandas.DataFrame
+            Columns `user`, `rank` (from 1), `video`, `score` (probability; for cold
+            users the lower bound) and `reason`: ``"profile"``, ``"exploration"`` or
+            ``"cold"``.
+
+        Raises
+        ------
+        ValueError
+            If no `video` column is named, or `k` is below 1.
+        """
+        check_is_fitted(self)
+        check_scalar(k, "k", Integral, min_val=1)
+        if self.video is None:
+            raise ValueError(
+                "recommend needs video, the column of video ids, got None. Pass it to "
+                "the constructor and fit again."
+            )
+        rng = check_random_state(self.random_state)
+        return recommend(
+            self._tallies, self._rates, list(users), k, self.exploration, rng
+        )
+
+    def _learn(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        points: ArrayLike | None,
+        *,
+        reset: bool,
+    ) -> Self:
+        self._check_parameters()
+        table = self._table(X, reset=reset)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None. Pass one label a row."
+            )
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_consistent_length(table, y)
+        self._set_classes(y, classes)
+        weight = _check_sample_weight(
+            sample_weight, table, dtype=np.float64, ensure_non_negative=True
+        )
+        engaged = (y == self.classes_[-1]).astype(np.float64)
+        gained = engaged if points is None else _check_points(points, len(table))
+        weight = weight * self._fade(table)
+        kept = np.flatnonzero(weight > 0)
+        rows = self._rows(table.iloc[kept])
+        new = tally(rows, weight[kept], engaged[kept], gained[kept])
+        self._tallies: Tallies = self._tallies + new if not reset else new
+        self._rates = Rates(self._tallies, self.shrinkage)
+        self.profile_ = self._profile()
+        return self
+
+    def _check_parameters(self) -> None:
+        above = {"min_val": 0, "include_boundaries": "neither"}
+        check_scalar(self.shrinkage, "shrinkage", Real, **above)
+        check_scalar(self.exploration, "exploration", Real, min_val=0, max_val=1)
+        if self.half_life is not None:
+            check_scalar(self.half_life, "half_life", Real, **above)
+            if self.time is None:
+                raise ValueError(
+                    f"half_life={self.half_life} needs time, the column of times, got "
+                    "None. Name the column, or set half_life=None."
+                )
+
+    def _set_classes(self, y: NDArray[Any], classes: ArrayLike | None) -> None:
+        check_classification_targets(y)
+        found = np.unique(y)
+        if not hasattr(self, "classes_"):
+            self.classes_ = np.unique(found if classes is None else classes)
+            if len(self.classes_) > 2:
+                raise ValueError(
+                    "Only binary classification is supported, got "
+                    f"{len(self.classes_)} labels. Say which mean that a user engaged."
+                )
+        unknown = np.setdiff1d(found, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y must hold labels among {self.classes_.tolist()}, got "
+                f"{unknown.tolist()}. Pass all labels as classes at the first call."
+            )
+
+    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Check the shape and the names; keep each column's own type."""
+        if not hasattr(X, "columns"):
+            X = validate_data(self, X, reset=reset, dtype=None)
+            return pd.DataFrame(X).infer_objects()
+        # No array is made: one float column would round the ids of all the others.
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        table = as_frame(X, "X")
+        if table.empty:
+            raise ValueError(f"X must have at least 1 row, got shape {table.shape}.")
+        return table
+
+    def _rows(self, table: pd.DataFrame) -> Rows:
+        user, genre = (
+            ids_of(table, self.user, "user"),
+            ids_of(table, self.genre, "genre"),
+        )
+        video = None if self.video is None else ids_of(table, self.video, "video")
+        return Rows(user, genre, video)
+
+    def _fade(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        """Weigh rows by age, and what was learned before by the time since then."""
+        if self.half_life is None or self.time is None:
+            return np.ones(len(table))
+        time = column_of(table, self.time, "time").to_numpy(dtype=np.float64)
+        if not np.isfinite(time).all():
+            raise ValueError(
+                "The column of time must hold finite numbers, got missing or infinite "
+                "ones. Drop those rows."
+            )
+        now = max(time.max(), getattr(self, "_now", -np.inf))
+        if hasattr(self, "_tallies"):
+            self._tallies = self._tallies * 0.5 ** ((now - self._now) / self.half_life)
+        self._now: float = now
+        return 0.5 ** ((now - time) / self.half_life)
+
+    def _profile(self) -> pd.DataFrame:
+        cells, k = self._tallies.cells, self.shrinkage
+        genre = cells.groupby(level="genre").sum()
+        mean = cells["points"].sum() / cells["weight"].sum()
+        prior = (genre["points"] + k * mean) / (genre["weight"] + k)
+        prior = prior.reindex(cells.index, level="genre")
+        score = (cells["points"] + k * prior) / (cells["weight"] + k)
+        table = pd.DataFrame({"score": score, "weight": cells["weight"]})
+        return table.reset_index()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
+    values = column_or_1d(points, dtype=np.float64)
+    if len(values) != n or not np.isfinite(values).all():
+        raise ValueError(
+            f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
+            f"{np.isfinite(values).sum()} of them finite."
+        )
+    return values

@@ -1,0 +1,303 @@
+"""Show videos to wider and wider batches of viewers, by a rule."""
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from skchallenge._validation import as_frame, check_columns
+from skchallenge.feed._authority import CreatorAuthority
+from skchallenge.feed._engagement import SIGNALS, EngagementScorer
+from skchallenge.feed._plan import NamedLog, check_table, report, with_signals
+from skchallenge.feed._rules import chance_to_widen, logged_scores
+from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
+from skchallenge.feed._viewers import group_users, learn_response
+from skchallenge.feed._world import Response, World
+
+Log = Callable[[pd.DataFrame], object]
+_JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "threshold"]
+_JUDGED += ["widened"]
+
+
+class BatchRollout(BaseEstimator):
+    """Simulate the batch theory of a feed: small batches first, then wider ones.
+
+    A new video is shown to a first batch that spans the personas. The persona that
+    likes it best sees it again, with fresh viewers, because the best of several scores
+    is too good to be true. If the rule is content with their points, the video is
+    widened: the next day it is shown to the next stage's number of viewers of that
+    persona, and so on. Otherwise it is paused. No viewer sees a video twice.
+
+    That feeds work like this is a theory of articles [1]_ [2]_. The simulation answers
+    what *would* happen under such rules, not what a platform does.
+
+    With s the mean points of the fresh viewers, sd their standard deviation, n their
+    number and t the threshold, a rule widens
+
+    - ``"threshold"``: if s >= t;
+    - ``"lcb"``: if s - z sd / sqrt(n) >= t, with z the normal quantile of 1 - alpha;
+    - ``"thompson"``: with the probability that a normal posterior puts above t;
+    - ``"sequential"``: if an e-process for a mean above t has reached 1 / alpha after
+      any viewer. Whatever the number of looks, a video whose mean is at most t is
+      widened with a probability of at most alpha;
+    - ``"top_fraction"``: the best `fraction` of the videos that end a stage on a day.
+
+    Parameters
+    ----------
+    stages : tuple of int, default=(100, 1000, 10000)
+        Viewers of each stage, strictly increasing.
+    rule : str, default="threshold"
+        One of the rules above.
+    threshold : float or None, default=None
+        The mean points to reach, above 0. None is the median score of the videos of the
+        log.
+    alpha : float, default=0.05
+        Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
+    fraction : float, default=0.2
+        Share that ``"top_fraction"`` widens, in (0, 1].
+    epsilon : float, default=0.0
+        Share of decisions that a coin takes, in [0, 1]: a rule that widens with
+        probability p does so with (1 - epsilon) p + epsilon / 2. Off-policy estimates
+        need it.
+    n_personas : int, default=4
+        Number of groups that `fit` makes of the users of a log.
+    cooldown_days : int, default=7
+        Days after which a video is not shown any more.
+    momentum : {"creator", "probe"} or None, default=None
+        How a paused video gets one more chance: ``"creator"`` when its creator's
+        activity falls, which is the articles' delayed momentum; ``"probe"`` when an
+        e-process on 20 fresh viewers a day, for 60 days, shows a mean above the
+        threshold. None leaves it paused.
+    authority : CreatorAuthority or None, default=None
+        A fitted one divides each threshold by the creator's authority relative to the
+        prior, so that creators with good first videos have an easier start.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the personas and of all worlds.
+
+    Attributes
+    ----------
+    threshold_ : float
+        The mean points to reach.
+    viewers_ : pandas.DataFrame
+        `viewer_id` and `persona` of the log's users, if it has users and genres.
+    response_ : object
+        Their rates of the five signals, if it has users and genres.
+
+    See Also
+    --------
+    FeedWorkflow : The rollout behind review and duplicate search.
+    inverse_propensity : What another rule would have earned, from the decisions.
+
+    References
+    ----------
+    .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020.
+    .. [2] "Use me if you dare, hack me if you can", student post on TikTok's feed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skchallenge.feed import BatchRollout
+    >>> videos = pd.DataFrame({"video_id": ["a", "b"], "creator_id": ["ann", "bob"]})
+    >>> viewers = pd.DataFrame({"viewer_id": range(4000), "persona": "all"})
+    >>> def response(video, viewer, day):
+    ...     completes = np.array([0.6, 0.2])[video]
+    ...     return np.outer(completes, [0.1, 1, 0, 0, 0.1])
+    >>> rollout = BatchRollout((100, 1000), threshold=3.0, random_state=0).fit()
+    >>> journeys = rollout.simulate(videos, viewers, response).journeys
+    >>> journeys[["video_id", "stage", "exposures", "outcome"]]
+      video_id  stage  exposures      outcome
+    0        a      2       1100  cooled down
+    1        b      1        100       paused
+    """
+
+    def __init__(
+        self,
+        stages: tuple[int, ...] = (100, 1000, 10000),
+        *,
+        rule: str = "threshold",
+        threshold: float | None = None,
+        alpha: float = 0.05,
+        fraction: float = 0.2,
+        epsilon: float = 0.0,
+        n_personas: int = 4,
+        cooldown_days: int = 7,
+        momentum: str | None = None,
+        authority: CreatorAuthority | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.stages = stages
+        self.rule = rule
+        self.threshold = threshold
+        self.alpha = alpha
+        self.fraction = fraction
+        self.epsilon = epsilon
+        self.n_personas = n_personas
+        self.cooldown_days = cooldown_days
+        self.momentum = momentum
+        self.authority = authority
+        self.random_state = random_state
+
+    def fit(self, log: Any = None, y: object = None) -> Self:
+        """Set the threshold; learn viewers and their response where the log has them.
+
+        Parameters
+        ----------
+        log : pandas or polars DataFrame or None, default=None
+            Impressions with `video_id` and either the five signals or the raw columns
+            of `engagement_signals`. With `user_id` and `genre` too, users become
+            viewers. None needs a `threshold`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : BatchRollout
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or the log lacks a column.
+        """
+        check_parameters(self)
+        for name in ("viewers_", "response_"):
+            self.__dict__.pop(name, None)
+        if log is None and self.threshold is None:
+            raise ValueError(
+                "threshold=None is the median score of the videos of a log, but log is "
+                "None. Pass a log or a threshold."
+            )
+        if log is not None:
+            log = with_signals(as_frame(log, "log"))
+            points = EngagementScorer().fit_transform(log[list(SIGNALS)])[:, 0]
+            scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
+            if {"user_id", "genre"} <= set(log.columns):
+                seed = check_random_state(self.random_state).randint(2**31)
+                self.viewers_ = group_users(log, self.n_personas, seed)
+                self.response_ = learn_response(log, self.viewers_)
+            self.threshold_ = float(scores.median())
+        if self.threshold is not None:
+            self.threshold_ = float(self.threshold)
+        return self
+
+    def simulate(
+        self,
+        videos: Any,
+        viewers: Any = None,
+        response: Response | None = None,
+        *,
+        activity: Any = None,
+        n_worlds: int = 1,
+        log: bool | Log = False,
+    ) -> Bunch:
+        """Let videos travel through independent worlds.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame
+            One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
+            the upload, a whole number from 0 (0 if absent). A learned response needs
+            `genre`. Further columns are kept.
+        viewers : pandas or polars DataFrame or None, default=None
+            One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
+        response : callable or None, default=None
+            ``response(video, viewer, day)`` takes row numbers of `videos` and of
+            `viewers`, two arrays of shape (n,), and the day, and returns probabilities
+            of re-watch, completion, share, comment and like, of shape (n, 5). Who
+            watches again completes too. None takes `response_`.
+        activity : pandas or polars DataFrame or None, default=None
+            `creator_id`, `day`, `activity` (at least 0); a day without a row has none.
+            Needed by ``momentum="creator"``.
+        n_worlds : int, default=1
+            Number of worlds. The same videos and viewers meet another chance in each.
+        log : bool or callable, default=False
+            Whether to return all impressions. A callable gets them as DataFrames, chunk
+            by chunk, and nothing is kept.
+
+        Returns
+        -------
+        result : sklearn.utils.Bunch
+            `journeys`, one row a world and video: `stage` reached, `exposures`,
+            `points` in total, `score` (mean points of the last batch that counted),
+            `outcome` and the list of `reasons`. `events`, the reasons as a table.
+            `decisions`, one row each: `stage` that ended, `exposures`, `score`, `sd`,
+            `evidence` (highest log of the e-process), `threshold`, `probability` by
+            the rule, `propensity` of what was done, `widened`, and `reward`, the points
+            of the batch that the decision opened. Boosts are no decisions.
+
+            `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
+            `stage` (0 for probes), the five signals, `points` and `propensity`, that of
+            the decision which opened the batch.
+
+        Raises
+        ------
+        ValueError
+            If a table lacks a column, an id comes twice, or `response` returns anything
+            but probabilities.
+        """
+        check_is_fitted(self, "threshold_")
+        check_parameters(self)
+        check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
+        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        viewers = viewers_of(self, viewers)
+        plan = make_plan(self, videos, viewers, response, activity)
+        seeds = check_random_state(self.random_state).randint(2**31, size=4)
+        kept: list[pd.DataFrame] = []
+        sink = kept.append if log is True else log or None
+        parts = []
+        for number in range(n_worlds):
+            rng = np.random.default_rng([*seeds, number])
+            take = sink and NamedLog(sink, number, videos, viewers)
+            world = World(plan, rng, take)
+            world.run()
+            parts.append(report(world, number, videos))
+        tables = [pd.concat(t, ignore_index=True) for t in zip(*parts, strict=True)]
+        names = ("journeys", "events", "decisions")
+        result = Bunch(**dict(zip(names, tables, strict=True)))
+        if log is True:
+            result["log"] = pd.concat(kept, ignore_index=True)
+        return result
+
+    def propensity(self, decisions: Any) -> NDArray[np.float64]:
+        """Tell how likely this rule is to do what was done, for off-policy estimates.
+
+        Parameters
+        ----------
+        decisions : pandas or polars DataFrame
+            ``decisions`` of `simulate`, made by any rule. The threshold of this object
+            counts, not the logged one, but for ``"sequential"``: its evidence is
+            against the threshold that was logged, so both must be equal. A logged
+            `authority` is not known here. ``"top_fraction"`` is judged in the logged
+            company, which after the first stage is not the company that it would have
+            made, so estimates for it hold for one decision a video only.
+
+        Returns
+        -------
+        propensity : ndarray of shape (n_decisions,)
+            Probability of the logged decision, with this object's `epsilon`.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or ``"sequential"`` has another threshold.
+        """
+        check_is_fitted(self, "threshold_")
+        check_parameters(self)
+        table = as_frame(decisions, "decisions")
+        check_columns(table.columns, _JUDGED, "decisions")
+        scores = logged_scores(table, self.threshold_, self.rule)
+        _, chance = chance_to_widen(
+            scores,
+            self.rule,
+            alpha=self.alpha,
+            fraction=self.fraction,
+            epsilon=self.epsilon,
+        )
+        return np.where(table["widened"], chance, 1 - chance)

@@ -1,0 +1,115 @@
+"""Check the parameters of a rollout, and lay out its worlds."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from skchallenge._validation import check_columns, check_option
+from skchallenge.feed._plan import check_table, falls_of, upload_days
+from skchallenge.feed._rules import RULES
+from skchallenge.feed._world import Plan, Response
+
+
+def check_parameters(rollout: Any) -> None:
+    """Refuse parameters of a `BatchRollout` that are out of range."""
+    check_option("rule", rollout.rule, list(RULES))
+    check_option("momentum", rollout.momentum, [None, "creator", "probe"])
+    stages = np.asarray(rollout.stages)
+    if (
+        stages.ndim != 1
+        or not len(stages)
+        or not np.issubdtype(stages.dtype, np.integer)
+        or (np.diff(stages, prepend=0) < 1).any()
+    ):
+        raise ValueError(
+            "stages must be whole numbers from 1, strictly increasing, got "
+            f"{rollout.stages!r}. Sort them and drop repeats."
+        )
+    open_ends = {"include_boundaries": "neither"}
+    check_scalar(rollout.alpha, "alpha", Real, min_val=0, max_val=1, **open_ends)
+    check_scalar(rollout.epsilon, "epsilon", Real, min_val=0, max_val=1)
+    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1)
+    check_scalar(rollout.n_personas, "n_personas", Integral, min_val=1)
+    check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
+    if rollout.threshold is not None:
+        check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
+    if rollout.authority is not None:
+        check_is_fitted(rollout.authority)
+
+
+def viewers_of(rollout: Any, viewers: Any) -> pd.DataFrame:
+    """Return the viewers that were given, or those of the log."""
+    if viewers is None:
+        viewers = getattr(rollout, "viewers_", None)
+    if viewers is None:
+        raise ValueError(
+            "viewers=None takes the users of the log, but fit saw no log with "
+            "user_id and genre. Pass a table of viewer_id and persona."
+        )
+    return check_table(viewers, "viewers", "viewer_id", ["persona"])
+
+
+def make_plan(
+    rollout: Any,
+    videos: pd.DataFrame,
+    viewers: pd.DataFrame,
+    response: Response | None,
+    activity: Any,
+) -> Plan:
+    """Gather what all worlds share."""
+    persona, names = pd.factorize(viewers["persona"], sort=True)
+    if response is None:
+        response = _learned(rollout, videos, persona, np.asarray(names))
+    none = np.zeros((len(videos), 0), dtype=bool)
+    return Plan(
+        stages=np.asarray(rollout.stages, dtype=np.int64),
+        rule=rollout.rule,
+        alpha=rollout.alpha,
+        fraction=rollout.fraction,
+        epsilon=rollout.epsilon,
+        cooldown_days=rollout.cooldown_days,
+        momentum=rollout.momentum,
+        upload=upload_days(videos),
+        threshold=_thresholds(rollout, videos),
+        persona=persona.astype(np.int64),
+        names=np.asarray(names),
+        response=response,
+        falls=falls_of(videos, activity) if rollout.momentum == "creator" else none,
+    )
+
+
+def _learned(
+    rollout: Any, videos: pd.DataFrame, persona: NDArray[Any], names: NDArray[Any]
+) -> Response:
+    if not hasattr(rollout, "response_"):
+        raise ValueError(
+            "response=None takes what fit learned, but fit saw no log with user_id "
+            "and genre. Pass a function."
+        )
+    check_columns(videos.columns, ["genre"], "videos")
+    table = rollout.response_(videos, names)
+    return lambda video, viewer, day: table[video, persona[viewer]]
+
+
+def _thresholds(rollout: Any, videos: pd.DataFrame) -> NDArray[np.float64]:
+    if rollout.threshold_ <= 0:
+        raise ValueError(
+            f"threshold_ must be above 0, got {rollout.threshold_}: half of the log's "
+            "videos earned nothing. Pass a threshold."
+        )
+    threshold = np.full(len(videos), rollout.threshold_)
+    if rollout.authority is None:
+        return threshold
+    authority = rollout.authority.transform(videos)
+    authority = np.asarray(authority)[:, 0]
+    if not (authority > 0).all():
+        raise ValueError(
+            "authority must score all creators above 0, got "
+            f"{authority.min()}. Fit it on non-negative points."
+        )
+    return threshold * rollout.authority.prior_ / authority

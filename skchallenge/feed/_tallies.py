@@ -1,0 +1,217 @@
+"""Weighted counts of who engaged with what: all that a profile remembers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln, expit, logit
+
+_ALL_ALIKE = 1e5  # impressions; a prior worth so many hides any difference
+
+
+@dataclass
+class Rows:
+    """The columns of X that a profiler reads, one entry a row."""
+
+    user: "pd.Series[Any]"
+    genre: "pd.Series[Any]"
+    video: "pd.Series[Any] | None"
+
+
+@dataclass
+class Tallies:
+    """Sums of the weight, the weighted label and the weighted points.
+
+    Parameters
+    ----------
+    cells : DataFrame with index (user, genre) and columns `weight`, `engaged`, `points`
+        A row of several genres counts for each of them in equal shares.
+    pairs : DataFrame with index (user, video) and columns `weight`, `engaged`
+        Empty where no video is known.
+    genres : Series
+        The genre, or genres joined by commas, of each video.
+    """
+
+    cells: pd.DataFrame
+    pairs: pd.DataFrame
+    genres: "pd.Series[Any]"
+
+    def __add__(self, later: "Tallies") -> "Tallies":
+        return Tallies(
+            _total(pd.concat([self.cells, later.cells])),
+            _total(pd.concat([self.pairs, later.pairs])),
+            _last(pd.concat([self.genres, later.genres])),
+        )
+
+    def __mul__(self, factor: float) -> "Tallies":
+        return Tallies(self.cells * factor, self.pairs * factor, self.genres)
+
+
+def tally(rows: Rows, weight: Any, engaged: Any, points: Any) -> Tallies:
+    """Add up one batch of impressions."""
+    sums = {"weight": weight, "engaged": weight * engaged, "points": weight * points}
+    table = pd.DataFrame(sums, dtype=np.float64)
+    place, genre, share = split_genres(rows.genre)
+    index = [rows.user.iloc[place].rename("user"), genre.rename("genre")]
+    cells = table.iloc[place].mul(share, axis=0)
+    video = rows.user.iloc[:0] if rows.video is None else rows.video
+    known = table.iloc[: len(video)][["weight", "engaged"]]
+    user = rows.user.iloc[: len(video)]
+    pairs = known.set_axis(_index(user.rename("user"), video.rename("video")))
+    genres = pd.Series(
+        rows.genre.iloc[: len(video)].to_numpy(), index=pd.Index(video, name="video")
+    )
+    return Tallies(_total(cells.set_axis(_index(*index))), _total(pairs), _last(genres))
+
+
+def split_genres(
+    genre: "pd.Series[Any]",
+) -> tuple[NDArray[np.intp], "pd.Series[Any]", NDArray[np.float64]]:
+    """Split ``"39,68"`` into 39 and 68.
+
+    Returns
+    -------
+    place : ndarray of shape (n_parts,)
+        The row that each part belongs to.
+    part : Series of shape (n_parts,)
+        One genre each.
+    share : ndarray of shape (n_parts,)
+        The part's share of its row; they add up to 1 over a row.
+    """
+    code, values = pd.factorize(genre)
+    parts = [_parts(value) for value in values]
+    counts = np.array([len(p) for p in parts], dtype=np.intp)
+    flat = pd.Series([p for part in parts for p in part]).infer_objects()
+    start = np.cumsum(counts) - counts
+    n = counts[code]
+    place = np.repeat(np.arange(len(code)), n)
+    offset = np.arange(len(place)) - np.repeat(np.cumsum(n) - n, n)
+    return place, flat.iloc[start[code][place] + offset], 1 / n[place]
+
+
+def _parts(genre: Any) -> list[Any]:
+    if not isinstance(genre, str):
+        return [genre]
+    return list(dict.fromkeys(part.strip() for part in genre.split(",")))
+
+
+def _index(*levels: "pd.Series[Any]") -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays(
+        [level.to_numpy() for level in levels], names=[level.name for level in levels]
+    )
+
+
+def _total(table: pd.DataFrame) -> pd.DataFrame:
+    return table.groupby(level=[0, 1], sort=True).sum()
+
+
+def _last(genres: "pd.Series[Any]") -> "pd.Series[Any]":
+    return genres[~genres.index.duplicated(keep="last")].sort_index()
+
+
+class Rates:
+    """Shrunken rates of genres, users, cells and videos, as log odds.
+
+    Parameters
+    ----------
+    tallies : Tallies
+        The counts.
+    shrinkage : float
+        How many impressions the prior of each rate is worth.
+    """
+
+    def __init__(self, tallies: Tallies, shrinkage: float) -> None:
+        self.shrinkage = shrinkage
+        cells = tallies.cells
+        total = cells.sum()
+        # One engaged and one other impression more, so that no log odds are infinite.
+        overall = (total["engaged"] + 1) / (total["weight"] + 2)
+        genre = self._shrink(cells.groupby(level="genre").sum(), overall)
+        self.overall = logit(overall)
+        self.genre = logit(genre)
+        usual = genre.reindex(cells.index, level="genre")
+        self.user = self._user_shift(cells, usual)
+        self.cell = self._cell_shift(cells, usual)
+        self.video = self._videos(tallies)
+
+    def _shrink(self, sums: pd.DataFrame, prior: Any) -> "pd.Series[Any]":
+        found = sums["engaged"] + self.shrinkage * prior
+        return found / (sums["weight"] + self.shrinkage)
+
+    def _user_shift(
+        self, cells: pd.DataFrame, usual: "pd.Series[Any]"
+    ) -> "pd.Series[Any]":
+        """Tell how far each user is from the usual rate of what they were shown."""
+        sums = cells.groupby(level="user").sum()
+        expected = (usual * cells["weight"]).groupby(level="user").sum()
+        expected /= sums["weight"]
+        return logit(self._shrink(sums, expected)) - logit(expected)
+
+    def _cell_shift(
+        self, cells: pd.DataFrame, usual: "pd.Series[Any]"
+    ) -> "pd.Series[Any]":
+        """Tell how far each user is from their own usual rate in a genre."""
+        prior = logit(usual) + self.user.reindex(cells.index, level="user")
+        rate = expit(prior)
+        strength = fit_strength(cells["engaged"], cells["weight"], rate, self.shrinkage)
+        found = cells["engaged"] + strength * rate
+        return logit(found / (cells["weight"] + strength)) - prior
+
+    def _videos(self, tallies: Tallies) -> "pd.Series[Any]":
+        sums = tallies.pairs.groupby(level="video").sum()
+        prior = expit(self.of_genres(tallies.genres.reindex(sums.index)))
+        return logit(self._shrink(sums, prior))
+
+    def of_genres(self, genre: "pd.Series[Any]") -> NDArray[np.float64]:
+        """Return the log odds of each row's genres; unknown ones have the overall."""
+        place, part, share = split_genres(genre)
+        value = _look_up(self.genre, pd.Index(part), self.overall)
+        return _sum_parts(place, value * share, len(genre))
+
+    def log_odds(self, rows: Rows) -> NDArray[np.float64]:
+        """Add up what is known of each row: its video, its user, and both together."""
+        odds = self.of_genres(rows.genre)
+        if rows.video is not None:
+            found = _look_up(self.video, pd.Index(rows.video), np.nan)
+            odds = np.where(np.isnan(found), odds, found)
+        place, part, share = split_genres(rows.genre)
+        cell = _index(rows.user.iloc[place], part)
+        shift = _look_up(self.cell, cell, 0.0) * share
+        odds = odds + _sum_parts(place, shift, len(odds))
+        return odds + _look_up(self.user, pd.Index(rows.user), 0.0)
+
+
+def fit_strength(engaged: Any, weight: Any, rate: Any, least: float) -> float:
+    """Find how many impressions the prior of a cell is worth.
+
+    It is the strength, from `least` up, under which beta-binomial counts with mean
+    `rate` are most likely. If cells differ from `rate` by chance alone, it is huge, and
+    they are believed to be alike.
+    """
+
+    def loss(log_strength: float) -> float:
+        a = np.exp(log_strength) * rate
+        b = np.exp(log_strength) * (1 - rate)
+        likelihood = betaln(a + engaged, b + weight - engaged) - betaln(a, b)
+        return -float(likelihood.sum())
+
+    bounds = (np.log(least), np.log(max(_ALL_ALIKE, least * np.e)))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
+
+
+def _sum_parts(
+    place: NDArray[np.intp], values: NDArray[np.float64], n: int
+) -> NDArray[np.float64]:
+    return np.bincount(place, values, minlength=n).astype(np.float64)
+
+
+def _look_up(
+    table: "pd.Series[Any]", keys: pd.Index, default: float
+) -> NDArray[np.float64]:
+    place = table.index.get_indexer(keys)
+    values = np.append(table.to_numpy(dtype=np.float64), default)
+    return values[place]  # -1, not found, is the default

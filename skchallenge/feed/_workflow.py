@@ -1,0 +1,292 @@
+"""From upload to rest: review, duplicate search and rollout in one object."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from skchallenge._validation import check_columns
+from skchallenge.feed._plan import check_table, upload_days
+from skchallenge.feed._rollout import BatchRollout, Log
+from skchallenge.feed._world import Response
+
+_OUTCOMES = ("pass", "review", "reject")
+
+
+class FeedWorkflow(BaseEstimator):
+    """Send uploaded videos through the workflow that articles describe.
+
+    A machine reviews each video. What it flags goes to a human. What passes is checked
+    for duplicates of earlier uploads. What is new is rolled out in batches, widened or
+    paused, boosted if there is momentum, and cooled down. Every step leaves a reason in
+    the journey of the video [1]_.
+
+    No platform has confirmed this workflow. Each step can be left out or replaced.
+
+    Parameters
+    ----------
+    rollout : BatchRollout or None, default=None
+        How videos travel; None is ``BatchRollout()``.
+    review : object or None, default=None
+        The machine: a fitted `ReviewGate`, or anything whose ``review(videos)`` returns
+        a table with a row a video: `outcome`, one of ``"pass"``, ``"review"`` and
+        ``"reject"``, and `reasons`. None passes all.
+    human_review : callable or None, default=None
+        The human: takes the rows that the machine flagged and returns which of them
+        pass, as booleans. None leaves them waiting.
+    duplicates : object or None, default=None
+        A `DuplicateFinder`, or any clusterer whose ``fit_predict(videos)`` gives copies
+        the same label and -1 to videos that it cannot compare. Of each group the
+        earliest upload is kept. A finder that reads paths only stands behind a
+        selector, ``make_column_transformer(("passthrough", ["path"]))``, in a pipeline.
+        None keeps all.
+
+    Attributes
+    ----------
+    rollout_ : BatchRollout
+        The fitted rollout.
+
+    See Also
+    --------
+    BatchRollout : The rollout alone.
+    JourneyDisplay : Draws the journeys.
+
+    References
+    ----------
+    .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020, section
+       "Recommendation workflow in a nutshell".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skchallenge.feed import BatchRollout, FeedWorkflow
+    >>> class SameSound:
+    ...     def fit_predict(self, videos):
+    ...         return pd.factorize(videos["sound"])[0]
+    >>> videos = pd.DataFrame({
+    ...     "video_id": ["a", "b"], "creator_id": ["ann", "bob"], "sound": ["x", "x"],
+    ... })
+    >>> viewers = pd.DataFrame({"viewer_id": range(4000), "persona": "all"})
+    >>> def response(video, viewer, day):
+    ...     return np.full((len(video), 5), 0.2)
+    >>> rollout = BatchRollout((100, 1000), threshold=3.0, random_state=0)
+    >>> workflow = FeedWorkflow(rollout, duplicates=SameSound()).fit()
+    >>> for reason in workflow.run(videos, viewers, response).journeys["reasons"][1]:
+    ...     print(reason)
+    machine review: pass (no machine)
+    duplicate check: a copy of 'a'; stopped
+    """
+
+    def __init__(
+        self,
+        rollout: BatchRollout | None = None,
+        *,
+        review: Any = None,
+        human_review: Callable[[pd.DataFrame], Any] | None = None,
+        duplicates: Any = None,
+    ) -> None:
+        self.rollout = rollout
+        self.review = review
+        self.human_review = human_review
+        self.duplicates = duplicates
+
+    def fit(self, log: Any = None, y: object = None) -> Self:
+        """Fit the rollout.
+
+        Parameters
+        ----------
+        log : pandas or polars DataFrame or None, default=None
+            As for `BatchRollout.fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : FeedWorkflow
+            This object.
+        """
+        rollout = BatchRollout() if self.rollout is None else clone(self.rollout)
+        self.rollout_: BatchRollout = rollout.fit(log)
+        return self
+
+    def run(
+        self,
+        videos: Any,
+        viewers: Any = None,
+        response: Response | None = None,
+        *,
+        activity: Any = None,
+        n_worlds: int = 1,
+        log: bool | Log = False,
+    ) -> Bunch:
+        """Let uploaded videos go all the way.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame
+            As for `BatchRollout.simulate`, with what the steps need, such as `path`.
+        viewers, response, activity, n_worlds, log
+            As for `BatchRollout.simulate`; `response` gets row numbers of `videos`.
+
+        Returns
+        -------
+        result : sklearn.utils.Bunch
+            As of `BatchRollout.simulate`. `journeys` and `events` tell of all videos;
+            those that were stopped have stage 0 and the `outcome` ``"rejected"``,
+            ``"waiting for review"`` or ``"duplicate"``.
+
+        Raises
+        ------
+        ValueError
+            If a step returns anything but what is described above, or as
+            `BatchRollout.simulate` does.
+        """
+        check_is_fitted(self)
+        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        steps = _Steps(videos)
+        self._review(videos, steps)
+        self._find_duplicates(videos, steps)
+        rows = np.flatnonzero(steps.outcome == "")
+        result = Bunch(journeys=None, events=None, decisions=None)
+        if len(rows):
+            if response is not None:
+                response = _shifted(response, rows)
+            result = self.rollout_.simulate(
+                videos.iloc[rows],
+                viewers,
+                response,
+                activity=activity,
+                n_worlds=n_worlds,
+                log=log,
+            )
+        return steps.join(result, n_worlds)
+
+    def _review(self, videos: pd.DataFrame, steps: "_Steps") -> None:
+        if self.review is None:
+            steps.note(np.arange(len(videos)), "machine review", "pass (no machine)")
+            return
+        table = self.review.review(videos)
+        check_columns(table.columns, ["outcome", "reasons"], "The table of review")
+        outcome = table["outcome"].to_numpy()
+        if len(table) != len(videos) or not np.isin(outcome, _OUTCOMES).all():
+            raise ValueError(
+                f"review must return an outcome among {list(_OUTCOMES)} for each of "
+                f"{len(videos)} videos, got {len(table)} rows and {set(outcome)}."
+            )
+        for row, (verdict, why) in enumerate(
+            zip(outcome, table["reasons"], strict=True)
+        ):
+            reason = f"{verdict} ({_as_text(why)})" if _as_text(why) else verdict
+            steps.note([row], "machine review", reason)
+        steps.stop(np.flatnonzero(outcome == "reject"), "rejected")
+        self._ask_human(videos, np.flatnonzero(outcome == "review"), steps)
+
+    def _ask_human(
+        self, videos: pd.DataFrame, rows: NDArray[np.intp], steps: "_Steps"
+    ) -> None:
+        if not len(rows):
+            return
+        if self.human_review is None:
+            steps.note(rows, "human review", "waits for a human")
+            steps.stop(rows, "waiting for review")
+            return
+        passed = column_or_1d(self.human_review(videos.iloc[rows]))
+        if passed.shape != rows.shape or passed.dtype != np.bool_:
+            raise ValueError(
+                f"human_review must return one boolean for each of {len(rows)} videos, "
+                f"got {passed.dtype} of shape {passed.shape}."
+            )
+        steps.note(rows[passed], "human review", "pass")
+        steps.note(rows[~passed], "human review", "reject")
+        steps.stop(rows[~passed], "rejected")
+
+    def _find_duplicates(self, videos: pd.DataFrame, steps: "_Steps") -> None:
+        rows = np.flatnonzero(steps.outcome == "")
+        if self.duplicates is None or not len(rows):
+            steps.note(rows, "duplicate check", "new (no finder)")
+            return
+        rows = rows[np.argsort(steps.day[rows], kind="stable")]  # earlier uploads first
+        finder = clone(self.duplicates, safe=False)
+        label = column_or_1d(finder.fit_predict(videos.iloc[rows]))
+        if len(label) != len(rows):
+            raise ValueError(
+                f"duplicates must return one label for each of {len(rows)} videos, got "
+                f"{len(label)}."
+            )
+        first: dict[Any, int] = {}
+        for row, group in zip(rows, label.tolist(), strict=True):
+            original = first.setdefault(group, row) if group != -1 else row
+            if original == row:
+                steps.note([row], "duplicate check", "new")
+            else:
+                name = videos["video_id"][original]
+                steps.note([row], "duplicate check", f"a copy of {name!r}; stopped")
+                steps.stop([row], "duplicate")
+
+
+class _Steps:
+    """What happened to each video before the rollout."""
+
+    def __init__(self, videos: pd.DataFrame) -> None:
+        self.videos, self.day = videos, upload_days(videos)
+        self.outcome = np.full(len(videos), "", dtype=object)
+        self.events: list[tuple[int, str, str]] = []
+
+    def note(self, rows: Any, event: str, reason: str) -> None:
+        self.events += [(int(row), event, f"{event}: {reason}") for row in rows]
+
+    def stop(self, rows: Any, outcome: str) -> None:
+        self.outcome[rows] = outcome
+
+    def join(self, result: Bunch, n_worlds: int) -> Bunch:
+        """Put these steps before those of the rollout, in each world."""
+        before = pd.DataFrame(self.events, columns=["row", "event", "reason"])
+        before["video_id"] = self.videos["video_id"].to_numpy()[before["row"]]
+        before["day"] = self.day[before["row"]]
+        stopped = self.videos[self.outcome != ""].assign(
+            stage=0,
+            exposures=0,
+            points=0.0,
+            score=np.nan,
+            outcome=self.outcome[self.outcome != ""],
+        )
+        events = [before.assign(world=w, stage=0, exposures=0) for w in range(n_worlds)]
+        journeys = [stopped.assign(world=w) for w in range(n_worlds)]
+        order = pd.Series(np.arange(len(self.videos)), index=self.videos["video_id"])
+        result["events"] = _stack([*events, result.events], order)
+        journeys = _stack([*journeys, result.journeys], order)
+        by = result["events"].groupby(["world", "video_id"], sort=False)["reason"]
+        reasons = by.agg(list).reindex(
+            pd.MultiIndex.from_frame(journeys[["world", "video_id"]])
+        )
+        result["journeys"] = journeys.assign(reasons=reasons.to_numpy())
+        return result
+
+
+def _stack(tables: list[Any], order: "pd.Series[int]") -> pd.DataFrame:
+    """Join tables, world by world and video by video, earlier tables first."""
+    last = tables[-1]
+    first = last if last is not None else tables[0]
+    columns = first.columns.drop("row", errors="ignore")
+    filled = [t.reindex(columns=columns) for t in tables if t is not None and len(t)]
+    joined = pd.concat(filled)
+    key = joined["video_id"].map(order)
+    place = np.lexsort([np.arange(len(joined)), key, joined["world"]])
+    return joined.iloc[place].reset_index(drop=True)
+
+
+def _as_text(reasons: Any) -> str:
+    if isinstance(reasons, str):
+        return reasons
+    return "; ".join(map(str, reasons)) if isinstance(reasons, (list, tuple)) else ""
+
+
+def _shifted(response: Response, rows: NDArray[np.intp]) -> Response:
+    """Let a response see row numbers of all videos, not of those that are left."""
+    return lambda video, viewer, day: response(rows[video], viewer, day)

@@ -1,0 +1,136 @@
+import contract
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from skchallenge.feed import CreatorAuthority
+
+
+def make_videos(n_creators=30, n=8, seed=0):
+    rng = np.random.default_rng(seed)
+    creator = np.repeat(np.arange(n_creators), n)
+    skill = rng.gamma(2, 1, n_creators)[creator]
+    table = {
+        "creator_id": creator,
+        "create_time": rng.integers(0, 1000, n * n_creators),
+    }
+    table["score"] = rng.gamma(2, skill)
+    return pd.DataFrame(table).sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+def by_loop(videos, row, *, m=3, k=5.0):
+    """The definition, in its words."""
+    first = (
+        videos.sort_values("create_time", kind="stable").groupby("creator_id").head(m)
+    )
+    prior = first["score"].mean()
+    own = first[first["creator_id"] == row["creator_id"]]
+    before = own.loc[own["create_time"] < row["create_time"], "score"]
+    return (before.sum() + k * prior) / (len(before) + k), len(before)
+
+
+def test_it_is_what_its_definition_says():
+    videos = make_videos()
+    found = CreatorAuthority().fit_transform(videos)
+    expected = [by_loop(videos, row) for _, row in videos.iterrows()]
+    np.testing.assert_allclose(found[:, :2], expected)
+    assert (found[:, 2] == 1).all()
+
+
+def test_a_row_knows_nothing_of_its_own_time_or_later():
+    videos = make_videos()
+    authority = CreatorAuthority(n_first=8).fit(videos)
+    rows = videos[["creator_id", "create_time"]]
+    before = authority.transform(rows)
+    for i in range(0, len(videos), 17):
+        later = videos["create_time"] >= videos["create_time"][i]
+        later &= videos["creator_id"] == videos["creator_id"][i]
+        changed = videos.assign(score=videos["score"].where(~later, 0.0))
+        other = CreatorAuthority(n_first=8).fit(changed)
+        other.prior_ = authority.prior_
+        np.testing.assert_allclose(other.transform(rows.iloc[[i]]), before[[i]])
+
+
+def test_creators_without_their_first_videos_have_the_prior_and_a_flag():
+    videos = make_videos(4, 3)
+    videos["total"] = np.where(videos["creator_id"] < 2, 3, 40)
+    authority = CreatorAuthority(total="total").fit(videos)
+    assert authority.known_share_ == 0.5
+    known = videos["creator_id"] < 2
+    assert authority.prior_ == pytest.approx(videos.loc[known, "score"].mean())
+    found = authority.transform(videos.assign(create_time=10_000))
+    np.testing.assert_array_equal(found[:, 2], known)
+    np.testing.assert_array_equal(found[~known, 0], authority.prior_)
+    assert (found[~known, 1] == 0).all()
+    stranger = pd.DataFrame({"creator_id": [99], "create_time": [10_000]})
+    assert authority.transform(stranger).tolist() == [[authority.prior_, 0, 0]]
+    nobody = CreatorAuthority(total="total").fit(videos[~known])
+    assert nobody.prior_ == pytest.approx(videos.loc[~known, "score"].mean())
+
+
+def test_good_beginners_are_told_from_lucky_ones():
+    """Simulated creators with all their videos: later scores follow the authority."""
+    videos = make_videos(400, 8)
+    last = videos.loc[videos.groupby("creator_id")["create_time"].idxmax()]
+    found = CreatorAuthority().fit(videos.drop(last.index)).transform(last)[:, 0]
+    assert pd.Series(found).corr(last["score"].reset_index(drop=True)) > 0.3
+    shuffled = videos.assign(score=videos["score"].sample(frac=1, random_state=1).array)
+    last = shuffled.loc[last.index]
+    found = CreatorAuthority().fit(shuffled.drop(last.index)).transform(last)[:, 0]
+    assert abs(pd.Series(found).corr(last["score"].reset_index(drop=True))) < 0.15
+
+
+def test_datetimes_and_polars_will_do():
+    videos = make_videos()
+    expected = CreatorAuthority().fit_transform(videos)
+    dates = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))
+    np.testing.assert_array_equal(CreatorAuthority().fit_transform(dates), expected)
+    polar = CreatorAuthority().fit_transform(pl.from_pandas(videos))
+    np.testing.assert_array_equal(polar, expected)
+
+
+def test_output_has_names():
+    table = (
+        CreatorAuthority().set_output(transform="pandas").fit_transform(make_videos())
+    )
+    assert table.columns.tolist() == ["authority", "n_videos", "is_known"]
+
+
+def test_our_own_contract():
+    def rows_match(X):
+        return X[["creator_id", "create_time", "score"]]
+
+    n = contract.run(
+        CreatorAuthority, rows_match(make_videos(5, 4)), skip={"check_columns"}, tol=0
+    )
+    assert n >= 60
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"n_first": 0}, "n_first == 0, must be >= 1"),
+        ({"shrinkage": 0}, "shrinkage == 0, must be > 0"),
+        ({"creator": "user_id"}, r"X lacks the columns \['user_id'\]"),
+        ({"total": "n_total_vids"}, r"X lacks the columns \['n_total_vids'\]"),
+    ],
+)
+def test_parameters_are_checked(options, match):
+    with pytest.raises(ValueError, match=match):
+        CreatorAuthority(**options).fit(make_videos())
+
+
+def test_wrong_input_is_refused():
+    videos = make_videos()
+    with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
+        CreatorAuthority().fit(videos.assign(score=np.nan))
+    with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
+        CreatorAuthority().fit(videos[:0])
+    dates = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))
+    with pytest.raises(TypeError, match="must hold numbers, as in fit, got datetimes"):
+        CreatorAuthority().fit(videos).transform(dates)
+    with pytest.raises(ValueError, match="create_time has 240 missing values"):
+        CreatorAuthority().fit(videos.assign(create_time=np.nan))
+    with pytest.raises(ValueError, match=r"X lacks the columns \['create_time'\]"):
+        CreatorAuthority().fit(videos).transform(videos[["creator_id"]])

@@ -1,0 +1,217 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from skchallenge.feed import EngagementScorer, engagement_signals, engagement_table
+
+ZERO = {"is_forward": 0, "is_comment": 0, "is_like": 0, "is_hate": 0}
+
+
+def make_log(ratios, **columns):
+    """Make one impression of a ten-second video for each ratio of play to duration."""
+    plays = [None if r is None else round(10_000 * r) for r in ratios]
+    table = {"row": range(len(plays)), "play_time_ms": plays, "duration_ms": 10_000}
+    return pd.DataFrame(table | ZERO | columns)
+
+
+def random_log(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    clicks = {name: rng.integers(0, 2, n) for name in ZERO}
+    return pd.DataFrame(
+        {
+            "user_id": rng.integers(0, 20, n),
+            "video_id": rng.integers(0, 15, n),
+            "play_time_ms": rng.integers(0, 60_000, n),
+            "duration_ms": rng.integers(1000, 40_000, n),
+        }
+        | clicks
+    )
+
+
+# Hand-worked: ratio of play to duration, re-watches (at most 1 and 3), completion.
+@pytest.mark.parametrize(
+    "ratio, at_most_1, at_most_3, completion",
+    [
+        (0.0, 0, 0, 0),
+        (0.8999, 0, 0, 0),
+        (0.9, 0, 0, 1),
+        (1.9999, 0, 0, 1),
+        (2.0, 1, 1, 1),
+        (2.9, 1, 1, 1),
+        (3.0, 1, 2, 1),
+        (47.0, 1, 3, 1),
+    ],
+)
+def test_hand_worked_ratios(ratio, at_most_1, at_most_3, completion):
+    log = make_log([ratio])
+    assert engagement_signals(log)["rewatch"].item() == at_most_1
+    assert engagement_signals(log, max_rewatches=3)["rewatch"].item() == at_most_3
+    assert engagement_signals(log)["completion"].item() == completion
+
+
+def test_a_rewatch_is_a_completion_wherever_it_starts():
+    log = make_log(np.linspace(0, 5, 51))
+    for at in (1.0, 1.5, 2.0, 3.0):
+        signals = engagement_signals(log, completion_at=1.0, rewatch_at=at)
+        assert (signals["rewatch"] <= signals["completion"]).all()
+
+
+def test_unknown_durations_and_plays_are_missing_not_zero():
+    log = make_log([0.5, 0.5, None], duration_ms=[0, None, 10_000], is_like=1)
+    signals = engagement_signals(log)
+    assert signals[["rewatch", "completion"]].isna().all(axis=None)
+    assert (signals["like"] == 1).all()
+    assert np.isnan(EngagementScorer().fit_transform(signals)).all()
+
+
+def test_duplicates_are_dropped_and_the_index_says_which():
+    log = make_log([0.1, 0.2, 0.3], row=0)
+    twice = pd.concat([log, log.iloc[[1]], log.iloc[[0]]])
+    signals = engagement_signals(twice)
+    assert signals.index.tolist() == [0, 1, 2]
+    assert engagement_signals(pl.from_pandas(twice)).equals(signals)
+
+
+@pytest.mark.parametrize("column", ["play_time_ms", "duration_ms"])
+def test_negative_times_are_refused(column):
+    log = make_log([0.1, 0.2])
+    log.loc[1, column] = -5
+    with pytest.raises(ValueError, match=rf"log\['{column}'\] .* got -5.0 in row 1"):
+        engagement_signals(log)
+
+
+@pytest.mark.parametrize("column", ["play_time_ms", "duration_ms", *ZERO])
+def test_missing_signal_columns_are_named(column):
+    with pytest.raises(ValueError, match=rf"log lacks the columns \['{column}'\]"):
+        engagement_signals(make_log([1.0]).drop(columns=column))
+
+
+@pytest.mark.parametrize("value", [2, -1, None])
+def test_clicks_are_zero_or_one(value):
+    log = make_log([1.0, 1.0], is_like=[0, value])
+    with pytest.raises(ValueError, match=r"log\['is_like'\] must hold 0 and 1, got"):
+        engagement_signals(log)
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"completion_at": 0}, "completion_at == 0, must be > 0"),
+        ({"rewatch_at": 0.5}, "rewatch_at == 0.5, must be >= 0.9"),
+        ({"max_rewatches": -1}, "max_rewatches == -1, must be >= 0"),
+    ],
+)
+def test_parameters_are_checked(options, match):
+    with pytest.raises(ValueError, match=match):
+        engagement_signals(make_log([1.0]), **options)
+
+
+def test_the_points_of_the_articles():
+    one_of_each = pd.DataFrame(np.eye(5), columns=list("abcde"))
+    one_of_each.columns = ["rewatch", "completion", "share", "comment", "like"]
+    score = EngagementScorer().fit_transform(one_of_each)
+    assert score.ravel().tolist() == [10, 8, 6, 4, 2]
+
+
+def test_names_matter_and_order_does_not():
+    signals = engagement_signals(random_log())
+    score = EngagementScorer().fit_transform(signals)
+    turned = signals[signals.columns[::-1]]
+    np.testing.assert_array_equal(EngagementScorer().fit_transform(turned), score)
+    nameless = signals.drop(columns="hate").to_numpy()
+    np.testing.assert_array_equal(EngagementScorer().fit_transform(nameless), score)
+
+
+def test_negative_points_lower_the_score():
+    signals = engagement_signals(random_log())
+    score = EngagementScorer({"like": 2, "hate": -5}).fit_transform(signals)[:, 0]
+    np.testing.assert_array_equal(score, 2 * signals["like"] - 5 * signals["hate"])
+
+
+def test_scoring_commutes_with_averaging():
+    signals = engagement_signals(random_log())
+    scorer = EngagementScorer().fit(signals)
+    mean = pd.DataFrame([signals.mean()])
+    np.testing.assert_allclose(scorer.transform(mean), scorer.transform(signals).mean())
+
+
+def test_pandas_output_is_named_score():
+    signals = engagement_signals(random_log(9))
+    table = EngagementScorer().set_output(transform="pandas").fit_transform(signals)
+    assert table.columns.tolist() == ["score"]
+    assert table.index.equals(signals.index)
+
+
+@pytest.mark.parametrize(
+    "points, match",
+    [
+        ({}, "points must name at least one signal"),
+        ({"like": np.nan}, r"points\['like'\] must be a finite number, got nan"),
+        ({"like": "2"}, r"points\['like'\] must be a finite number, got '2'"),
+        ({"dislike": 1}, r"X lacks the columns \['dislike'\]"),
+    ],
+)
+def test_wrong_points_are_refused(points, match):
+    with pytest.raises(ValueError, match=match):
+        EngagementScorer(points).fit(pd.DataFrame({"like": [1.0]}))
+
+
+@pytest.mark.parametrize("by", ["video_id", "user_id"])
+def test_the_table_agrees_with_a_loop(by):
+    log = random_log()
+    table = engagement_table(log, by=by)
+    signals = engagement_signals(log)
+    seen, points = set(), {}
+    for i, row in signals.iterrows():
+        pair = (log["user_id"][i], log["video_id"][i])
+        again = row["rewatch"] if pair not in seen else 0
+        if row["rewatch"]:
+            seen.add(pair)
+        total = 10 * again + 8 * row["completion"] + 6 * row["share"]
+        total += 4 * row["comment"] + 2 * row["like"]
+        points.setdefault(log[by][i], []).append(total)
+    assert table.index.tolist() == sorted(points)
+    np.testing.assert_allclose(
+        table["score"], [np.mean(points[k]) for k in sorted(points)]
+    )
+    assert table["impressions"].sum() == len(log)
+
+
+def test_looping_a_video_over_and_over_does_not_help():
+    many = make_log([2.0] * 20, user_id="ann", video_id="v", row=range(20))
+    table = engagement_table(many, by="video_id")
+    assert table["rewatch"].item() == 1 / 20
+    three = engagement_table(many, by="video_id", max_rewatches=3)
+    assert three["rewatch"].item() == 3 / 20
+    apart = many.assign(user_id=range(20))
+    assert engagement_table(apart, by="video_id")["rewatch"].item() == 1
+
+
+def test_adjusted_scores_do_not_know_the_duration():
+    # Users watch the same seconds whatever the duration: short videos are completed.
+    rng = np.random.default_rng(0)
+    n, duration = 20_000, np.geomspace(1000, 60_000, 200).round()
+    video = rng.integers(0, 200, n)
+    play = rng.exponential(9000, n).round()
+    log = make_log(np.zeros(n), user_id=np.arange(n), video_id=video)
+    log = log.assign(play_time_ms=play, duration_ms=duration[video])
+    plain = engagement_table(log, by="video_id")["score"]
+    adjusted = engagement_table(log, by="video_id", adjust_duration=True)["score"]
+    assert plain.corr(pd.Series(duration), method="spearman") < -0.9
+    assert abs(adjusted.corr(pd.Series(duration), method="spearman")) < 0.4
+    assert adjusted.mean() == pytest.approx(0, abs=0.05)
+
+
+def test_a_video_without_a_duration_has_no_score():
+    log = make_log([1.0, 1.0], user_id=[1, 2], video_id=["a", "b"], duration_ms=[0, 9])
+    table = engagement_table(log, by="video_id")
+    assert np.isnan(table.loc["a", "score"])
+    assert table.loc["a", "impressions"] == 1
+
+
+def test_the_table_is_by_video_or_user():
+    with pytest.raises(ValueError, match="by must be one of .*'user_id'.*, got 'tag'"):
+        engagement_table(random_log(), by="tag")
+    with pytest.raises(ValueError, match=r"log lacks the columns \['user_id'\]"):
+        engagement_table(make_log([1.0], video_id=1), by="video_id")

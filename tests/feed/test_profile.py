@@ -1,0 +1,291 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from scipy.special import expit, logit
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skchallenge.feed import GenreProfiler
+from skchallenge.feed._recommend import popularity
+from skchallenge.feed._tallies import fit_strength
+
+BY_NAME = {"user": "user", "genre": "genre", "video": "video"}
+
+
+def make_log(n_users=60, n=40, *, sd=1.0, n_genres=5, n_videos=50, seed=0):
+    """Draw a log whose taste of each user for each genre has a log-odds sd of `sd`."""
+    rng = np.random.default_rng(seed)
+    user, video = (
+        np.repeat(np.arange(n_users), n),
+        rng.integers(0, n_videos, n_users * n),
+    )
+    genre = rng.integers(0, n_genres, n_videos)[video]
+    odds = rng.normal(0, 0.5, n_users)[user] + rng.normal(0, 0.5, n_videos)[video]
+    odds += sd * rng.normal(0, 1, (n_users, n_genres))[user, genre] - 0.3
+    y = (rng.uniform(size=len(odds)) < expit(odds)).astype(int)
+    time = np.tile(np.arange(n), n_users)
+    X = pd.DataFrame({"user": user, "genre": genre, "video": video, "time": time})
+    return X, y
+
+
+def test_scores_shrink_as_worked_by_hand():
+    X = [["ann", "cats"], ["ann", "cats"], ["bob", "cats"], ["bob", "dogs"]]
+    points = [10, 8, 0, 2]
+    profiler = GenreProfiler(shrinkage=2.0).fit(X, [1, 1, 0, 0], points=points)
+    mean = 20 / 4
+    cats, dogs = (18 + 2 * mean) / (3 + 2), (2 + 2 * mean) / (1 + 2)
+    expected = [
+        ("ann", "cats", (18 + 2 * cats) / 4, 2),
+        ("bob", "cats", (0 + 2 * cats) / 3, 1),
+        ("bob", "dogs", (2 + 2 * dogs) / 3, 1),
+    ]
+    table = pd.DataFrame(expected, columns=["user", "genre", "score", "weight"])
+    pd.testing.assert_frame_equal(
+        profiler.profile_, table, check_dtype=False, check_index_type=False
+    )
+
+
+def test_probabilities_as_worked_by_hand():
+    X = pd.DataFrame({"user": list("aabb"), "genre": list("xyxy")})
+    profiler = GenreProfiler(shrinkage=4.0).fit(X, [1, 1, 1, 0])
+    overall = (3 + 1) / (4 + 2)
+    x, y = (2 + 4 * overall) / (2 + 4), (1 + 4 * overall) / (2 + 4)
+    usual = (x + y) / 2
+    shift = logit((2 + 4 * usual) / 6) - logit(usual)
+    # Four impressions say nothing of tastes: only the user shifts.
+    found = profiler.predict_proba(X.iloc[:2])[:, 1]
+    np.testing.assert_allclose(logit(found), logit([x, y]) + shift, atol=0.02)
+    stranger = pd.DataFrame({"user": ["c", "c"], "genre": ["y", "z"]})
+    np.testing.assert_allclose(
+        profiler.predict_proba(stranger)[:, 1], [y, overall], rtol=1e-12
+    )
+
+
+def test_several_genres_share_a_row():
+    X = pd.DataFrame({"user": ["ann", "ann"], "genre": ["39,68", " 68"]})
+    profile = GenreProfiler().fit(X, [1, 0]).profile_.set_index("genre")
+    assert profile["weight"].to_dict() == {"39": 0.5, "68": 1.5}
+    same = pd.DataFrame({"user": ["ann"], "genre": ["39,39"]})
+    assert GenreProfiler().fit(same, [1]).profile_["weight"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("half_life", [None, 7.0])
+def test_partial_fit_equals_fit(half_life):
+    X, y = make_log()
+    rng = np.random.default_rng(1)
+    weight, points = rng.uniform(0, 2, len(y)), rng.uniform(0, 30, len(y))
+    options = BY_NAME | {"time": "time", "half_life": half_life}
+    whole = GenreProfiler(**options).fit(X, y, weight, points)
+    parts = GenreProfiler(**options)
+    for rows in np.array_split(rng.permutation(len(y)), 7):
+        parts.partial_fit(
+            X.iloc[rows], y[rows], sample_weight=weight[rows], points=points[rows]
+        )
+    pd.testing.assert_frame_equal(parts.profile_, whole.profile_, rtol=1e-9)
+    np.testing.assert_allclose(
+        parts.predict_proba(X), whole.predict_proba(X), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_fit_forgets_what_was_learned_before():
+    X, y = make_log()
+    once = GenreProfiler(**BY_NAME, half_life=3, time="time").fit(X[:500], y[:500])
+    proba = once.predict_proba(X)
+    once.fit(X, y).partial_fit(X, y).fit(X[:500], y[:500])
+    np.testing.assert_array_equal(once.predict_proba(X), proba)
+
+
+def test_old_impressions_fade():
+    X = pd.DataFrame({"u": ["ann"] * 4, "g": ["cats"] * 4, "t": [0.0, 7, 14, 14]})
+    options = {"user": "u", "genre": "g", "time": "t"}
+    profiler = GenreProfiler(**options, half_life=7.0).fit(X, [1, 1, 0, 0])
+    assert profiler.profile_["weight"].item() == 0.25 + 0.5 + 2
+    assert profiler.predict(X[:1]).item() == 0
+    assert GenreProfiler(**options).fit(X, [1, 1, 0, 0]).predict_proba(X)[0, 1] == 0.5
+
+
+def test_a_planted_taste_is_found_and_an_absent_one_is_not():
+    for sd, low, high in ((1.0, 0.02, 0.2), (0.0, -0.003, 0.003)):
+        X, y = make_log(200, 60, sd=sd)
+        train = (X["time"] < 40).to_numpy()
+        profiler = GenreProfiler(**BY_NAME).fit(X[train], y[train])
+        with_taste = roc_auc_score(y[~train], profiler.predict_proba(X[~train])[:, 1])
+        profiler._rates.cell[:] = 0.0
+        without = roc_auc_score(y[~train], profiler.predict_proba(X[~train])[:, 1])
+        assert low < with_taste - without < high
+
+
+def test_the_strength_of_the_prior_is_recovered():
+    rng = np.random.default_rng(0)
+    rate, weight = rng.uniform(0.2, 0.8, 4000), rng.integers(5, 50, 4000)
+    alike = rng.binomial(weight, rate)
+    own = rng.beta(8 * rate, 8 * (1 - rate))
+    assert fit_strength(alike, weight, rate, 1.0) > 300
+    found = fit_strength(rng.binomial(weight, own), weight, rate, 1.0)
+    assert found == pytest.approx(8, rel=0.1)
+    assert fit_strength(alike, weight, rate, 1e6) >= 1e6
+
+
+def test_columns_by_name_and_position_agree():
+    X, y = make_log()
+    named = GenreProfiler(**BY_NAME).fit(X, y).predict_proba(X)
+    placed = GenreProfiler(0, 1, video=2)
+    np.testing.assert_array_equal(placed.fit(X, y).predict_proba(X), named)
+    np.testing.assert_array_equal(
+        GenreProfiler(0, 1, video=2).fit(X.to_numpy(), y).predict_proba(X.to_numpy()),
+        named,
+    )
+    table = pl.from_pandas(X)
+    np.testing.assert_array_equal(
+        GenreProfiler(**BY_NAME).fit(table, y).predict_proba(table), named
+    )
+
+
+def test_long_ids_keep_every_digit():
+    ids = [6_895_303_124_119_014_657, 6_895_303_124_119_014_658]
+    X = pd.DataFrame({"user": ids, "genre": 1, "time": [0.5, 0.5]})
+    profiler = GenreProfiler("user", "genre").fit(X, [0, 1])
+    assert profiler.profile_["user"].tolist() == ids
+
+
+def test_a_search_tunes_it_and_a_pipeline_holds_it():
+    X, y = make_log(20)
+    model = make_pipeline(FunctionTransformer(), GenreProfiler(**BY_NAME))
+    grid = {"genreprofiler__shrinkage": [1.0, 5.0]}
+    search = GridSearchCV(model, grid, scoring="roc_auc", cv=3).fit(X, y)
+    assert search.best_score_ > 0.5
+
+
+def test_points_are_routed():
+    X, y = make_log(20)
+    points = np.random.default_rng(0).uniform(0, 30, len(y))
+    with sklearn.config_context(enable_metadata_routing=True):
+        profiler = GenreProfiler(**BY_NAME).set_fit_request(points=True)
+        scores = cross_validate(
+            profiler, X, y, cv=2, params={"points": points}, return_estimator=True
+        )
+        piped = make_pipeline(profiler).fit(X, y, points=points)[-1]
+    for fitted in scores["estimator"]:
+        assert fitted.profile_["score"].max() > 1  # points, not labels
+    direct = GenreProfiler(**BY_NAME).fit(X, y, points=points)
+    pd.testing.assert_frame_equal(piped.profile_, direct.profile_)
+
+
+def test_any_two_labels_will_do():
+    X, y = make_log(10)
+    words = np.where(y == 1, "watched", "skipped")
+    profiler = GenreProfiler(**BY_NAME).fit(X, words)
+    assert profiler.classes_.tolist() == ["skipped", "watched"]
+    number = GenreProfiler(**BY_NAME).fit(X, y)
+    np.testing.assert_array_equal(
+        profiler.predict(X) == "watched", number.predict(X) == 1
+    )
+
+
+def test_recommendations_are_new_distinct_and_best_first():
+    X, y = make_log(10, 15)
+    profiler = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
+    table = profiler.recommend([3, 7], k=8)
+    assert table["user"].tolist() == [3] * 8 + [7] * 8
+    for user, rows in table.groupby("user"):
+        shown = X.loc[X["user"] == user, "video"]
+        assert not rows["video"].isin(shown).any()
+        assert rows["video"].is_unique
+        assert rows["rank"].tolist() == list(range(1, 9))
+        assert rows["score"].is_monotonic_decreasing
+        genre = X.drop_duplicates("video").set_index("video")["genre"]
+        pairs = pd.DataFrame({"user": user, "video": rows["video"], "time": 0})
+        pairs.insert(1, "genre", genre[rows["video"]].to_numpy())
+        np.testing.assert_allclose(profiler.predict_proba(pairs)[:, 1], rows["score"])
+
+
+@pytest.mark.parametrize("exploration", [0.0, 0.25, 1.0])
+def test_exploration_keeps_its_share(exploration):
+    X, y = make_log(60, 15)
+    profiler = GenreProfiler(**BY_NAME, exploration=exploration, random_state=0)
+    table = profiler.fit(X, y).recommend(range(60), k=10)
+    assert (table.groupby("user")["video"].nunique() == 10).all()
+    share = (table["reason"] == "exploration").mean()
+    assert share == pytest.approx(exploration, abs=0.02)
+    pd.testing.assert_frame_equal(table, profiler.recommend(range(60), k=10))
+
+
+def test_the_cold_start_takes_proven_videos_then_those_of_more_users():
+    one_fan = [("ann", "a", 1)] * 4
+    four_fans = [(user, "b", 1) for user in ("ann", "bob", "cat", "dan")]
+    lucky = [("ann", "c", 1)]
+    poor = [("bob", "d", 0)] * 9
+    rows = pd.DataFrame(one_fan + four_fans + lucky + poor, columns=["u", "v", "y"])
+    profiler = GenreProfiler("u", "v", video="v").fit(rows[["u", "v"]], rows["y"])
+    table = profiler.recommend(["eve"], k=3)
+    assert table["video"].tolist() == ["b", "a", "c"]
+    assert (table["reason"] == "cold").all()
+    z = 1.6448536269514722
+    assert table["score"].tolist()[:2] == pytest.approx([4 / (4 + z**2)] * 2)
+
+
+def test_popularity_bounds_cover():
+    rng = np.random.default_rng(0)
+    engaged = rng.binomial(30, 0.3, 5000)
+    index = pd.MultiIndex.from_arrays(
+        [np.zeros(5000, int), np.arange(5000)], names=["user", "video"]
+    )
+    pairs = pd.DataFrame({"weight": 30.0, "engaged": engaged}, index=index)
+    assert (popularity(pairs)["score"] <= 0.3).mean() == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"shrinkage": 0}, "shrinkage == 0, must be > 0"),
+        ({"exploration": 1.5}, "exploration == 1.5, must be <= 1"),
+        ({"half_life": -1, "time": "time"}, "half_life == -1, must be > 0"),
+        ({"half_life": 7}, "half_life=7 needs time"),
+        ({"user": "viewer"}, "user must be a column of X, got 'viewer'"),
+        ({"genre": 9}, "genre must be the position of a column of X, got 9"),
+        ({"genre": -1}, "genre == -1, must be >= 0"),
+    ],
+)
+def test_parameters_are_checked(options, match):
+    X, y = make_log(4, 4)
+    with pytest.raises(ValueError, match=match):
+        GenreProfiler(**BY_NAME | options).fit(X, y)
+
+
+def test_wrong_input_is_refused():
+    X, y = make_log(4, 4)
+    profiler = GenreProfiler(**BY_NAME, time="time", half_life=1.0)
+    with pytest.raises(ValueError, match="column of genre must have no missing values"):
+        profiler.fit(X.assign(genre=None), y)
+    with pytest.raises(TypeError, match="genre: argument must be a string or a number"):
+        profiler.fit(X.assign(genre=[["a"]] * len(X)), y)
+    with pytest.raises(ValueError, match="column of time must hold finite numbers"):
+        profiler.fit(X.assign(time=np.nan), y)
+    with pytest.raises(ValueError, match="points must hold 16 finite numbers"):
+        profiler.fit(X, y, points=np.full(16, np.nan))
+    with pytest.raises(ValueError, match="Only binary classification"):
+        profiler.fit(X, np.arange(16) % 3)
+    with pytest.raises(ValueError, match=r"at least 1 row, got shape \(0, 4\)"):
+        profiler.fit(X[:0], y[:0])
+    with pytest.raises(
+        ValueError, match=r"y must hold labels among \[0, 1\], got \[2\]"
+    ):
+        profiler.fit(X, y).partial_fit(X, np.full(16, 2))
+    with pytest.raises(ValueError, match="at least one non-zero number"):
+        profiler.fit(X, y, sample_weight=np.zeros(16))
+    with pytest.raises(ValueError, match="recommend needs video"):
+        GenreProfiler("user", "genre").fit(X, y).recommend([0])
+    with pytest.raises(ValueError, match="k == 0, must be >= 1"):
+        profiler.fit(X, y).recommend([0], k=0)
+
+
+def test_known_and_new_users_may_be_asked_for_together():
+    X, y = make_log(5, 15)
+    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([3, "a new user"], k=2)
+    assert table["user"].tolist() == [3, 3, "a new user", "a new user"]
+    assert table["reason"].tolist()[2:] == ["cold", "cold"]
+    assert "cold" not in table["reason"].tolist()[:2]

@@ -1,0 +1,491 @@
+import inspect
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from feed_worlds import SHARES, World, mean_points
+from scipy.stats import binom, norm
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from skchallenge.feed import BatchRollout, CreatorAuthority, EngagementScorer
+from skchallenge.feed._rules import RULES, Scores
+
+SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
+SIGNALS = ["rewatch", "completion", "share", "comment", "like"]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture(scope="module")
+def explored(world):
+    rollout = BatchRollout(**SMALL, epsilon=0.3).fit()
+    return rollout.simulate(
+        world.videos, world.viewers, world.response, n_worlds=3, log=True
+    )
+
+
+def simulate(world, *, options=None, **parameters):
+    rollout = BatchRollout(**SMALL | parameters).fit()
+    return rollout.simulate(
+        world.videos, world.viewers, world.response, **(options or {})
+    )
+
+
+def test_no_viewer_sees_a_video_twice(explored):
+    assert not explored.log.duplicated(["world", "video_id", "viewer_id"]).any()
+
+
+def test_journeys_add_up_to_the_log(explored):
+    by = explored.log.groupby(["world", "video_id"])
+    journeys = explored.journeys.set_index(["world", "video_id"])
+    assert len(journeys) == 3 * 40
+    pd.testing.assert_series_equal(
+        by.size(), journeys["exposures"], check_names=False, check_dtype=False
+    )
+    pd.testing.assert_series_equal(
+        by["points"].sum(), journeys["points"], check_names=False, check_dtype=False
+    )
+    assert (by["stage"].max() == journeys["stage"]).all()
+
+
+def test_points_are_those_of_the_scorer(explored):
+    score = EngagementScorer().fit_transform(explored.log[SIGNALS].astype(float))
+    np.testing.assert_array_equal(score[:, 0], explored.log["points"])
+    assert (explored.log["rewatch"] <= explored.log["completion"]).all()
+
+
+def test_viewers_respond_as_they_are_asked_to(world, explored):
+    log = explored.log
+    video = log["video_id"].str[1:].astype(int)
+    proba = world.appeal[video, log["persona"]][:, None] * SHARES
+    found = log[SIGNALS].to_numpy(float)
+    z = (found - proba).sum(axis=0) / np.sqrt((proba * (1 - proba)).sum(axis=0))
+    assert (np.abs(z) < 4).all()
+
+
+def test_stages_are_as_large_as_stated_and_a_day_apart(explored):
+    sizes = explored.log.groupby(["world", "video_id", "stage"]).size()
+    expected = {1: {80}, 2: {200}, 3: {800}}  # the first stage is shown and rescored
+    assert {k: set(v) for k, v in sizes.groupby(level="stage")} == expected
+    days = explored.log.groupby(["world", "video_id", "stage"])["day"].agg(
+        ["min", "max"]
+    )
+    assert (days["min"] == days["max"]).all()
+    upload = explored.journeys.set_index(["world", "video_id"])["day"]
+    late = days["min"] - upload.reindex(days.index.droplevel("stage")).to_numpy()
+    assert (late == days.index.get_level_values("stage") - 1).all()
+
+
+def test_the_first_batch_spans_the_personas_and_the_rest_has_one(explored):
+    first = explored.log[explored.log["stage"] == 1]
+    for _, rows in first.groupby(["world", "video_id"]):
+        counts = rows["persona"].value_counts()
+        assert sorted(counts) == [10, 10, 10, 50]
+    later = explored.log[explored.log["stage"] > 1]
+    assert (later.groupby(["world", "video_id"])["persona"].nunique() == 1).all()
+
+
+def test_decisions_follow_from_the_log(explored):
+    """Recompute each score from the impressions, then what the rule must have said."""
+    log, decisions = explored.log, explored.decisions
+    rescored = log[log["stage"] > 1].groupby(["world", "video_id", "stage"])["points"]
+    key = pd.MultiIndex.from_frame(decisions[["world", "video_id", "stage"]])
+    later = decisions["stage"].to_numpy() > 1
+    np.testing.assert_allclose(
+        decisions["score"][later], rescored.mean().reindex(key[later])
+    )
+    assert (decisions["probability"] == (decisions["score"] >= 2.5)).all()
+    chance = 0.7 * decisions["probability"] + 0.15
+    expected = np.where(decisions["widened"], chance, 1 - chance)
+    np.testing.assert_allclose(decisions["propensity"], expected)
+    opened = pd.MultiIndex.from_frame(
+        decisions[["world", "video_id", "stage"]].assign(stage=decisions["stage"] + 1)
+    )
+    reward = rescored.sum().reindex(opened).fillna(0)
+    np.testing.assert_allclose(decisions["reward"], reward)
+    propensity = log[log["stage"] == 2].groupby(["world", "video_id"])["propensity"]
+    widened = decisions[decisions["widened"] & (decisions["stage"] == 1)]
+    index = pd.MultiIndex.from_frame(widened[["world", "video_id"]])
+    np.testing.assert_allclose(propensity.first().reindex(index), widened["propensity"])
+
+
+def test_epsilon_is_the_share_of_coins(world):
+    many = simulate(world, epsilon=0.4, options={"n_worlds": 40}).decisions
+    against = many["widened"] != (many["probability"] == 1)
+    assert against.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / len(many)))
+    none = simulate(world).decisions
+    assert (none["widened"] == (none["probability"] == 1)).all()
+    assert (none["propensity"] == 1).all()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(world):
+    options = {"n_worlds": 2, "log": True}
+    once, twice = (simulate(world, epsilon=0.2, options=options) for _ in range(2))
+    for name in ("journeys", "events", "decisions", "log"):
+        pd.testing.assert_frame_equal(once[name], twice[name], check_exact=True)
+    other = simulate(world, epsilon=0.2, random_state=1, options=options)
+    assert not other.log.equals(once.log)
+    apart = once.log[once.log["world"] == 1].reset_index(drop=True)
+    assert not apart["viewer_id"].equals(once.log["viewer_id"][: len(apart)])
+
+
+def test_a_streamed_log_is_the_kept_log(world, monkeypatch):
+    monkeypatch.setattr("skchallenge.feed._world._CHUNK_ROWS", 500)
+    kept = simulate(world, options={"log": True})
+    chunks = []
+    result = simulate(world, options={"log": chunks.append})
+    assert len(chunks) > 10
+    assert max(map(len, chunks)) < 500 + 800
+    assert "log" not in result
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), kept.log)
+
+
+def test_the_log_costs_nothing_in_chance(world):
+    without, kept = simulate(world), simulate(world, options={"log": True})
+    pd.testing.assert_frame_equal(without.journeys, kept.journeys)
+
+
+def test_an_equal_persona_looks_better_than_it_is():
+    """The best of eight equal personas is inflated by a third; the rescore is not."""
+    alike = World(400, 8000, 8, sd=0.0)
+    alike.appeal[:] = 0.25
+    events = simulate(alike, stages=(100, 200), options={"n_worlds": 3}).events
+    truth = mean_points(0.25)
+    scores = events.groupby("event")["score"].mean() / truth
+    assert 1.25 < scores["first batch"] < 1.8
+    assert scores["rescored"] == pytest.approx(1, abs=0.03)
+
+
+def test_the_chance_that_a_first_batch_kills_a_good_video():
+    """15 % above the threshold, 100 viewers: exact for rates, about .27 on points."""
+    assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
+    assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=6e-3)
+    good = World(3000, 4000, 1, sd=0.0)
+    good.appeal[:] = 0.345
+    only_completion = np.array([0, 1.0, 0, 0, 0])
+    good.response = lambda video, viewer, day: np.outer(
+        good.appeal[video, 0], only_completion
+    )
+    journeys = simulate(good, stages=(100, 200), threshold=8 * 0.3).journeys
+    killed = (journeys["stage"] == 1).mean()
+    # 30 of 100 reach the threshold, so 29 or fewer kill the video.
+    assert killed == pytest.approx(binom.cdf(29, 100, 0.345), abs=0.02)
+
+
+def scores_of(mean, *, n=100, sd=3.0, threshold=2.0, peak=-np.inf, stage=1):
+    mean = np.asarray(mean, dtype=float)
+    full = {"n": n, "sd": sd, "threshold": threshold, "peak": peak, "stage": stage}
+    return Scores(
+        mean=mean, **{k: np.broadcast_to(v, mean.shape) for k, v in full.items()}
+    )
+
+
+def test_rules_by_hand():
+    options = {"alpha": 0.05, "fraction": 0.4}
+    mean = [1.9, 2.0, 2.4, 2.5]
+    assert RULES["threshold"](scores_of(mean), **options).tolist() == [0, 1, 1, 1]
+    # The bound is 1.645 * 3 / 10 = .49 below the mean.
+    assert RULES["lcb"](scores_of(mean), **options).tolist() == [0, 0, 0, 1]
+    thompson = RULES["thompson"](scores_of(mean), **options)
+    np.testing.assert_allclose(thompson, norm.cdf((np.array(mean) - 2) / 0.3))
+    peak = np.log([1, 19, 21, 400])
+    evident = RULES["sequential"](scores_of(mean, peak=peak), **options)
+    assert evident.tolist() == [0, 0, 1, 1]
+
+
+def test_one_viewer_proves_nothing():
+    alone = scores_of([9.0], n=1, sd=np.inf)
+    assert RULES["lcb"](alone, alpha=0.05).tolist() == [0]
+    assert RULES["thompson"](alone).tolist() == [0.5]
+    exact = scores_of([1.0, 2.0, 3.0], sd=0.0)
+    assert RULES["thompson"](exact).tolist() == [0, 1, 1]
+
+
+def test_the_top_fraction_is_by_stage_and_ties_share():
+    mean = [5, 4, 3, 2, 1, 9, 9, 9, 0]
+    stage = [1, 1, 1, 1, 1, 2, 2, 2, 2]
+    chance = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=0.4)
+    third = 2 / 3
+    np.testing.assert_allclose(chance, [1, 1, 0, 0, 0, third, third, third, 0])
+    everything = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=1.0)
+    assert (everything == 1).all()
+
+
+def test_the_top_fraction_is_by_day(world):
+    decisions = simulate(world, rule="top_fraction", fraction=0.25).decisions
+    shares = decisions.groupby(["day", "stage"])["widened"].agg(["sum", "size"])
+    assert (np.abs(shares["sum"] - shares["size"] / 4) <= 2).all()
+    for _, cohort in decisions.groupby(["day", "stage"]):
+        best, rest = (
+            cohort.loc[cohort["widened"] == w, "score"] for w in (True, False)
+        )
+        assert best.min() >= rest.max() or rest.empty or best.empty
+
+
+def test_sequential_keeps_its_promise_under_peeking():
+    """At the threshold itself, at most alpha of the videos are ever widened."""
+    null = World(2000, 8000, 1, sd=0.0)
+    null.appeal[:] = 0.2
+    options = {"threshold": mean_points(0.2), "rule": "sequential", "alpha": 0.1}
+    widened = (simulate(null, **options).journeys["stage"] > 1).mean()
+    assert widened <= 0.1 + 3 * np.sqrt(0.09 / 2000)
+    null.appeal[:] = 0.6
+    better = (simulate(null, **options).journeys["stage"] > 1).mean()
+    assert better > 0.9
+
+
+def test_videos_cool_down(world):
+    journeys = simulate(world).journeys
+    assert set(journeys["outcome"]) == {"paused", "cooled down"}
+    ends = journeys[journeys["outcome"] == "cooled down"]
+    assert (ends["stage"] == 3).all()
+    assert ends["reasons"].str[-1].str.contains("cooled down after 7 days").all()
+    events = simulate(world).events
+    cooled = events[events["event"] == "cooled down"].set_index("video_id")["day"]
+    upload = world.videos.set_index("video_id")["day"]
+    assert (cooled - upload.reindex(cooled.index) == 7).all()
+    hasty = simulate(world, cooldown_days=2).journeys
+    assert hasty["stage"].max() == 2
+    last = hasty.loc[hasty["stage"] == 2, "reasons"].str[-1]
+    assert last.str.contains("2 days, before its next batch|paused").all()
+
+
+def test_a_small_audience_runs_out():
+    few = World(5, 300, 1, sd=0.0)
+    few.appeal[:] = 0.9
+    result = simulate(few, stages=(40, 200, 800, 900), options={"log": True})
+    assert (result.journeys["exposures"] == 300).all()
+    assert (result.journeys["outcome"] == "no viewers left").all()
+    assert (result.journeys["stage"] == 3).all()
+    assert result.journeys["reasons"].str[-1].str.contains("no viewers left").all()
+
+
+def test_reasons_tell_the_journey_in_order(world):
+    result = simulate(world)
+    row = result.journeys[result.journeys["stage"] == 3].iloc[0]
+    starts = ["first batch of 40 viewers spans 4", "rescored of stage 1: 40 fresh"]
+    starts += ["stage 1 scored", "wider batch of stage 2: 200", "stage 2 scored"]
+    starts += ["wider batch of stage 3: 800", "passed all stages; cooled down"]
+    assert len(row["reasons"]) == len(starts)
+    for reason, start in zip(row["reasons"], starts, strict=True):
+        assert reason.startswith(start)
+    events = result.events[result.events["video_id"] == row["video_id"]]
+    assert events["reason"].tolist() == row["reasons"]
+
+
+def test_the_creator_trigger_boosts_paused_videos_on_its_day(world):
+    quiet = pd.DataFrame(
+        [(f"c{i}", day, 4.0) for i in range(7) for day in range(10 + i % 2 * 90)],
+        columns=["creator_id", "day", "activity"],
+    )
+    result = simulate(world, momentum="creator", options={"activity": quiet})
+    boosts = result.events[result.events["event"] == "boosted"]
+    creator = world.videos.set_index("video_id")["creator_id"]
+    # Even creators stop after day 9: three of seven days on day 13, the first that
+    # has fourteen days behind it. Odd ones never stop within the table.
+    assert set(boosts["day"]) == {13}
+    assert set(creator[boosts["video_id"]]) <= {"c0", "c2", "c4", "c6"}
+    plain = simulate(world).journeys.set_index("video_id")
+    paused = plain.index[plain["outcome"] == "paused"]
+    even = creator[paused].isin(["c0", "c2", "c4", "c6"])
+    assert sorted(boosts["video_id"]) == sorted(paused[even])
+    after = result.journeys.set_index("video_id")["stage"]
+    assert (after[boosts["video_id"]] > plain["stage"][boosts["video_id"]]).all()
+
+
+def test_the_probe_finds_risen_interest_and_little_else():
+    risen = World(150, 8000, 1, sd=0.0)
+    risen.appeal[:] = 0.2
+    options = {"threshold": mean_points(0.2), "momentum": "probe", "rule": "lcb"}
+    still = simulate(risen, **options)
+    boosted = still.events["event"].eq("boosted").sum()
+    assert boosted <= 0.05 * 150 + 3 * np.sqrt(0.05 * 0.95 * 150)
+    before = risen.response
+    risen.response = lambda v, u, day: before(v, u, day) * (1.5 if day > 5 else 1.0)
+    found = simulate(risen, **options, options={"log": True})
+    events = found.events[found.events["event"] == "boosted"]
+    paused = found.events["event"].eq("paused").groupby(found.events["video_id"]).any()
+    assert len(events) >= 0.95 * paused.sum()
+    probes = found.log[found.log["stage"] == 0]
+    assert (probes.groupby(["video_id", "day"]).size() == 20).all()
+    assert not found.log.duplicated(["video_id", "viewer_id"]).any()
+
+
+def test_a_boost_is_no_decision(world):
+    quiet = pd.DataFrame(
+        [(f"c{i}", day, 1.0) for i in range(7) for day in range(8)],
+        columns=["creator_id", "day", "activity"],
+    )
+    late = quiet.iloc[[0]].assign(day=30, activity=0.0)
+    activity = pd.concat([quiet, late])
+    options = {"activity": activity, "log": True}
+    result = simulate(world, momentum="creator", epsilon=0.2, options=options)
+    boosts = result.events[result.events["event"] == "boosted"]
+    assert len(boosts) > 3
+    paused = result.decisions[~result.decisions["widened"]]
+    assert (paused["reward"] == 0).all()
+
+
+def test_authority_moves_the_threshold(world):
+    past = pd.DataFrame(
+        {"creator_id": ["c0", "c1"], "day": [0, 0], "score": [6.0, 2.0]}
+    )
+    authority = CreatorAuthority(time="day", shrinkage=1.0).fit(past)
+    world_later = World()
+    world_later.videos["day"] += 1
+    decisions = simulate(world_later, authority=authority).decisions
+    creator = world.videos.set_index("video_id")["creator_id"]
+    threshold = decisions.groupby(creator[decisions["video_id"]].to_numpy())[
+        "threshold"
+    ]
+    assert (threshold.nunique() == 1).all()
+    # Prior 4: c0 has (6 + 4) / 2 = 5, c1 has 3, strangers have 4.
+    expected = {f"c{i}": 2.5 for i in range(2, 7)} | {"c0": 2.0, "c1": 2.5 * 4 / 3}
+    assert threshold.first().to_dict() == pytest.approx(expected)
+
+
+def make_log(n=6000, seed=0):
+    """Two tastes: even users complete dances, odd users complete cats."""
+    rng = np.random.default_rng(seed)
+    user, video = rng.integers(0, 60, n), rng.integers(0, 30, n)
+    genre = np.where(video % 3 == 0, "cats", "dance")
+    likes = (genre == "dance") == (user % 2 == 0)
+    signals = rng.uniform(size=(n, 5)) < np.where(likes, 0.6, 0.1)[:, None] * SHARES
+    ids = {"user_id": user, "video_id": video, "genre": genre}
+    return pd.DataFrame(ids | dict(zip(SIGNALS, signals.T.astype(float), strict=True)))
+
+
+def test_fit_learns_threshold_personas_and_response_from_a_log():
+    log = make_log()
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
+    points = EngagementScorer().fit_transform(log[SIGNALS])[:, 0]
+    by_video = pd.Series(points).groupby(log["video_id"]).mean()
+    assert rollout.threshold_ == pytest.approx(by_video.median())
+    parity = rollout.viewers_["viewer_id"] % 2
+    assert (rollout.viewers_.groupby(parity)["persona"].nunique() == 1).all()
+    videos = pd.DataFrame({"video_id": [0, 1, 99], "genre": ["cats", "dance", "dance"]})
+    found = rollout.response_(videos, np.array([0, 1]))
+    even = rollout.viewers_.set_index("viewer_id")["persona"][0]
+    assert found.shape == (3, 2, 5)
+    np.testing.assert_allclose(found[1:, even, 1], 0.6, atol=0.1)
+    np.testing.assert_allclose(found[0, even, 1], 0.1, atol=0.1)
+    videos["creator_id"] = "ann"
+    assert len(rollout.simulate(videos).journeys) == 3
+
+
+def test_a_raw_log_will_do():
+    raw = pd.DataFrame(
+        {"video_id": [1, 1, 2], "play_time_ms": [9, 1, 10], "duration_ms": [10, 10, 0]}
+    ).assign(is_forward=0, is_comment=0, is_like=1, is_hate=0)
+    assert BatchRollout().fit(raw).threshold_ == (8 + 2 + 2) / 2
+    with pytest.raises(ValueError, match="log must have at least one impression with"):
+        BatchRollout().fit(raw[2:])
+
+
+def test_polars_tables_will_do(world):
+    rollout = BatchRollout(**SMALL).fit()
+    polar = rollout.simulate(
+        pl.from_pandas(world.videos), pl.from_pandas(world.viewers), world.response
+    )
+    expected = simulate(world).journeys["exposures"]
+    assert polar.journeys["exposures"].tolist() == expected.tolist()
+
+
+def test_parameters_are_kept_and_cloned():
+    rollout = BatchRollout(**SMALL, rule="lcb")
+    names = list(inspect.signature(BatchRollout).parameters)
+    assert list(rollout.get_params(deep=False)) == sorted(names)
+    assert clone(rollout).get_params()["stages"] == (40, 200, 800)
+    assert pickle.loads(pickle.dumps(rollout.fit())).threshold_ == 2.5
+
+
+@pytest.mark.parametrize(
+    "parameters, match",
+    [
+        ({"stages": (100, 100)}, r"stages must be .* increasing, got \(100, 100\)"),
+        ({"stages": (0, 10)}, "stages must be whole numbers from 1"),
+        ({"stages": ()}, "stages must be whole numbers from 1"),
+        ({"stages": (10.5, 20)}, "stages must be whole numbers from 1"),
+        ({"rule": "ucb"}, "rule must be one of .*'lcb'.*, got 'ucb'"),
+        ({"momentum": "luck"}, "momentum must be one of .*'probe'.*, got 'luck'"),
+        ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
+        ({"epsilon": 1.1}, "epsilon == 1.1, must be <= 1"),
+        ({"fraction": 2.0}, "fraction == 2.0, must be <= 1"),
+        ({"threshold": 0}, "threshold == 0, must be > 0"),
+        ({"n_personas": 0}, "n_personas == 0, must be >= 1"),
+        ({"cooldown_days": 0}, "cooldown_days == 0, must be >= 1"),
+    ],
+)
+def test_parameters_are_checked(parameters, match):
+    with pytest.raises(ValueError, match=match):
+        BatchRollout(**SMALL | parameters).fit()
+
+
+def test_tables_are_checked(world):
+    rollout = BatchRollout(**SMALL)
+    videos, viewers, response = world.videos, world.viewers, world.response
+    with pytest.raises(NotFittedError):
+        rollout.simulate(videos, viewers, response)
+    rollout.fit()
+    with pytest.raises(ValueError, match=r"videos lacks the columns \['creator_id'\]"):
+        rollout.simulate(videos.drop(columns="creator_id"), viewers, response)
+    with pytest.raises(ValueError, match=r"videos\['video_id'\] must hold unique ids"):
+        rollout.simulate(pd.concat([videos, videos]), viewers, response)
+    with pytest.raises(ValueError, match=r"videos\['day'\] must hold whole .* got 0.5"):
+        rollout.simulate(videos.assign(day=0.5), viewers, response)
+    with pytest.raises(ValueError, match=r"viewers lacks the columns \['persona'\]"):
+        rollout.simulate(videos, viewers.drop(columns="persona"), response)
+    with pytest.raises(ValueError, match="viewers=None takes the users of the log"):
+        rollout.simulate(videos, None, response)
+    with pytest.raises(ValueError, match="response=None takes what fit learned"):
+        rollout.simulate(videos, viewers)
+    with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
+        rollout.simulate(videos, viewers, response, n_worlds=0)
+    with pytest.raises(ValueError, match="threshold=None is the median"):
+        BatchRollout().fit()
+    with pytest.raises(ValueError, match="n_personas=99 is more than the 60 users"):
+        BatchRollout(n_personas=99).fit(make_log())
+    with pytest.raises(ValueError, match=r"log lacks the columns \['rewatch'"):
+        BatchRollout().fit(make_log().drop(columns=SIGNALS))
+    silent = make_log().drop(columns="genre").assign(**dict.fromkeys(SIGNALS, 0.0))
+    with pytest.raises(ValueError, match="threshold_ must be above 0, got 0.0"):
+        BatchRollout(n_personas=2).fit(silent).simulate(videos, viewers, response)
+
+
+def test_activity_is_checked(world):
+    with pytest.raises(ValueError, match="momentum='creator' needs activity"):
+        simulate(world, momentum="creator")
+    bad = pd.DataFrame({"creator_id": ["c0"], "day": [1], "activity": [-1.0]})
+    with pytest.raises(ValueError, match="activity must hold days and activities of"):
+        simulate(world, momentum="creator", options={"activity": bad})
+
+
+@pytest.mark.parametrize(
+    "proba, match",
+    [
+        (
+            lambda n: np.full((n, 5), 1.01),
+            r"probabilities in \[0, 1\], got values from",
+        ),
+        (
+            lambda n: np.full((n, 5), -0.01),
+            r"probabilities in \[0, 1\], got values from",
+        ),
+        (
+            lambda n: np.full((n, 5), np.nan),
+            r"probabilities in \[0, 1\], got values from",
+        ),
+        (lambda n: np.full((n, 4), 0.5), r"array of shape \(160, 5\).* \(160, 4\)"),
+    ],
+)
+def test_responses_are_probabilities(world, proba, match):
+    four = world.videos[world.videos["day"] == 0][:4]
+    rollout = BatchRollout(**SMALL).fit()
+    with pytest.raises(ValueError, match=match):
+        rollout.simulate(four, world.viewers, lambda v, u, day: proba(len(v)))
