@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from skchallenge._history import HistoryEncoder
     from skchallenge._participation import DeepChallenger
     from skchallenge._proxy import ProxyEncoder
+    from skchallenge._virality import MultimodalVirality
     from skchallenge.datasets import (
         VideoCatalog,
         load_tiktok_export,
@@ -27,6 +28,7 @@ __all__ = [
     "DeepChallenger",
     "EmbeddingStore",
     "HistoryEncoder",
+    "MultimodalVirality",
     "ProxyEncoder",
     "VideoCatalog",
     "VideoFrameEmbedder",
@@ -42,6 +44,7 @@ _HOMES = {
     "DeepChallenger": "_participation",
     "EmbeddingStore": "embed",
     "HistoryEncoder": "_history",
+    "MultimodalVirality": "_virality",
     "ProxyEncoder": "_proxy",
     "VideoCatalog": "datasets",
     "VideoFrameEmbedder": "embed",

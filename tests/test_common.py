@@ -5,7 +5,12 @@ from collections import Counter
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from skchallenge import CaptionEmbedder, DeepChallenger, ProxyEncoder
+from skchallenge import (
+    CaptionEmbedder,
+    DeepChallenger,
+    MultimodalVirality,
+    ProxyEncoder,
+)
 
 # A batch that holds all rows, and nothing random but the first weights.
 EXACT = {"dropout": 0, "early_stopping": False, "batch_size": 10_000}
@@ -21,6 +26,18 @@ CASES = {
     "ProxyEncoder, exact": (ProxyEncoder(**EXACT), {}, 68),
     "DeepChallenger": (DeepChallenger(), SHUFFLED, 62),
     "DeepChallenger, exact": (DeepChallenger(**EXACT), {}, 62),
+    # Narrow layers: the default of 512 takes half a minute of the same checks.
+    "MultimodalVirality": (MultimodalVirality(metadata_layers=(128,)), SHUFFLED, 62),
+    "MultimodalVirality, exact": (
+        MultimodalVirality(metadata_layers=(128,), **EXACT),
+        {},
+        62,
+    ),
+    "MultimodalVirality, linear": (
+        MultimodalVirality(metadata_layers=(), **EXACT),
+        {},
+        62,
+    ),
 }
 # It needs an environment variable that is read when scipy is imported.
 SKIPPED = {"check_array_api_input"}
