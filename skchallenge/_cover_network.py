@@ -1,8 +1,10 @@
 """The networks of covers, built from plain options."""
 
+from numbers import Integral
 from typing import Any
 
 import torch
+from sklearn.utils import check_scalar
 from torch import nn
 
 from skchallenge.embed._backbone import FrameEncoder
@@ -42,3 +44,16 @@ def _resnet50() -> FrameEncoder:
     net = resnet50(weights=None)
     net.fc = nn.Identity()
     return FrameEncoder(net, torch.float32)
+
+
+def check_layers(layers: Any) -> None:
+    """Raise unless `metadata_layers` is None or a sequence of widths."""
+    if layers is None:
+        return
+    if isinstance(layers, Integral | str):
+        raise TypeError(
+            "metadata_layers must be a sequence of widths such as (512, 64) or None, "
+            f"got {layers!r}."
+        )
+    for width in layers:
+        check_scalar(width, "metadata_layers", Integral, min_val=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -78,6 +79,38 @@ def check_times(
             f"pandas.to_datetime."
         )
     _check_same_kind(kind, _time_kind, name, like)
+
+
+def read_duration(
+    value: str | float | pd.Timedelta, name: str, times: pd.Series[Any]
+) -> Any:
+    """Read a duration in the kind of the times; units are never guessed.
+
+    Returns
+    -------
+    duration : pandas.Timedelta or number
+        Where the times are datetimes, or numbers.
+    """
+    numeric = pd.api.types.is_numeric_dtype(times)
+    if numeric and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise TypeError(
+            f"{times.name} holds numbers of unknown unit, so {name} must be a number "
+            f"in that unit, got {value!r}. Or convert the column, for example with "
+            f"pandas.to_datetime({times.name}, unit='s')."
+        )
+    if numeric:
+        return value
+    if not isinstance(value, str | pd.Timedelta):
+        raise TypeError(
+            f"{times.name} holds datetimes, so {name} must be a duration such as "
+            f"'30D', got {value!r}."
+        )
+    if isinstance(value, str) and not any(c.isalpha() for c in value):
+        raise ValueError(f"{name} needs a unit, such as '30D', got {value!r}.")
+    try:
+        return pd.Timedelta(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no duration: {value!r}.") from error
 
 
 def _check_no_missing(values: pd.Series[Any], name: str) -> None:

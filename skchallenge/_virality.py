@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
@@ -15,14 +16,16 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skchallenge._base import Inputs, _BaseTorchClassifier
+from skchallenge._columns import read_columns
 from skchallenge._cover_column import check_numbers, place_of
-from skchallenge._cover_network import cover_network
+from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData
 from skchallenge._validation import check_option
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
-from skchallenge.embed._columns import read_columns
 from skchallenge.embed._covers import load_covers
 from skchallenge.nn import MLP, CoverFusion
+from skchallenge.tabular._leakage import warn_if_leaking
+from skchallenge.tabular._roles import check_roles
 
 _ROWS_A_PASS = 256  # their first convolution takes 70 MB at 64 pixels
 _SPARE = 8  # a cover is an eighth larger than the square that is cut out of it
@@ -92,6 +95,9 @@ class MultimodalVirality(_BaseTorchClassifier):
         for random weights, as in `VideoFrameEmbedder`. The CNN does not look at it.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
+    nowcast : sequence of str, default=()
+        Columns that are let in although they are only known after posting, to describe
+        videos that are online rather than predict: see `column_roles`.
     on_error : {"raise", "nan"}, default="raise"
         What to do about an unreadable cover: raise a `MediaError`, or count it as
         missing and warn once.
@@ -122,6 +128,10 @@ class MultimodalVirality(_BaseTorchClassifier):
         Mean loss of the held-out rows after each pass; None without early stopping.
     validation_accuracy_curve_ : list of float or None
         Accuracy on the held-out rows after each pass; None without early stopping.
+    column_roles_ : dict of str to str
+        The role of each column that is read as numbers, see `column_roles`. Look for
+        ``label_part``, half of the label, and ``scrape_aggregate``, which knows later
+        videos. Empty where X has no names: then nothing is checked.
     n_features_in_ : int
         Number of columns seen during `fit`, the cover included.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -129,6 +139,9 @@ class MultimodalVirality(_BaseTorchClassifier):
 
     Raises
     ------
+    LeakageError
+        If a column tells what happened after posting, or how long ago that was, and
+        `nowcast` does not list it.
     MediaError
         If a cover is unreadable and `on_error` is "raise".
     ValueError
@@ -137,8 +150,17 @@ class MultimodalVirality(_BaseTorchClassifier):
     TypeError
         If a cell of the column of covers is neither a path nor null.
 
+    Warns
+    -----
+    LeakageWarning
+        If a column of unknown name tells y almost exactly, together with one that is
+        half of the label. Looked at with two classes and 1,000 rows or more.
+    UserWarning
+        If covers are unreadable and `on_error` is "nan".
+
     See Also
     --------
+    skchallenge.tabular.column_roles : What is known when.
     skchallenge.metrics.TrainingCurvesDisplay : Draws the curves.
     VideoFrameEmbedder : Frozen features of covers, for any other classifier.
 
@@ -191,6 +213,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         alpha: float = 0.0,
         weights: str | os.PathLike[str] | None = "DEFAULT",
         class_weight: dict[Any, float] | str | None = None,
+        nowcast: Sequence[str] = (),
         on_error: Literal["raise", "nan"] = "raise",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -212,6 +235,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.alpha = alpha
         self.weights = weights
         self.class_weight = class_weight
+        self.nowcast = nowcast
         self.on_error = on_error
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -224,7 +248,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         check_option("fusion", self.fusion, ("concat", "full"))
         check_option("on_error", self.on_error, ("raise", "nan"))
         check_scalar(self.alpha, "alpha", Real, min_val=0)
-        _check_layers(self.metadata_layers)
+        check_layers(self.metadata_layers)
         if self.image is None:
             if self.metadata_layers is None:
                 raise ValueError(
@@ -243,21 +267,44 @@ class MultimodalVirality(_BaseTorchClassifier):
 
     def _read_training(self, X: Any, y: Any) -> tuple[Inputs, NDArray[Any]]:
         if self.image is None:
-            return super()._read_training(X, y)
+            inputs, y = super()._read_training(X, y)
+            self._check_leaks(inputs[0][0], y, _names(self) or [])
+            return inputs, y
         y = validate_data(self, X="no_validation", y=y)
         table = read_columns(self, X, reset=True)
         check_consistent_length(table, y)
         self._place_ = place_of(self.image, table.shape[1], _names(self))
-        return self._read_table(table), y
+        metadata = self._numbers(table)
+        names = _names(self) or []
+        used = [names[i] for i in self._columns(len(names))]
+        self._check_leaks(metadata, y, used)
+        return self._read_covers(table, metadata), y
 
     def _read(self, X: Any) -> Inputs:
         if self.image is None:
             return super()._read(X)
-        return self._read_table(read_columns(self, X, reset=False))
+        table = read_columns(self, X, reset=False)
+        return self._read_covers(table, self._numbers(table))
 
-    def _read_table(self, table: NDArray[Any]) -> Inputs:
-        """Part the numbers from the covers, and decode these."""
-        metadata = self._numbers(table)
+    def _check_leaks(
+        self, metadata: NDArray[Any], y: NDArray[Any], names: list[str]
+    ) -> None:
+        """Refuse columns by name, and warn of those that have another name."""
+        self.column_roles_ = check_roles(names, self.nowcast)
+        if names:
+            table = pd.DataFrame(metadata, columns=names)
+            warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
+
+    def _columns(self, n_columns: int) -> list[int]:
+        """Return the positions of the columns that are read as numbers."""
+        if self.metadata_layers is None:
+            return []
+        return [i for i in range(n_columns) if i != self._place_]
+
+    def _read_covers(
+        self, table: NDArray[Any], metadata: NDArray[np.float32]
+    ) -> Inputs:
+        """Decode the covers beside the numbers."""
         covers, places, bad = load_covers(
             table[:, self._place_],
             self.image_size + self.image_size // _SPARE,
@@ -281,7 +328,7 @@ class MultimodalVirality(_BaseTorchClassifier):
                 "X has no column beside the cover. Set metadata_layers=None to use "
                 "the cover alone."
             )
-        columns = np.delete(np.arange(table.shape[1]), self._place_)
+        columns = self._columns(table.shape[1])
         names = _names(self) or [f"column {i}" for i in range(table.shape[1])]
         numbers = table[:, columns]
         check_numbers(numbers, [names[i] for i in columns])
@@ -344,15 +391,3 @@ class MultimodalVirality(_BaseTorchClassifier):
 def _names(estimator: Any) -> list[str] | None:
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else list(names)
-
-
-def _check_layers(layers: Any) -> None:
-    if layers is None:
-        return
-    if isinstance(layers, Integral | str):
-        raise TypeError(
-            "metadata_layers must be a sequence of widths such as (512, 64) or None, "
-            f"got {layers!r}."
-        )
-    for width in layers:
-        check_scalar(width, "metadata_layers", Integral, min_val=1)

@@ -3,13 +3,18 @@
 The tree::
 
     ValueError
+    ├── LeakageError          a column tells the label, or is not known in time
     └── MediaError            a media file cannot become frames
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
     └── LeakageWarning        features may tell the label
 """
 
-__all__ = ["EmptyHistoryWarning", "LeakageWarning", "MediaError"]
+__all__ = ["EmptyHistoryWarning", "LeakageError", "LeakageWarning", "MediaError"]
+
+
+class LeakageError(ValueError):
+    """A column holds what cannot be known when the question is asked."""
 
 
 class MediaError(ValueError):

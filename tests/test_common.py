@@ -11,6 +11,7 @@ from skchallenge import (
     MultimodalVirality,
     ProxyEncoder,
 )
+from skchallenge.tabular import SentimentFeaturizer
 
 # A batch that holds all rows, and nothing random but the first weights.
 EXACT = {"dropout": 0, "early_stopping": False, "batch_size": 10_000}
@@ -38,6 +39,8 @@ CASES = {
         {},
         62,
     ),
+    # 45 checks, of which one needs an environment variable, see SKIPPED.
+    "SentimentFeaturizer": (SentimentFeaturizer(), {}, 44),
 }
 # It needs an environment variable that is read when scipy is imported.
 SKIPPED = {"check_array_api_input"}

@@ -12,7 +12,7 @@ import skchallenge
 
 ROOT = Path(skchallenge.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
-PACKAGES = ["", ".datasets", ".embed", ".metrics", ".nn", ".exceptions"]
+PACKAGES = ["", ".datasets", ".embed", ".metrics", ".nn", ".tabular", ".exceptions"]
 
 
 def public_objects():

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skchallenge import MultimodalVirality, _base, _virality
-from skchallenge.exceptions import MediaError
+from skchallenge.exceptions import LeakageError, LeakageWarning, MediaError
 from skchallenge.nn import MLP
 
 SIZE = 16
@@ -539,4 +539,63 @@ def test_one_warning_in_all(table, y):
         warnings.simplefilter("always")
         model(on_error="nan").fit(table.assign(cover="absent.png"), y)
     assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+# The leakage guard.
+
+
+@pytest.mark.parametrize("name", ["n_likes", "n_comments", "n_shares", "n_plays"])
+@pytest.mark.parametrize("image", ["cover", None])
+def test_what_is_counted_after_posting_is_refused(table, y, name, image):
+    X = table.assign(**{name: 1.0})
+    X = X if image else X.drop(columns="cover")
+    with pytest.raises(LeakageError, match=f"column '{name}'.*nowcast="):
+        model(image=image).fit(X, y)
+    nowcast = model(image=image, nowcast=(name,)).fit(X, y)
+    assert nowcast.column_roles_[name] == "post_outcome"
+
+
+@pytest.mark.parametrize(
+    "name, role", [("remainder__diggCount", "post_outcome"), ("createTime", "exposure")]
+)
+def test_aliases_and_prefixes_are_refused_too(table, y, name, role):
+    with pytest.raises(LeakageError, match=f"{name}.*{role}"):
+        model().fit(table.assign(**{name: 1.0}), y)
+
+
+def test_roles_of_what_passes(table, y):
+    X = table.assign(n_followers=1.0, n_total_likes=2.0)
+    fitted = model().fit(X, y)
+    assert fitted.column_roles_ == {
+        "caption_length": "pre_post",
+        "duration_s": "pre_post",
+        "n_followers": "label_part",
+        "n_total_likes": "scrape_aggregate",
+    }
+
+
+def test_no_names_no_roles(table, y):
+    assert model(image=2).fit(table.to_numpy(dtype=object), y).column_roles_ == {}
+    assert model(image=None).fit(table[NUMBERS].to_numpy(), y).column_roles_ == {}
+
+
+def test_the_cover_alone_lets_columns_stand_that_it_does_not_read(table, y):
+    fitted = model(metadata_layers=None).fit(table.assign(n_likes=1.0), y)
+    assert fitted.column_roles_ == {}
+
+
+@pytest.mark.parametrize("image", ["cover", None])
+def test_a_disguised_copy_of_the_views_warns(videos, image):
+    rng = np.random.default_rng(0)
+    n = 1000
+    followers, views = rng.lognormal(10, 2, size=(2, n))
+    y = views / followers > 1
+    X = pd.DataFrame({"n_followers": followers, "honest": rng.normal(size=n)})
+    X["cover"] = np.resize(videos[0]["cover"], n)
+    X = X if image else X.drop(columns="cover")
+    quick = model(image=image, max_iter=1)
+    quick.fit(X, y)  # no warning
+    with pytest.warns(LeakageWarning, match="'my_column'") as caught:
+        quick.fit(X.assign(my_column=views), y)
     assert caught[0].filename == __file__

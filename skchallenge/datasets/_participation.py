@@ -1,7 +1,7 @@
 """From a table of videos to (user, challenge) pairs with labels."""
 
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from skchallenge._validation import (
     check_ids,
     check_times,
     plain_times,
+    read_duration,
 )
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
 
@@ -205,28 +206,8 @@ def _check_videos(videos: Any) -> pd.DataFrame:
 
 
 def _duration(value: str | float, name: str, times: "pd.Series[Any]") -> Any:
-    """Read a duration in the kind of the times; units are never guessed."""
-    numeric = pd.api.types.is_numeric_dtype(times)
-    if numeric and (isinstance(value, bool) or not isinstance(value, Real)):
-        raise TypeError(
-            f"create_time holds numbers of unknown unit, so {name} must be a number "
-            f"in that unit, got {value!r}. Or convert the column, for example with "
-            "pandas.to_datetime(create_time, unit='s')."
-        )
-    if numeric:
-        duration: Any = value
-    else:
-        if not isinstance(value, str | pd.Timedelta):
-            raise TypeError(
-                f"create_time holds datetimes, so {name} must be a duration such as "
-                f"'30D', got {value!r}."
-            )
-        try:
-            duration = pd.Timedelta(value)
-        except ValueError as error:
-            raise ValueError(f"{name} is no duration: {value!r}.") from error
-        if isinstance(value, str) and not any(c.isalpha() for c in value):
-            raise ValueError(f"{name} needs a unit, such as '30D', got {value!r}.")
+    """Read a duration in the kind of the times; it must be positive."""
+    duration = read_duration(value, name, times)
     if not duration > type(duration)(0):
         raise ValueError(f"{name} must be positive, got {value!r}.")
     return duration

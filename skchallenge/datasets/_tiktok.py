@@ -11,8 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skchallenge._validation import check_option
-from skchallenge.datasets._tiktok_cells import (
+from skchallenge._cells import (
     CONVERTERS,
     TEXT,
     first_filled,
@@ -20,6 +19,7 @@ from skchallenge.datasets._tiktok_cells import (
     tags_in_captions,
     to_tags,
 )
+from skchallenge._validation import check_option
 from skchallenge.datasets._tiktok_layouts import (
     KINDS,
     LAYOUTS,

@@ -15,15 +15,15 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from skchallenge._torch import resolve_device
-from skchallenge._validation import check_option
-from skchallenge.embed._built import Built
-from skchallenge.embed._columns import (
+from skchallenge._columns import (
     check_count,
     is_missing,
     places_of,
     read_columns,
 )
+from skchallenge._torch import resolve_device
+from skchallenge._validation import check_option
+from skchallenge.embed._built import Built
 from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
 from skchallenge.embed._identity import text_model_files, text_model_identity

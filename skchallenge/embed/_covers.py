@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skchallenge.embed._columns import is_missing, places_of
+from skchallenge._columns import is_missing, places_of
 from skchallenge.embed._frames import FILES_IN_MEMORY, Picture, sample_file
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError

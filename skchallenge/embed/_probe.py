@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from skchallenge.embed._columns import is_missing
+from skchallenge._columns import is_missing
 from skchallenge.embed._frames import sample_file
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError

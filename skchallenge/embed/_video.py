@@ -17,6 +17,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
+from skchallenge._columns import (
+    Cells,
+    check_count,
+    is_missing,
+    places_of,
+    read_columns,
+)
 from skchallenge._torch import resolve_device
 from skchallenge._validation import check_option
 from skchallenge.embed._backbone import (
@@ -29,13 +36,6 @@ from skchallenge.embed._backbone import (
 )
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._built import Built
-from skchallenge.embed._columns import (
-    Cells,
-    check_count,
-    is_missing,
-    places_of,
-    read_columns,
-)
 from skchallenge.embed._database import Session
 from skchallenge.embed._frames import FILES_IN_MEMORY, Clip, read_clips
 from skchallenge.embed._identity import network_digest, weights_identity

@@ -1,4 +1,4 @@
-"""What every embedder takes: one column of strings, or a table of such columns."""
+"""What transformers of texts and paths take: one column, or a table of columns."""
 
 import os
 from collections.abc import Iterable

@@ -1,0 +1,295 @@
+"""What counts as viral."""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from skchallenge._validation import as_frame, check_option
+from skchallenge.tabular._metadata import read_counts
+from skchallenge.tabular._roles import canonical_name
+
+Kind = Literal["views_per_follower", "log_residual", "creator_relative", "views"]
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "views_per_follower": ("n_plays", "n_followers"),
+    "log_residual": ("n_plays", "n_followers"),
+    "creator_relative": ("n_plays", "user_id"),
+    "views": ("n_plays",),
+}
+_FEWEST_VIDEOS = 5  # of a creator, to say what is usual
+
+Floats = NDArray[np.float64]
+
+
+class ViralityLabeler(BaseEstimator):
+    """Label videos as viral or not, by a cut-off learnt on other videos.
+
+    It is no step of a pipeline, because it makes y, not X. Fit it on the development
+    set, label both sides with it, and y is an ordinary label. `virality_report` does so
+    in each fold.
+
+    Parameters
+    ----------
+    kind : {"views_per_follower", "log_residual", "creator_relative", "views"}, \
+default="views_per_follower"
+        What is compared with the cut-off:
+
+        - ``"views_per_follower"``: views over followers, the score of the report [1]_;
+        - ``"log_residual"``: how far log(1 + views) is above what the followers let
+          expect, by a line fitted in `fit`;
+        - ``"creator_relative"``: how far log(1 + views) is above the median of the
+          creator's videos in `catalog`;
+        - ``"views"``: the views.
+    quantile : float, default=0.5
+        Share of the videos of `fit` that is not viral, in (0, 1): 0.5 cuts at the
+        median, 0.9 makes the top 10 % viral.
+    catalog : VideoCatalog or None, default=None
+        Side table of all videos; ``"creator_relative"`` needs it.
+
+    Attributes
+    ----------
+    cutoff_ : float
+        A video is viral if its score is above it.
+    line_ : ndarray of shape (2,)
+        Intercept and slope of log(1 + views) on log(1 + followers); only with
+        ``"log_residual"``.
+
+    See Also
+    --------
+    skchallenge.metrics.virality_report : Fits the labeler anew in each fold.
+    MetadataFeaturizer : Keeps the views out of X.
+
+    Notes
+    -----
+    Columns may have any name that `column_roles` knows. Counts may be text, also the
+    rounded text of the platform; negative ones raise. Zero views are a score like any
+    other. A video has no label if a count is missing, if it has no followers and the
+    kind divides by them, or if the catalog holds fewer than five videos of its creator.
+    `fit` and `transform` raise on such rows; `labelable` tells which to keep.
+
+    A creator-relative label looks at all of the creator's videos. Keep a creator's
+    videos on one side of each split, or the labels of one side look at the other.
+
+    References
+    ----------
+    .. [1] The multimodal TikTok virality report, sections 4 and 12: the ratio between
+       a video's views and the followers that the user has.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.tabular import ViralityLabeler
+    >>> videos = pd.DataFrame({
+    ...     "n_plays": ["1.2K", 90, 500, 0], "n_followers": [100, 100, 100, 0],
+    ... })
+    >>> labeler = ViralityLabeler()
+    >>> known = labeler.labelable(videos)
+    >>> known
+    array([ True,  True,  True, False])
+    >>> labeler.fit(videos[known]).transform(videos[known])
+    array([1, 0, 0])
+    >>> labeler.cutoff_
+    5.0
+    """
+
+    def __init__(
+        self,
+        kind: Kind = "views_per_follower",
+        *,
+        quantile: float = 0.5,
+        catalog: Any = None,
+    ) -> None:
+        self.kind = kind
+        self.quantile = quantile
+        self.catalog = catalog
+
+    def fit(self, videos: Any, y: Any = None) -> Self:
+        """Learn the cut-off.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame of shape (n_videos, n_columns)
+            The development set.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ViralityLabeler
+            The fitted labeler.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, a video has no label, a count is no count, or all
+            videos would get the same label.
+        """
+        check_scalar(
+            self.quantile,
+            "quantile",
+            float,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        parts = self._labelable_parts(videos)
+        if self.kind == "log_residual":
+            self.line_ = _fit_line(parts)
+        scores = self._scores(parts)
+        self.cutoff_ = float(np.quantile(scores, self.quantile))
+        if not (scores > self.cutoff_).any():
+            raise ValueError(
+                f"kind={self.kind!r} with quantile={self.quantile} puts all "
+                f"{len(scores)} videos into one class: no score is above the cut-off "
+                f"{self.cutoff_:g}. Lower quantile, or choose another kind."
+            )
+        return self
+
+    def transform(self, videos: Any) -> NDArray[np.int64]:
+        """Label videos.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame of shape (n_videos, n_columns)
+            Videos that `labelable` lets pass.
+
+        Returns
+        -------
+        y : ndarray of int of shape (n_videos,)
+            1 where the score is above the cut-off, else 0.
+        """
+        return (self.score_values(videos) > self.cutoff_).astype(np.int64)
+
+    def score_values(self, videos: Any) -> Floats:
+        """Return what is compared with the cut-off.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame of shape (n_videos, n_columns)
+            Videos that `labelable` lets pass.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_videos,)
+            One float a video.
+        """
+        check_is_fitted(self)
+        return self._scores(self._labelable_parts(videos))
+
+    def labelable(self, videos: Any) -> NDArray[np.bool_]:
+        """Tell which videos can be labelled; works before `fit`.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame of shape (n_videos, n_columns)
+            Any videos.
+
+        Returns
+        -------
+        mask : ndarray of bool of shape (n_videos,)
+            Whether all that the label needs is known.
+
+        Raises
+        ------
+        ValueError
+            If a column that the label needs is absent or empty. The message names the
+            kinds that are possible.
+        """
+        return _has_label(self._parts(videos), self.kind)
+
+    def _labelable_parts(self, videos: Any) -> pd.DataFrame:
+        parts = self._parts(videos)
+        bad = ~_has_label(parts, self.kind)
+        if bad.any():
+            raise ValueError(
+                f"{bad.sum()} of {len(bad)} videos have no label of "
+                f"kind={self.kind!r}, first row {int(bad.argmax())}: "
+                f"{_WHY_NOT[self.kind]}. Keep videos[labeler.labelable(videos)]."
+            )
+        return parts
+
+    def _parts(self, videos: Any) -> pd.DataFrame:
+        """Return what the label is made of, one column a part."""
+        check_option("kind", self.kind, list(_NEEDS))
+        frame = as_frame(videos, "videos")
+        columns = _find_columns(frame)
+        missing = [c for c in _NEEDS[self.kind] if c not in columns]
+        if missing:
+            possible = [k for k in _NEEDS if set(_NEEDS[k]) <= set(columns)]
+            raise ValueError(
+                f"kind={self.kind!r} needs {list(_NEEDS[self.kind])}, but videos holds "
+                f"no value of {missing}. Kinds that are possible with these videos: "
+                f"{possible}."
+            )
+        parts = pd.DataFrame(index=frame.index)
+        for name in set(_NEEDS[self.kind]) - {"user_id"}:
+            parts[name] = read_counts(frame[columns[name]], columns[name])
+        if self.kind == "creator_relative":
+            parts["usual"] = frame[columns["user_id"]].map(self._usual_views())
+        return parts
+
+    def _usual_views(self) -> "pd.Series[Any]":
+        """Return each creator's median log views, NaN where there are few videos."""
+        if self.catalog is None:
+            raise ValueError(
+                "kind='creator_relative' needs catalog=, the table of all videos, to "
+                "say what is usual for a creator. Pass VideoCatalog(videos)."
+            )
+        videos = self.catalog.videos
+        counts = pd.Series(np.log1p(read_counts(videos["n_plays"], "n_plays")))
+        by_creator = counts.groupby(videos[self.catalog.user].to_numpy())
+        return by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)
+
+    def _scores(self, parts: pd.DataFrame) -> Floats:
+        views = parts["n_plays"].to_numpy()
+        if self.kind == "views":
+            return views
+        if self.kind == "views_per_follower":
+            return views / parts["n_followers"].to_numpy()
+        if self.kind == "creator_relative":
+            return np.log1p(views) - parts["usual"].to_numpy()
+        intercept, slope = self.line_
+        expected = intercept + slope * np.log1p(parts["n_followers"].to_numpy())
+        return np.log1p(views) - expected
+
+
+_WHY_NOT = {
+    "views_per_follower": "a count is missing, or the user has no followers",
+    "log_residual": "a count is missing",
+    "creator_relative": (
+        "the views are missing, or the catalog holds fewer than "
+        f"{_FEWEST_VIDEOS} videos of the user"
+    ),
+    "views": "the views are missing",
+}
+
+
+def _has_label(parts: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
+    known = parts.notna().all(axis=1)
+    if kind == "views_per_follower":
+        known &= parts["n_followers"] > 0
+    return known.to_numpy(dtype=bool)
+
+
+def _find_columns(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the column that holds each part of a label, if it holds anything.
+
+    The table's own names go before those of scrapers.
+    """
+    names = sorted(frame.columns, key=lambda c: c != canonical_name(c))
+    filled = [c for c in names if frame[c].notna().any()]
+    found: dict[str, Any] = {}
+    for column in filled:
+        found.setdefault(canonical_name(column, logarithms=False) or "", column)
+    return found
+
+
+def _fit_line(parts: pd.DataFrame) -> Floats:
+    followers = np.log1p(parts["n_followers"].to_numpy())
+    A = np.column_stack([np.ones(len(followers)), followers])
+    line, *_ = np.linalg.lstsq(A, np.log1p(parts["n_plays"].to_numpy()), rcond=None)
+    return line

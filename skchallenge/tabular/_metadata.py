@@ -1,0 +1,324 @@
+"""Numbers from the columns of an export."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
+
+from skchallenge._cells import refuse, to_counts, to_flags, to_sizes, to_times
+from skchallenge._columns import is_missing
+from skchallenge._validation import as_frame
+from skchallenge.tabular._leakage import warn_if_leaking
+from skchallenge.tabular._roles import canonical_name, check_roles, column_roles
+from skchallenge.tabular._tags import read_tag_counts
+
+Features = dict[str, NDArray[Any]]  # of float64
+Reader = Callable[["pd.Series[Any]", str], Features]
+
+
+class MetadataFeaturizer(TransformerMixin, BaseEstimator):
+    """Turn the columns of an export into numbers, and refuse those that leak.
+
+    Columns are known by their name, see `column_roles`. What is counted after the
+    video was posted raises an error, unless the question is not a forecast.
+
+    Parameters
+    ----------
+    nowcast : iterable of str, default=()
+        Columns that are let through although they are not known in time: any name of a
+        column of the roles ``post_outcome`` and ``exposure``.
+
+    Attributes
+    ----------
+    column_roles_ : dict of str to str
+        The role of each column of X. ``label_part`` and ``scrape_aggregate`` pass: look
+        here for what a good score may rest on.
+    empty_columns_ : list of str
+        Columns that held no value in `fit`; they make no feature.
+    n_features_in_ : int
+        Columns seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen during `fit`.
+
+    See Also
+    --------
+    column_roles : What each column may be used for.
+    TagBinarizer : One column a tag.
+    SentimentFeaturizer : The tone of a caption.
+    PastCreatorStats : What is known of the creator's earlier videos.
+
+    Notes
+    -----
+    ==================  ===========================  ===================================
+    column              features                     values
+    ==================  ===========================  ===================================
+    caption             ``{c}_length``               characters
+    tags of any kind    ``{c}_count``                tags
+    flags               ``{c}``                      0 or 1
+    durations, sizes    ``{c}``                      seconds or pixels, as they are
+    counts              ``{c}_log``                  log(1 + n)
+    time of posting     ``{c}_hour_sin``, ``_cos``,  points on a circle; UTC, because
+                        ``{c}_weekday_sin``,         exports do not know local times
+                        ``_cos``
+    any other numbers   ``{c}``                      as they are
+    ==================  ===========================  ===================================
+
+    Counts may be text, also the rounded text of the platform ("304.9K"). Times are
+    datetimes, ISO 8601 text or Unix seconds from 2014 to 2099; milliseconds and the
+    year 1970 are refused. Missing cells become NaN; imputing and scaling are steps of a
+    pipeline. Columns of other text, such as ids and titles of songs, are refused: only
+    you know what they should become.
+
+    The raw time of posting is no feature, because it says how long the video has been
+    seen. ``nowcast=["create_time"]`` adds it, in days since 1970.
+
+    With binary y, 1,000 rows or more and a ``label_part`` in X, each column of unknown
+    name is tried for whether it gives the label away, see
+    `skchallenge.exceptions.LeakageWarning`. Renamed views and likes are found. Renamed
+    comments and shares cannot be told from honest columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.tabular import MetadataFeaturizer
+    >>> videos = pd.DataFrame({
+    ...     "caption": ["new shoes", ""], "n_followers": ["1.5K", 20],
+    ...     "duration_s": [15.0, None], "n_likes": [3, 4],
+    ... })
+    >>> featurizer = MetadataFeaturizer().set_output(transform="pandas")
+    >>> featurizer.fit_transform(videos[["caption", "n_followers", "duration_s"]])
+       caption_length  n_followers_log  duration_s
+    0             9.0         7.313887        15.0
+    1             0.0         3.044522         NaN
+    >>> featurizer.column_roles_["n_followers"]
+    'label_part'
+    >>> featurizer.fit(videos)
+    Traceback (most recent call last):
+        ...
+    skchallenge.exceptions.LeakageError: X has the column 'n_likes' (n_likes), whose
+    role is 'post_outcome': it is counted after the video was posted. Drop it. To
+    describe videos that are online rather than predict, pass nowcast=('n_likes',).
+    """
+
+    def __init__(self, *, nowcast: Iterable[str] = ()) -> None:
+        self.nowcast = nowcast
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the columns and learn which of them are empty.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame of shape (n_samples, n_features)
+            Columns of an export.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels, for the search for leaks only.
+
+        Returns
+        -------
+        self : MetadataFeaturizer
+            The fitted featurizer.
+
+        Raises
+        ------
+        LeakageError
+            If a column is not known in time and `nowcast` does not list it.
+        TypeError
+            If X has no named columns.
+        ValueError
+            If a column cannot be read.
+
+        Warns
+        -----
+        LeakageWarning
+            If a column of unknown name gives y away.
+        """
+        frame = self._check(X, reset=True)
+        names: list[Any] = list(frame)
+        check_roles([c for c in names if _kind(c) != "create_time"], self.nowcast)
+        self._raw_times = _allowed_times(names, self.nowcast)
+        self.column_roles_ = column_roles(names)
+        self.empty_columns_ = [c for c in names if all(map(is_missing, frame[c]))]
+        features = self._features(frame)
+        if not features:
+            raise ValueError(
+                f"X must hold a value in at least one column, but all of "
+                f"{self.empty_columns_} are missing in every row."
+            )
+        self._names = list(features)
+        if y is not None:
+            table = pd.DataFrame(features)
+            warn_if_leaking(table, y, column_roles(features))
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Make the features.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame of shape (n_samples, n_features)
+            The columns seen in `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+            float64, NaN where a cell is missing.
+        """
+        check_is_fitted(self)
+        return np.column_stack(
+            list(self._features(self._check(X, reset=False)).values())
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the output columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against `feature_names_in_`.
+
+        Returns
+        -------
+        names : ndarray of shape (n_features_out,)
+            See the table in Notes of the class.
+        """
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features)
+        return np.array(self._names, dtype=object)
+
+    def _check(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        frame = as_frame(X, "X")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return frame
+
+    def _features(self, frame: pd.DataFrame) -> Features:
+        features: Features = {}
+        for column in frame:
+            if column in self.empty_columns_:
+                continue
+            name = str(column)
+            made = _READERS.get(_kind(name), _numbers)(frame[column], name)
+            if column in self._raw_times:
+                made[name] = _days(frame[column], name)
+            twice = made.keys() & features
+            if twice:
+                raise ValueError(
+                    f"X has two columns that make the feature {min(twice)!r}, the "
+                    f"second is {name!r}. Rename or drop one of them."
+                )
+            features |= made
+        return features
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # a table with named columns, not numbers
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _allowed_times(columns: Iterable[str], nowcast: Iterable[str]) -> list[str]:
+    nowcast = [nowcast] if isinstance(nowcast, str) else nowcast
+    if "create_time" not in map(_kind, nowcast):
+        return []
+    return [c for c in columns if _kind(c) == "create_time"]
+
+
+def _kind(column: str) -> str:
+    """Return what the cells of a column are: those of a known column, or numbers."""
+    return canonical_name(column, logarithms=False) or "number"
+
+
+def plain_cells(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return cells as Python objects, None where nothing is."""
+    cells = [None if is_missing(cell) else cell for cell in values.tolist()]
+    return pd.Series(cells, dtype=object)
+
+
+def read_times(values: "pd.Series[Any]", label: str) -> "pd.Series[Any]":
+    """Read datetimes, ISO 8601 text or Unix seconds as UTC without a time zone."""
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        return to_times(plain_cells(values), label)
+    utc = pd.to_datetime(values, utc=True).dt.tz_localize(None)
+    seconds = (utc - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
+    to_times(plain_cells(seconds), label)  # the same years are refused
+    return utc
+
+
+def read_counts(values: "pd.Series[Any]", label: str) -> NDArray[np.float64]:
+    """Read counts, among them those the platform rounds ("304.9K")."""
+    return to_counts(plain_cells(values), label).to_numpy(dtype=np.float64)
+
+
+def _length(values: "pd.Series[Any]", name: str) -> Features:
+    lengths = [np.nan if is_missing(v) else float(len(str(v))) for v in values]
+    return {f"{name}_length": np.array(lengths)}
+
+
+def _tag_count(values: "pd.Series[Any]", name: str) -> Features:
+    return {f"{name}_count": read_tag_counts(values, name)}
+
+
+def _flag(values: "pd.Series[Any]", name: str) -> Features:
+    flags = to_flags(plain_cells(values), name)
+    return {name: flags.to_numpy(dtype=float, na_value=np.nan)}
+
+
+def _size(values: "pd.Series[Any]", name: str) -> Features:
+    return {name: to_sizes(plain_cells(values), name).to_numpy(dtype=np.float64)}
+
+
+def _count(values: "pd.Series[Any]", name: str) -> Features:
+    return {f"{name}_log": np.log1p(read_counts(values, name))}
+
+
+def _days(values: "pd.Series[Any]", name: str) -> NDArray[Any]:
+    age = read_times(values, name) - pd.Timestamp(0)
+    return (age / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+
+
+def _time(values: "pd.Series[Any]", name: str) -> Features:
+    days = _days(values, name)
+    # 1 January 1970 was a Thursday; the circle starts at Monday, 0:00.
+    angles = {"hour": days % 1, "weekday": np.floor(days + 3) % 7 / 7}
+    return {
+        f"{name}_{what}_{wave.__name__}": wave(2 * np.pi * angle)
+        for what, angle in angles.items()
+        for wave in (np.sin, np.cos)
+    }
+
+
+def _numbers(values: "pd.Series[Any]", name: str) -> Features:
+    cells = plain_cells(values)
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    bad = (numbers.isna() | np.isinf(numbers)) & cells.notna()
+    rule = (
+        "finite numbers: no feature is known for this column. Drop it, or encode it "
+        "in a step of its own"
+    )
+    refuse(bad, cells, f"X[{name!r}]", rule)
+    return {name: numbers.to_numpy(dtype=np.float64)}
+
+
+_READERS: dict[str, Reader] = {
+    "caption": _length,
+    **dict.fromkeys(("hashtags", "mentions", "effect_stickers"), _tag_count),
+    **dict.fromkeys(("sound_original", "verified", "downloaded"), _flag),
+    **dict.fromkeys(("duration_s", "sound_duration_s", "width", "height"), _size),
+    **dict.fromkeys(
+        (
+            *("n_plays", "n_likes", "n_comments", "n_shares", "n_saves", "n_reposts"),
+            *("n_downloads", "n_followers", "n_following", "n_total_likes"),
+            *("n_user_likes", "n_total_videos"),
+        ),
+        _count,
+    ),
+    "create_time": _time,
+}

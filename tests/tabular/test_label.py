@@ -1,0 +1,177 @@
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+
+from skchallenge import VideoCatalog
+from skchallenge.tabular import ViralityLabeler
+
+KINDS = ["views_per_follower", "log_residual", "creator_relative", "views"]
+
+
+def table(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    followers = rng.lognormal(8, 2, n).round() + 1
+    return pd.DataFrame(
+        {
+            "video_id": np.arange(n),
+            "user_id": np.arange(n) % 6,
+            "challenge": None,
+            "create_time": np.arange(n),
+            "n_plays": (followers * rng.lognormal(0, 1, n)).round(),
+            "n_followers": followers,
+        }
+    )
+
+
+def labeler(kind, videos=None, **options):
+    catalog = VideoCatalog(table() if videos is None else videos)
+    return ViralityLabeler(kind, catalog=catalog, **options)
+
+
+def test_the_reports_label_by_hand():
+    videos = pd.DataFrame({"n_plays": [10, 20, 30, 0], "n_followers": [10, 10, 10, 5]})
+    fitted = ViralityLabeler().fit(videos)
+    assert fitted.score_values(videos).tolist() == [1, 2, 3, 0]
+    assert fitted.cutoff_ == 1.5
+    y = fitted.transform(videos)
+    assert y.tolist() == [0, 1, 1, 0]
+    assert y.dtype == np.int64
+    # The cut-off is the development set's, whoever else is labelled.
+    assert fitted.transform(pd.DataFrame({"n_plays": [16], "n_followers": [10]})) == [1]
+
+
+def test_residuals_are_those_of_a_regression():
+    videos = table()
+    X, y = np.log1p(videos[["n_followers"]]), np.log1p(videos["n_plays"])
+    expected = y - LinearRegression().fit(X, y).predict(X)
+    fitted = labeler("log_residual").fit(videos)
+    np.testing.assert_allclose(fitted.score_values(videos), expected, atol=1e-9)
+    other = table(seed=1)  # scored by the line of the development set
+    line = LinearRegression().fit(X, y)
+    np.testing.assert_allclose(
+        fitted.score_values(other),
+        np.log1p(other["n_plays"]) - line.predict(np.log1p(other[["n_followers"]])),
+        atol=1e-9,
+    )
+
+
+def test_creator_relative_is_relative_to_the_creator():
+    videos = table()
+    fitted = labeler("creator_relative").fit(videos)
+    score = pd.Series(fitted.score_values(videos))
+    assert score.groupby(videos["user_id"]).median().abs().max() < 1e-12
+    louder = videos.assign(n_plays=videos["n_plays"] * 1000 + 999)
+    loud = labeler("creator_relative", louder).fit(louder)
+    np.testing.assert_allclose(loud.score_values(louder), score, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("quantile", [0.5, 0.9])
+def test_the_share_of_viral_videos_is_as_asked(kind, quantile):
+    videos = table()
+    y = labeler(kind, quantile=quantile).fit(videos).transform(videos)
+    assert y.mean() == pytest.approx(1 - quantile, abs=1.01 / len(videos))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_depends_on_its_row_alone(kind):
+    videos = table()
+    fitted = labeler(kind).fit(videos)
+    whole = fitted.transform(videos)
+    order = np.random.default_rng(0).permutation(len(videos))
+    np.testing.assert_array_equal(fitted.transform(videos.iloc[order]), whole[order])
+    np.testing.assert_array_equal(fitted.transform(videos.iloc[:3]), whole[:3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clone_pickle_and_other_tables(kind):
+    videos = table()
+    fitted = labeler(kind).fit(videos)
+    y = fitted.transform(videos)
+    copied = clone(fitted)
+    assert not hasattr(copied, "cutoff_")
+    np.testing.assert_array_equal(copied.fit(videos).transform(videos), y)
+    for other in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        np.testing.assert_array_equal(other.transform(videos), y)
+    frame = pl.DataFrame({c: videos[c].tolist() for c in videos})
+    np.testing.assert_array_equal(fitted.transform(frame), y)
+    with pytest.raises(NotFittedError):
+        ViralityLabeler(kind).transform(videos)
+
+
+def test_rounded_text_scrapers_names_and_mixed_types_are_read():
+    videos = pd.DataFrame(
+        {"playCount": ["304.9K", 10, "20", 3.0], "authorMeta.fans": ["1M", 1, 1, "1"]}
+    )
+    scores = ViralityLabeler().fit(videos).score_values(videos)
+    assert scores.tolist() == [0.3049, 10, 20, 3]
+
+
+def test_videos_without_a_label_are_told_and_refused():
+    videos = pd.DataFrame(
+        {"n_plays": [5, 6, None, 0, 9], "n_followers": [1, 0, 3, 4, None]}
+    )
+    ratio = ViralityLabeler()
+    known = ratio.labelable(videos)
+    assert known.tolist() == [True, False, False, True, False]
+    match = r"3 of 5 videos have no label of kind='views_per_follower', first row 1: .*"
+    with pytest.raises(ValueError, match=match + "no followers. Keep videos"):
+        ratio.fit(videos)
+    ratio.fit(videos[known])
+    with pytest.raises(ValueError, match="3 of 5 videos have no label"):
+        ratio.transform(videos)
+    residual = ViralityLabeler("log_residual").labelable(videos)
+    assert residual.tolist() == [True, True, False, True, False]
+    assert ViralityLabeler("views").labelable(videos).sum() == 4
+
+
+def test_creators_with_few_videos_have_no_usual():
+    videos = table()
+    few = pd.concat([videos.assign(user_id=0), table(4).assign(user_id=7)])
+    few = few.assign(video_id=range(len(few)))
+    known = labeler("creator_relative", few).labelable(few)
+    assert known.sum() == 60
+    assert not known[60:].any()
+    with pytest.raises(ValueError, match=r"'creator_relative' needs catalog="):
+        ViralityLabeler("creator_relative").fit(videos)
+
+
+def test_missing_columns_name_the_kinds_that_are_possible():
+    videos = table().drop(columns="n_followers")
+    match = (
+        r"kind='views_per_follower' needs \['n_plays', 'n_followers'\], but videos "
+        r"holds no value of \['n_followers'\]. Kinds that are possible with these "
+        r"videos: \['creator_relative', 'views'\]"
+    )
+    for call in (ViralityLabeler().fit, ViralityLabeler().labelable):
+        with pytest.raises(ValueError, match=match):
+            call(videos)
+        with pytest.raises(ValueError, match=match):  # there, but empty
+            call(videos.assign(n_followers=np.nan))
+
+
+@pytest.mark.parametrize(
+    "options, change, match",
+    [
+        ({}, {"n_plays": -1}, r"n_plays must be a whole number from 0.*holds -1"),
+        ({}, {"n_followers": "many"}, r"n_followers must be a whole number .*'many'"),
+        ({}, {"n_plays": 0}, r"puts all 60 videos into one class: no score is above"),
+        ({"kind": "ratio"}, {}, r"kind must be one of \['views_per_follower'.*'ratio'"),
+        ({"quantile": 1.0}, {}, r"quantile == 1.0, must be < 1"),
+    ],
+)
+def test_bad_input_is_refused(options, change, match):
+    with pytest.raises(ValueError, match=match):
+        ViralityLabeler(**options).fit(table().assign(**change))
+
+
+def test_arrays_are_refused():
+    with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
+        ViralityLabeler().fit(np.ones((3, 2)))

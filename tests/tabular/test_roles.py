@@ -1,0 +1,108 @@
+import pytest
+
+from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
+from skchallenge.exceptions import LeakageError
+from skchallenge.tabular import column_roles
+from skchallenge.tabular._roles import canonical_name, check_roles
+
+# The columns of the report's scraper, in its order.
+NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
+authorMeta.nickName authorMeta.verified authorMeta.signature authorMeta.avatar
+authorMeta.following authorMeta.fans authorMeta.heart authorMeta.video authorMeta.digg
+musicMeta.musicId musicMeta.musicName musicMeta.musicAuthor musicMeta.musicOriginal
+musicMeta.musicAlbum musicMeta.playUrl musicMeta.coverThumb musicMeta.coverMedium
+musicMeta.coverLarge musicMeta.duration covers.default covers.origin covers.dynamic
+webVideoUrl videoUrl videoUrlNoWaterMark videoApiUrlNoWaterMark videoMeta.height
+videoMeta.width videoMeta.duration diggCount shareCount playCount commentCount
+downloaded mentions hashtags effectStickers"""
+REPORT = NAMES.split()
+OUTCOMES = ["n_plays", "n_likes", "n_comments", "n_shares"]
+
+
+def test_all_columns_of_the_report_have_a_role():
+    roles = column_roles(REPORT)
+    assert len(REPORT) == 44
+    assert list(roles) == REPORT
+    assert "unknown" not in roles.values()
+    kept = [c for c in roles if roles[c] == "post_outcome"]
+    assert kept == ["diggCount", "shareCount", "playCount", "commentCount"]
+    assert roles["authorMeta.fans"] == "label_part"
+    assert roles["authorMeta.heart"] == roles["authorMeta.digg"] == "scrape_aggregate"
+    assert roles["createTime"] == roles["id"] == roles["webVideoUrl"] == "exposure"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_name_that_the_loader_reads_is_the_column_it_becomes(layout):
+    for column, sources in LAYOUTS[layout].items():
+        for source in sources.split():
+            field = source.partition("[]")[0]
+            expected = {column}
+            if field == "textExtra":  # holds both
+                expected = {"hashtags", "mentions"}
+            assert canonical_name(field) in expected, field
+
+
+def test_every_column_of_the_loader_has_a_role():
+    roles = column_roles(KINDS)
+    assert {c for c in roles if roles[c] == "post_outcome"} == set(OUTCOMES)
+    assert {c for c in roles if roles[c] == "exposure"} == {"create_time", "video_id"}
+    assert {c for c in roles if roles[c] == "label_part"} == {"n_followers"}
+    aggregates = {"n_total_likes", "n_user_likes", "n_total_videos", "n_following"}
+    aggregates |= {"verified"}
+    assert {c for c in roles if roles[c] == "scrape_aggregate"} == aggregates
+    assert "unknown" not in roles.values()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("n_likes", "N_Likes", "diggCount", "digg_count", "DiggCount", "likes"),
+        *("stats.diggCount", "stats_diggCount", "itemStruct.stats.diggCount"),
+        *("remainder__n_likes", "a__b__diggCount", "log_n_likes", "x__log1p_likes"),
+        "n_likes_log",
+    ],
+)
+def test_spellings_do_not_hide_a_column(name):
+    assert canonical_name(name) == "n_likes"
+    with pytest.raises(LeakageError):
+        check_roles([name])
+
+
+@pytest.mark.parametrize(
+    "name, role",
+    [
+        ("authorMeta.digg", "scrape_aggregate"),  # what the user has liked
+        ("like_share", "unknown"),
+        ("hashtags_likes", "unknown"),
+        ("past_plays_mean", "unknown"),
+        ("caption_length", "pre_post"),
+        ("create_time_hour_sin", "pre_post"),
+        ("numbers__hashtags_count", "pre_post"),
+        ("my_length", "unknown"),
+        ("n_followers_log", "label_part"),
+        (3, "unknown"),
+    ],
+)
+def test_other_names_are_not_taken_for_outcomes(name, role):
+    assert column_roles([name]) == {name: role}
+
+
+@pytest.mark.parametrize("column", [*OUTCOMES, "create_time", "video_id"])
+def test_what_is_not_known_in_time_raises(column):
+    match = (
+        rf"X has the column '{column}' .*(post_outcome|exposure).*nowcast=\('{column}"
+    )
+    with pytest.raises(LeakageError, match=match):
+        check_roles(["n_followers", column, "mine"])
+    roles = check_roles(["n_followers", column, "mine"], nowcast=[column])
+    assert list(roles) == ["n_followers", column, "mine"]
+
+
+def test_nowcast_knows_every_name_and_lets_through_no_other():
+    assert check_roles(["x__stats.diggCount"], ["n_likes"])
+    assert check_roles(["n_likes"], ("diggCount",))
+    assert check_roles(["n_likes"], "n_likes")
+    with pytest.raises(LeakageError, match=r"'n_plays'.*So must \['n_shares'\]"):
+        check_roles(["n_likes", "n_plays", "n_shares"], ["n_likes"])
+    with pytest.raises(TypeError, match=r"nowcast must hold names of columns, got \[1"):
+        check_roles(["n_likes"], [1])

@@ -1,0 +1,116 @@
+import builtins
+import sys
+from functools import partial
+
+import contract
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from skchallenge.tabular import SentimentFeaturizer
+from skchallenge.tabular import _sentiment as module
+
+CAPTIONS = [
+    "I LOVE this dance!!!",
+    "not good :(",
+    "The plot was good, but the characters are uncompelling",
+    "#happy @friend \U0001f602\U0001f602",
+    "",
+    "   ",
+    "123 456",
+    "så kjedelig",
+    "worst. day. ever??",
+    "I LOVE this dance!!!",
+]
+ALL = ("compound", "pos", "neu", "neg")
+
+
+def package(captions, outputs=ALL):
+    analyzer = SentimentIntensityAnalyzer()
+    scores = [analyzer.polarity_scores(caption) for caption in captions]
+    return np.array([[s[o] for o in outputs] for s in scores])
+
+
+def test_scores_are_the_packages_bit_for_bit():
+    expected = package(CAPTIONS)
+    assert (expected[:, 0] > 0).any()
+    assert (expected[:, 0] < 0).any()
+    for outputs in (ALL, ("neg",), ("pos", "compound")):
+        found = SentimentFeaturizer(outputs=outputs).fit_transform(CAPTIONS)
+        columns = [ALL.index(o) for o in outputs]
+        np.testing.assert_array_equal(found, expected[:, columns])
+
+
+@pytest.mark.parametrize(
+    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
+def test_jobs_keep_the_order(backend):
+    captions = [f"{caption} {i}" for i in range(120) for caption in CAPTIONS]
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = SentimentFeaturizer(outputs=ALL).fit_transform(captions)
+    np.testing.assert_array_equal(found, package(captions))
+
+
+def test_missing_captions_score_as_empty_ones():
+    X = pd.DataFrame({"caption": ["great", None, np.nan, pd.NA, "", 5]})
+    found = SentimentFeaturizer(outputs=ALL).fit_transform(X)
+    np.testing.assert_array_equal(found[0], package(["great"])[0])
+    assert not found[1:5].any()
+    np.testing.assert_array_equal(found[5], package(["5"])[0])
+
+
+def test_tables_give_a_block_for_each_column():
+    X = {"caption": CAPTIONS, "bio": CAPTIONS[::-1]}
+    featurizer = SentimentFeaturizer(outputs=("compound", "pos"))
+    found = featurizer.fit_transform(pd.DataFrame(X))
+    expected = package(CAPTIONS, ("compound", "pos"))
+    np.testing.assert_array_equal(found, np.hstack([expected, expected[::-1]]))
+    names = ["caption_compound", "caption_pos", "bio_compound", "bio_pos"]
+    assert featurizer.get_feature_names_out().tolist() == names
+    np.testing.assert_array_equal(featurizer.fit_transform(pl.DataFrame(X)), found)
+
+
+def test_each_caption_is_scored_once(monkeypatch):
+    seen = []
+
+    class Spy:
+        def polarity_scores(self, text):
+            seen.append(text)
+            return {"compound": 0.0}
+
+    monkeypatch.setattr(module, "_analyzer", Spy)
+    SentimentFeaturizer().fit_transform(["b", "a", None, "b", "a"])
+    assert seen == ["b", "a"]
+
+
+def test_contract():
+    X = pd.DataFrame({"caption": [*CAPTIONS, None]})
+    factory = partial(SentimentFeaturizer, outputs=["compound", "neg"])
+    assert contract.run(factory, X, tol=0) == 92
+
+
+def test_bad_outputs_are_refused():
+    with pytest.raises(ValueError, match=r"outputs must be one of .*, got 'positive'"):
+        SentimentFeaturizer(outputs=["positive"]).fit(CAPTIONS)
+    for outputs in ("compound", ()):
+        with pytest.raises(TypeError, match=r"outputs must be a sequence such as"):
+            SentimentFeaturizer(outputs=outputs).fit(CAPTIONS)
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    real = builtins.__import__
+
+    def blocked(name, *args, **kwargs):
+        if name.startswith("vaderSentiment"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    module._analyzer.cache_clear()
+    for name in [n for n in sys.modules if n.startswith("vaderSentiment")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(builtins, "__import__", blocked)
+    with pytest.raises(ImportError, match=r"pip install 'skchallenge\[sentiment\]'"):
+        SentimentFeaturizer().fit(CAPTIONS)
