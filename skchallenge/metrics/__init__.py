@@ -1,5 +1,6 @@
-"""Scores with intervals and chance floors."""
+"""Scores with intervals and chance floors, and pictures of training."""
 
+from skchallenge.metrics._display import TrainingCurvesDisplay
 from skchallenge.metrics._report import chance_floors, participation_report
 
-__all__ = ["chance_floors", "participation_report"]
+__all__ = ["TrainingCurvesDisplay", "chance_floors", "participation_report"]
