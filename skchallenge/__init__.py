@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from skchallenge._participation import DeepChallenger
     from skchallenge._proxy import ProxyEncoder
     from skchallenge._virality import MultimodalVirality
+    from skchallenge._virality_stack import make_virality_stack
     from skchallenge.datasets import (
         VideoCatalog,
         load_tiktok_export,
@@ -36,6 +37,7 @@ __all__ = [
     "make_challenge_clips",
     "make_deep_challenger",
     "make_participation",
+    "make_virality_stack",
 ]
 
 # Imported when first asked for: tables and metrics must not wait for torch.
@@ -52,6 +54,7 @@ _HOMES = {
     "make_challenge_clips": "datasets",
     "make_deep_challenger": "_factory",
     "make_participation": "datasets",
+    "make_virality_stack": "_virality_stack",
 }
 
 

@@ -2,5 +2,11 @@
 
 from skchallenge.metrics._display import TrainingCurvesDisplay
 from skchallenge.metrics._report import chance_floors, participation_report
+from skchallenge.metrics._virality import virality_report
 
-__all__ = ["TrainingCurvesDisplay", "chance_floors", "participation_report"]
+__all__ = [
+    "TrainingCurvesDisplay",
+    "chance_floors",
+    "participation_report",
+    "virality_report",
+]

@@ -18,9 +18,10 @@ SUSPICIOUS_AUC = 0.95
 FEWEST_ROWS = 1000
 _MOST_ROWS = 5000  # enough for a standard error of the AUC of 0.003
 _FOLDS = 3
-# Of two normal classes an AUC of 0.95 takes d' = 2.33, and so an R2 of
-# d'^2 p q / (1 + d'^2 p q): 0.2 where a class has 5 % of the rows, 0.1 at 2 %.
-_LEAST_R2 = 0.1
+# Of two normal classes an AUC of 0.95 takes a distance d' of 2.33, and so an R2 of
+# d'^2 p q / (1 + d'^2 p q). Columns that fall short of most of it are not tried.
+_DISTANCE = 2.33
+_SHARE_OF_R2 = 0.75
 
 Matrix = NDArray[np.float64]
 
@@ -76,7 +77,9 @@ def _suspicious(
     base: Matrix, columns: Matrix, y: NDArray[np.intp], names: list[Any]
 ) -> dict[Any, float]:
     """Return the AUC of each column that tells y together with the base."""
-    likely = np.flatnonzero(_explained(base, columns, y) >= _LEAST_R2)
+    signal = _DISTANCE**2 * y.mean() * (1 - y.mean())
+    least = _SHARE_OF_R2 * signal / (1 + signal)
+    likely = np.flatnonzero(_explained(base, columns, y) >= least)
     if not len(likely) or _auc(base, y) >= SUSPICIOUS_AUC:
         return {}  # the base alone tells y: no column can be blamed
     aucs = {names[j]: _auc(np.hstack([base, columns[:, [j]]]), y) for j in likely}

@@ -1,0 +1,164 @@
+"""One model a modality, and a model that weighs them."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import BaseCrossValidator, GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skchallenge._columns import is_missing
+from skchallenge._validation import check_columns
+from skchallenge.tabular import MetadataFeaturizer
+
+_MOST_SPLITS = 5
+
+
+def make_virality_stack(
+    *, caption: str | None = None, group: str = "user_id"
+) -> StackingClassifier:
+    """Make a virality classifier that stacks one model a modality.
+
+    The columns of an export go through `MetadataFeaturizer` into a linear model and
+    into boosted trees; captions into a linear model of their words. A logistic
+    regression weighs what they predict for users that they were not fitted on. It is
+    scikit-learn's StackingClassifier, no class of its own.
+
+    Parameters
+    ----------
+    caption : str or None, default=None
+        Column of captions, or of any other text. None does without.
+    group : str, default="user_id"
+        Column of X that says whose video each is. The inner folds keep the videos of a
+        user together; no model sees the column.
+
+    Returns
+    -------
+    model : sklearn.ensemble.StackingClassifier
+        Its X is a pandas table with the columns `group` and `caption`, and with columns
+        for `MetadataFeaturizer`: all others.
+
+    See Also
+    --------
+    skchallenge.tabular.MetadataFeaturizer : What becomes of the columns.
+    skchallenge.tabular.PastCreatorStats : Features that help most; join them to X.
+    skchallenge.tabular.ViralityLabeler : Makes y.
+    sklearn.ensemble.StackingClassifier : What is returned.
+
+    Notes
+    -----
+    StackingClassifier splits X into inner folds by itself, and has no way to be told
+    groups. With shuffled folds its models would predict videos of users whom they
+    know, and the final model would learn to trust the one that memorises users best.
+    So the inner splitter reads the groups from X.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skchallenge import make_virality_stack
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame({
+    ...     "user_id": np.arange(60) % 20,
+    ...     "duration_s": rng.integers(5, 60, 60),
+    ...     "caption": rng.choice(["my cat", "dance with me"], 60),
+    ... })
+    >>> y = (X["caption"] == "my cat").astype(int)
+    >>> model = make_virality_stack(caption="caption").fit(X, y)
+    >>> float(model.score(X, y))
+    1.0
+    """
+    apart = [column for column in (group, caption) if column is not None]
+    models = [
+        ("linear", _on_metadata(apart, _linear())),
+        ("trees", _on_metadata(apart, _trees())),
+    ]
+    if caption is not None:
+        models.append(("caption", _on_words(caption)))
+    return StackingClassifier(
+        models,
+        final_estimator=LogisticRegression(),
+        cv=GroupColumnKFold(group),
+        stack_method="predict_proba",
+    )
+
+
+class GroupColumnKFold(BaseCrossValidator):
+    """Split rows by the groups that a column of X holds.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds: five, or as many as there are groups."""
+        n_groups = _MOST_SPLITS if X is None else len(np.unique(self._groups(X)))
+        if n_groups < 2:
+            raise ValueError(
+                f"X must hold at least two groups in the column {self.column!r}, got "
+                "one. The inner folds of the stack keep the videos of a group together."
+            )
+        return min(n_groups, _MOST_SPLITS)
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield training and test rows."""
+        folds = GroupKFold(self.get_n_splits(X))
+        yield from folds.split(np.zeros(len(X)), groups=self._groups(X))
+
+    def _groups(self, X: Any) -> NDArray[np.intp]:
+        if not hasattr(X, "columns"):
+            raise TypeError(
+                f"X must be a table with a column {self.column!r} that says whose "
+                f"video each is, got {type(X).__name__}."
+            )
+        check_columns(X.columns, [self.column], "X")
+        return pd.factorize(np.asarray(X[self.column]), use_na_sentinel=False)[0]
+
+
+def _on_metadata(apart: list[str], model: Any) -> Pipeline:
+    """Give a model the features of all columns but some."""
+    others = partial(_columns_but, apart=apart)
+    features = ColumnTransformer([("metadata", MetadataFeaturizer(), others)])
+    return make_pipeline(features, model)
+
+
+def _columns_but(X: Any, apart: list[str]) -> list[str]:
+    return [column for column in X.columns if column not in apart]
+
+
+def _linear() -> Pipeline:
+    imputer = SimpleImputer(strategy="median", add_indicator=True)
+    return make_pipeline(imputer, StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _trees() -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=0
+    )
+
+
+def _on_words(caption: str) -> Pipeline:
+    text = FunctionTransformer(_texts, feature_names_out="one-to-one")
+    words = make_pipeline(text, TfidfVectorizer(min_df=2, sublinear_tf=True))
+    column = ColumnTransformer([("words", words, caption)])
+    return make_pipeline(column, LogisticRegression(max_iter=1000))
+
+
+def _texts(captions: Any) -> list[str]:
+    return ["" if is_missing(caption) else str(caption) for caption in captions]

@@ -1,0 +1,227 @@
+"""Scores of a virality model under its own labels, beside floors and a baseline."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    roc_auc_score,
+)
+from sklearn.model_selection import check_cv
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import (
+    _safe_indexing,
+    check_consistent_length,
+    check_random_state,
+    check_scalar,
+)
+from sklearn.utils.validation import column_or_1d
+
+from skchallenge._cells import to_counts
+from skchallenge._validation import as_frame
+from skchallenge.metrics._report import _check_binary, _resamples
+
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_METRICS: dict[str, Callable[[Labels, Floats], float]] = {
+    "accuracy": lambda y, p: accuracy_score(y, p >= 0.5),
+    "balanced_accuracy": lambda y, p: balanced_accuracy_score(y, p >= 0.5),
+    "roc_auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "brier": brier_score_loss,
+}
+
+
+def virality_report(
+    estimator: Any,
+    X: Any,
+    videos: Any,
+    labeler: Any,
+    cv: Any,
+    *,
+    groups: ArrayLike | None = None,
+    confidence_level: float = 0.95,
+    n_resamples: int = 200,
+    random_state: int | np.random.RandomState | None = None,
+) -> pd.DataFrame:
+    """Cross-validate a virality model, its labels learnt anew in each fold.
+
+    A cut-off such as the median of views per follower is part of what is learnt. So in
+    each fold a clone of `labeler` is fitted on the videos of the training rows and
+    labels both sides; then a clone of `estimator` is fitted and scored.
+
+    Parameters
+    ----------
+    estimator : classifier
+        With `predict_proba`; its input is X.
+    X : table, array or sparse matrix of shape (n_samples, n_features)
+        Features.
+    videos : pandas or polars DataFrame of shape (n_samples, n_columns)
+        The rows' videos, with what the labels are made of.
+    labeler : ViralityLabeler
+        Or any estimator with ``fit(videos)`` and ``transform(videos)`` that gives 0
+        and 1.
+    cv : int, splitter or iterable of (train, test)
+        The folds. Splitters that need y get the labels of a labeler that saw all rows;
+        these are used for nothing else.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Whose video each is. Given to `cv`, and drawn as a whole for the intervals. A
+        splitter that takes no groups warns of them; ``list(cv.split(X))`` does not.
+    confidence_level : float, default=0.95
+        Coverage of the percentile bootstrap intervals, in (0, 1).
+    n_resamples : int, default=200
+        Bootstrap samples of each fold's test rows.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    report : pandas.DataFrame
+        Rows `accuracy`, `balanced_accuracy`, `roc_auc`, `average_precision` and
+        `brier`; columns
+
+        - `score`, the mean over the folds, and `low` and `high`, its interval. The
+          models are held fixed, so the interval is about the test rows alone;
+        - `chance`, the best that guessing reaches without features, but with the
+          classes' shares in the training rows for the accuracy, and in the test rows
+          for the others;
+        - `followers`, the score of a logistic regression on log(1 + followers) alone.
+          Followers are half of the ratio label: what does not beat them has learnt
+          nothing of the video. NaN where `videos` knows no followers.
+
+    Raises
+    ------
+    ValueError
+        If a video has no label, or a fold holds one class only.
+
+    See Also
+    --------
+    skchallenge.tabular.ViralityLabeler : Makes the labels.
+    participation_report : Scores probabilities that are there already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skchallenge.metrics import virality_report
+    >>> from skchallenge.tabular import ViralityLabeler
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame({"tempo": rng.normal(size=200)})
+    >>> plays = np.exp(5 + X["tempo"] + 0.5 * rng.normal(size=200)).round()
+    >>> videos = pd.DataFrame({"n_plays": plays, "n_followers": 100})
+    >>> report = virality_report(
+    ...     LogisticRegression(), X, videos, ViralityLabeler(), 3, random_state=0
+    ... )
+    >>> bool(report.loc["roc_auc", "score"] > 0.9)
+    True
+    >>> report.loc["roc_auc", ["chance", "followers"]].tolist()
+    [0.5, 0.5]
+    """
+    frame = as_frame(videos, "videos")
+    check_consistent_length(X, frame)
+    _check_options(confidence_level, n_resamples)
+    rows = np.arange(len(frame)) if groups is None else column_or_1d(groups)
+    check_consistent_length(frame, rows)
+    rough = clone(labeler).fit(frame).transform(frame)
+    rng = check_random_state(random_state)
+    tables, draws = [], []
+    for train, test in check_cv(cv, rough, classifier=True).split(X, rough, groups):
+        y_train, y_test = _label(labeler, frame.iloc[train], frame.iloc[test])
+        model = clone(estimator).fit(_safe_indexing(X, train), y_train)
+        proba = model.predict_proba(_safe_indexing(X, test))[:, 1]
+        y, p = _check_binary(y_test, proba)
+        baseline = _by_followers(frame.iloc[train], y_train, frame.iloc[test])
+        samples = _resamples(y, rows[test], n_resamples, rng)
+        tables.append(_table(y, p, baseline, y_train))
+        draws.append([list(_scores(y[s], p[s]).values()) for s in samples])
+    return _summary(tables, draws, confidence_level)
+
+
+def _check_options(confidence_level: float, n_resamples: int) -> None:
+    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
+    check_scalar(
+        confidence_level,
+        "confidence_level",
+        Real,
+        min_val=0,
+        max_val=1,
+        include_boundaries="neither",
+    )
+
+
+def _label(
+    labeler: Any, train: pd.DataFrame, test: pd.DataFrame
+) -> tuple[Labels, Labels]:
+    """Label both sides by a cut-off learnt on one."""
+    fitted = clone(labeler).fit(train)
+    labels = fitted.transform(train), fitted.transform(test)
+    for y, side in zip(labels, ("training", "test"), strict=True):
+        if set(np.unique(y)) != {0, 1}:
+            raise ValueError(
+                f"Each fold must hold both classes, but the {side} rows of one have "
+                f"labels {np.unique(y).tolist()} only. Use fewer folds, stratify them, "
+                "or move the labeler's quantile."
+            )
+    return labels
+
+
+def _by_followers(train: pd.DataFrame, y: Labels, test: pd.DataFrame) -> Floats | None:
+    """Predict by followers alone, if they are known."""
+    if "n_followers" not in train or train["n_followers"].isna().all():
+        return None
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    return model.fit(_followers(train), y).predict_proba(_followers(test))[:, 1]
+
+
+def _followers(videos: pd.DataFrame) -> Floats:
+    cells = videos["n_followers"].astype(object).reset_index(drop=True)
+    counts = to_counts(cells.where(cells.notna(), None), "n_followers")
+    return np.log1p(counts.to_numpy(dtype=np.float64))[:, None]
+
+
+def _table(y: Labels, p: Floats, baseline: Floats | None, y_train: Labels) -> Floats:
+    """Return score, chance and baseline of each metric, one row a metric."""
+    rate = y.mean()
+    chance = {
+        "accuracy": (y == (y_train.mean() > 0.5)).mean(),
+        "balanced_accuracy": 0.5,
+        "roc_auc": 0.5,
+        "average_precision": rate,
+        "brier": rate * (1 - rate),
+    }
+    nothing = dict.fromkeys(chance, np.nan)
+    columns = (
+        _scores(y, p),
+        chance,
+        nothing if baseline is None else _scores(y, baseline),
+    )
+    return np.array([[column[name] for column in columns] for name in _METRICS])
+
+
+def _scores(y: Labels, p: Floats) -> dict[str, float]:
+    return {name: metric(y, p) for name, metric in _METRICS.items()}
+
+
+def _summary(
+    tables: list[Floats], draws: list[list[list[float]]], confidence_level: float
+) -> pd.DataFrame:
+    """Average over the folds; the samples of different folds are independent."""
+    columns = ["score", "chance", "followers"]
+    report = pd.DataFrame(np.mean(tables, axis=0), list(_METRICS), columns)
+    tail = (1 - confidence_level) / 2
+    drawn = np.mean(draws, axis=0)  # one row a sample
+    report["low"], report["high"] = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    return report[["score", "low", "high", "chance", "followers"]]

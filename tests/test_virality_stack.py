@@ -1,0 +1,169 @@
+import pickle
+
+import contract
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+
+from skchallenge import make_virality_stack
+from skchallenge._virality_stack import GroupColumnKFold
+from skchallenge.exceptions import LeakageError
+
+
+def study(n=120, seed=0):
+    """Captions and lengths each tell half of the label; users have three videos."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(
+        {
+            "user_id": [f"u{i // 3}" for i in range(n)],
+            "duration_s": rng.integers(5, 60, n).astype(float),
+            "n_followers": rng.integers(1, 1000, n),
+            "caption": rng.choice(["my cat sleeps", "dance with me"], n),
+        }
+    )
+    score = (X["duration_s"] > 32).astype(int) + (X["caption"] == "my cat sleeps")
+    y = (score + rng.normal(0, 0.4, n) > 1).astype(int)
+    return X, y.to_numpy()
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """A base model that writes down the users it is fitted on and asked about."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.log.append(("fit", frozenset(X["user_id"]), len(X)))
+        return self
+
+    def predict_proba(self, X):
+        self.log.append(("predict", frozenset(X["user_id"]), len(X)))
+        return np.full((len(X), 2), 0.5)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __sklearn_clone__(self):
+        return Spy(self.log)
+
+
+def test_inner_folds_keep_users_together():
+    X, y = study()
+    model, log = make_virality_stack(), []
+    model.set_params(estimators=[("spy", Spy(log))])
+    model.fit(X, y)
+    (_, everybody, n), *inner = log
+    assert n == 120
+    assert len(inner) == 10  # five folds, each fitted and asked
+    asked = []
+    for (did, known, _), (then, new, _) in zip(inner[::2], inner[1::2], strict=True):
+        assert (did, then) == ("fit", "predict")
+        assert not known & new
+        assert known | new == everybody
+        asked += new
+    assert sorted(asked) == sorted(everybody)
+
+
+def test_no_model_sees_the_group():
+    X, y = study()
+    model = make_virality_stack(caption="caption").fit(X, y)
+    seen = {
+        name: fitted[0].feature_names_in_.tolist()
+        for name, fitted in model.named_estimators_.items()
+    }
+    assert list(seen) == ["linear", "trees", "caption"]
+    for name in ("linear", "trees"):
+        metadata = model.named_estimators_[name][0].named_transformers_["metadata"]
+        assert metadata.feature_names_in_.tolist() == ["duration_s", "n_followers"]
+        assert metadata.column_roles_["n_followers"] == "label_part"
+    renamed = X.assign(user_id=np.random.default_rng(0).permutation(X["user_id"]))
+    np.testing.assert_array_equal(model.predict_proba(renamed), model.predict_proba(X))
+
+
+def test_the_stack_uses_every_modality():
+    X, y = study(300)
+    model = make_virality_stack(caption="caption").set_params(trees="drop")
+
+    def auc(X, y):
+        options = {"groups": X["user_id"], "cv": GroupKFold(3), "scoring": "roc_auc"}
+        return cross_val_score(model, X, y, **options).mean()
+
+    words = auc(X.assign(duration_s=1.0, n_followers=1), y)
+    numbers = auc(X.assign(caption="the same for all"), y)
+    assert auc(X, y) > max(words, numbers) + 0.05
+    shuffled = np.random.default_rng(0).permutation(y)
+    assert auc(X, shuffled) == pytest.approx(0.5, abs=0.12)  # 3 standard errors
+
+
+def test_contract():
+    X, y = study(36)
+
+    def factory():
+        return make_virality_stack(caption="caption").set_params(trees="drop")
+
+    # A new user's video needs no group: fit asks for the column, predict does not.
+    n = contract.run(factory, X, y, skip={"check_columns"})
+    assert n == 180
+
+
+def test_grid_search_and_pickle():
+    X, y = study(60)
+    model = make_virality_stack(caption="caption")
+    grid = {"final_estimator__C": [0.1, 1.0], "trees": ["drop"]}
+    search = GridSearchCV(model, grid, cv=GroupKFold(2))
+    search.fit(X, y, groups=X["user_id"])
+    assert set(search.best_params_) == set(grid)
+    loaded = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(
+        loaded.predict_proba(X), search.best_estimator_.predict_proba(X)
+    )
+
+
+def test_polars_and_missing_captions_are_fine():
+    X, y = study(60)
+    X["caption"] = X["caption"].where(X.index % 10 > 0, None)
+    model = make_virality_stack(caption="caption").set_params(trees="drop")
+    expected = clone(model).fit(X, y).predict_proba(X)
+    frame = pl.DataFrame({c: [None if v != v else v for v in X[c]] for c in X})
+    np.testing.assert_allclose(model.fit(frame, y).predict_proba(frame), expected)
+
+
+def test_outcomes_are_refused():
+    X, y = study(60)
+    with pytest.raises(LeakageError, match=r"X has the column 'n_likes'"):
+        make_virality_stack().fit(X.assign(n_likes=1).drop(columns="caption"), y)
+
+
+def test_the_splitter_makes_no_more_folds_than_groups():
+    X = pd.DataFrame({"who": ["a", "b", "c", "a"], "x": 1})
+    splitter = GroupColumnKFold("who")
+    assert splitter.get_n_splits() == 5
+    assert splitter.get_n_splits(X) == 3
+    tests = [test.tolist() for _, test in splitter.split(X)]
+    assert sorted(tests) == [[0, 3], [1], [2]]
+    assert repr(splitter) == "GroupColumnKFold(column='who')"
+
+
+def test_tables_without_groups_are_refused():
+    X, y = study(60)
+    model = make_virality_stack(caption="caption", group="creator")
+    with pytest.raises(ValueError, match=r"X lacks the columns \['creator'\]"):
+        model.fit(X.drop(columns="user_id"), y)
+    with pytest.raises(
+        ValueError, match=r"at least two groups in the column 'creator'"
+    ):
+        model.fit(X.rename(columns={"user_id": "creator"}).assign(creator="me"), y)
+    splitter = GroupColumnKFold("creator")
+    with pytest.raises(TypeError, match=r"must be a table with a column 'creator'"):
+        list(splitter.split(np.ones((3, 2))))
+
+
+def test_the_final_model_is_scikit_learns():
+    model = make_virality_stack()
+    assert type(model).__module__.startswith("sklearn.")
+    assert isinstance(model.final_estimator, LogisticRegression)
