@@ -8,7 +8,7 @@ Every part prints its target beside what it found; a missed one is exit code 1.
 
 import argparse
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from skchallenge import MultimodalVirality
+from skchallenge.embed import _worker
 
 N, N_TRAIN = 1000, 700
 COLUMNS = ["x0", "x1", "x2"]  # x0 may tell something, the others are noise
@@ -164,12 +165,14 @@ def one_epoch(folder):
     start = time.perf_counter()
     model(max_iter=1, random_state=0).fit(X, np.arange(len(X)) % 2)
     seconds = time.perf_counter() - start
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    from skchallenge.embed import _worker
+    decoders = [worker._process.pid for worker in _worker._idle]
+    print(sum(peak_gigabytes(process) for process in ["self", *decoders]), seconds)
 
-    _worker.end_workers()
-    decoders = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print((own + 2 * decoders) * 1024 / 1e9, seconds)  # n_jobs=2: two decoders
+
+def peak_gigabytes(process):
+    """Read the peak from Linux: getrusage counts what the parent had, too."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9
 
 
 def resnet():
