@@ -21,7 +21,10 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/virality_creators.py
+	$(PYTHON) benchmarks/virality_resampling.py
 
 bench:
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/odd_media.py
+	$(PYTHON) benchmarks/virality_sentiment.py

@@ -42,9 +42,11 @@ def refuse(bad: Any, cells: pd.Series, label: str, rule: str) -> None:
     """Raise a ValueError that shows the first bad row, if there is any."""
     rows = np.flatnonzero(bad)
     if len(rows):
+        cell = cells.iloc[rows[0]]
+        plain = cell.item() if isinstance(cell, np.generic) else cell
         raise ValueError(
             f"{label} must be {rule}. Row {rows[0]} (the first is 0) holds "
-            f"{cells.iloc[rows[0]]!r:.80}; rows like it: {rows[:5].tolist()}"
+            f"{plain!r:.80}; rows like it: {rows[:5].tolist()}"
             f"{' ...' if len(rows) > 5 else ''}, {len(rows)} in all."
         )
 

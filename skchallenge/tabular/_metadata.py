@@ -140,6 +140,27 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         LeakageWarning
             If a column of unknown name gives y away.
         """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float64]:
+        """Fit, and return the features that were made on the way.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,) or None, default=None
+            As in `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+            As in `transform`.
+        """
+        return np.column_stack(list(self._fit(X, y).values()))
+
+    def _fit(self, X: Any, y: Any) -> Features:
         frame = self._check(X, reset=True)
         names: list[Any] = list(frame)
         check_roles([c for c in names if _kind(c) != "create_time"], self.nowcast)
@@ -155,8 +176,8 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         self._names = list(features)
         if y is not None:
             table = pd.DataFrame(features)
-            warn_if_leaking(table, y, column_roles(features))
-        return self
+            warn_if_leaking(table, y, column_roles(features), stacklevel=4)
+        return features
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Make the features.
@@ -237,7 +258,9 @@ def _kind(column: str) -> str:
 
 
 def plain_cells(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return cells as Python objects, None where nothing is."""
+    """Return cells as Python objects, None where nothing is; plain floats stay."""
+    if values.dtype.kind in "iuf" and isinstance(values.dtype, np.dtype):
+        return values.reset_index(drop=True).astype(float)
     cells = [None if is_missing(cell) else cell for cell in values.tolist()]
     return pd.Series(cells, dtype=object)
 

@@ -79,6 +79,20 @@ def test_the_future_and_the_row_itself_are_not_seen():
     np.testing.assert_array_equal(before, after)
 
 
+def test_the_planted_leak_is_found_when_the_rule_is_off():
+    videos = table().dropna().reset_index(drop=True)
+    past = PastCreatorStats(VideoCatalog(videos), min_age="0D")
+    own = np.log1p(videos["n_plays"])
+    X = videos[["user_id", "create_time"]]
+    last = past.fit_transform(X)[:, 3]
+    known = ~np.isnan(last)
+    assert abs(np.corrcoef(last[known], own[known])[0, 1]) < 0.4  # 3 standard errors
+    # Asked a second later, the video itself is the newest of the past.
+    later = X.assign(create_time=X["create_time"] + pd.Timedelta("1s"))
+    leaked = past.transform(later)[:, 3]
+    assert np.mean(leaked == own) > 0.8  # all but those of one time
+
+
 def test_the_past_is_the_catalogs_whatever_rows_x_has():
     videos = table()
     catalog = VideoCatalog(videos)

@@ -1,13 +1,16 @@
 import builtins
 import sys
 from functools import partial
+from importlib.resources import files
 
 import contract
 import joblib
+import nltk
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from nltk.sentiment.vader import SentimentIntensityAnalyzer as NltkAnalyzer
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from skchallenge.tabular import SentimentFeaturizer
@@ -84,6 +87,22 @@ def test_each_caption_is_scored_once(monkeypatch):
     monkeypatch.setattr(module, "_analyzer", Spy)
     SentimentFeaturizer().fit_transform(["b", "a", None, "b", "a"])
     assert seen == ["b", "a"]
+
+
+def test_nltk_differs_on_the_same_lexicon_where_captions_are_no_prose(monkeypatch):
+    """The report's tool; benchmarks/virality_sentiment.py counts on real captions."""
+    monkeypatch.setattr(nltk.data, "path", [str(files("vaderSentiment"))])
+    analyzer = NltkAnalyzer("vader_lexicon.txt")
+    prose = ["I love this dance", "This is a horrible song", "A dance is a dance"]
+    captions = ["so happy \U0001f602", "#love", "best day @ever \U0001f60d"]
+
+    def differ(texts):
+        ours = SentimentFeaturizer().fit_transform(texts)[:, 0]
+        theirs = [analyzer.polarity_scores(text)["compound"] for text in texts]
+        return (ours != theirs).tolist()
+
+    assert differ(prose) == [False] * 3
+    assert any(differ(captions))
 
 
 def test_contract():

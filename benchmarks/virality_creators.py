@@ -1,0 +1,199 @@
+"""What tells whether a video of 1,266 real creators goes viral, and what only seems to.
+
+Reads ``creators_2020.parquet`` and ``trending_2020.json`` from the folder that
+SKCHALLENGE_DATA names. The label is views per follower above the median of the training
+rows. AUC, mean of three folds; the models of a row share their folds.
+
+    SKCHALLENGE_DATA=path/to/data python benchmarks/virality_creators.py
+"""
+
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+from common import DATA
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skchallenge import VideoCatalog, load_tiktok_export, make_virality_stack
+from skchallenge.exceptions import LeakageError, LeakageWarning
+from skchallenge.metrics import virality_report
+from skchallenge.tabular import MetadataFeaturizer, PastCreatorStats, ViralityLabeler
+
+PRE_POST = ["user_id", "duration_s", "hashtags", "create_time"]
+SCRAPED = [*PRE_POST, "n_followers", "n_total_likes", "n_total_videos"]
+OUTCOMES = ["n_plays", "n_likes", "n_comments", "n_shares"]
+YOUNG = pd.Timedelta("14D")
+
+
+def on_metadata(model):
+    """Give a model the features of all columns but the user."""
+    columns = make_column_transformer((MetadataFeaturizer(), without_user))
+    return make_pipeline(columns, model)
+
+
+def without_user(X):
+    return [column for column in X if column != "user_id"]
+
+
+def linear():
+    imputer = SimpleImputer(strategy="median", add_indicator=True)
+    return make_pipeline(imputer, StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def models():
+    return {
+        "logistic": on_metadata(linear()),
+        "boosting": on_metadata(HistGradientBoostingClassifier(random_state=0)),
+        "stack": make_virality_stack(),
+    }
+
+
+def fold_aucs(fitted_models, X, videos, folds):
+    """Return the AUC of each model in each fold; labels are learnt in the fold."""
+    aucs = {name: [] for name in fitted_models}
+    for train, test in folds:
+        labeler = ViralityLabeler().fit(videos.iloc[train])
+        y, y_test = (labeler.transform(videos.iloc[rows]) for rows in (train, test))
+        for name, model in fitted_models.items():
+            p = model.fit(X.iloc[train], y).predict_proba(X.iloc[test])[:, 1]
+            aucs[name].append(roc_auc_score(y_test, p))
+    return {name: np.array(values) for name, values in aucs.items()}
+
+
+def line(name, aucs):
+    """Put the stack beside the better of the two plain models, fold by fold."""
+    means = {model: values.mean() for model, values in aucs.items()}
+    plain = max(("logistic", "boosting"), key=means.get)
+    difference = (aucs["stack"] - aucs[plain]).mean()
+    return {"columns": name, **means, "stack - better": difference}
+
+
+def feature_tables(videos):
+    catalog = VideoCatalog(videos.assign(challenge=None))
+    tables = {"pre-post": videos[PRE_POST], "+ creator at the scrape": videos[SCRAPED]}
+    for min_age in ("7D", "0D"):
+        past = PastCreatorStats(catalog, min_age=min_age)
+        past = past.set_output(transform="pandas")
+        statistics = past.fit_transform(videos[["user_id", "create_time"]])
+        tables[f"+ past, {min_age}"] = videos[SCRAPED].join(statistics)
+    return tables
+
+
+def compare(videos, tables):
+    folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
+    rows = [
+        line(name, fold_aucs(models(), X, videos, folds)) for name, X in tables.items()
+    ]
+    print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
+
+
+def without_young(videos, tables):
+    old = videos["create_time"] < videos["create_time"].max() - YOUNG
+    kept = {name: X[old].reset_index(drop=True) for name, X in tables.items()}
+    return videos[old].reset_index(drop=True), kept
+
+
+def contrast(videos, tables):
+    """Show what users in training and test at once do, outside and inside the stack."""
+    X = tables["+ creator at the scrape"]
+    grouped = list(GroupKFold(3).split(X, groups=videos["user_id"]))
+    at_random = list(KFold(3, shuffle=True, random_state=0).split(X))
+    boosting = {"boosting": models()["boosting"]}
+    shuffled = make_virality_stack().set_params(
+        cv=StratifiedKFold(5, shuffle=True, random_state=0)
+    )
+    text = X.assign(text=videos["hashtags"].map(" ".join))
+    print("\nWith the creator at the scrape:")
+    for name, fitted, table, folds in (
+        ("boosting, folds by creator", boosting, X, grouped),
+        ("boosting, random folds", boosting, X, at_random),
+        ("stack, inner folds shuffled", {"stack": shuffled}, X, grouped),
+        (
+            "stack, hashtags as text",
+            {"stack": make_virality_stack(caption="text")},
+            text,
+            grouped,
+        ),
+    ):
+        (aucs,) = fold_aucs(fitted, table, videos, folds).values()
+        print(f"  {name:30} {aucs.mean():.4f}", flush=True)
+
+
+def guard(videos, tables):
+    """Try outcomes by name, outcomes renamed, and honest columns."""
+    y = ViralityLabeler().fit(videos).transform(videos)
+    print("\nThe guard:")
+    for column in OUTCOMES:
+        try:
+            MetadataFeaturizer().fit(videos[["n_followers", column]], y)
+        except LeakageError:
+            print(f"  {column}: LeakageError")
+    honest = tables["+ past, 0D"].drop(columns=["user_id", "hashtags", "create_time"])
+    honest = honest.rename(columns={"duration_s": "length", "n_total_likes": "fame"})
+    tried = {"honest columns and past statistics, renamed or not": honest}
+    for column in OUTCOMES:
+        copy = videos[column].rename("mine")
+        tried[f"renamed {column}"] = videos[["n_followers"]].join(copy)
+    for name, X in tried.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            MetadataFeaturizer().fit(X, y)
+        found = [w for w in caught if issubclass(w.category, LeakageWarning)]
+        print(f"  {name}: {'LeakageWarning' if found else 'nothing'}", flush=True)
+
+
+def trending():
+    videos = load_tiktok_export(DATA / "trending_2020.json")
+    print(f"\ntrending_2020: {len(videos)} videos")
+    try:
+        ViralityLabeler().labelable(videos)
+    except ValueError as error:
+        print(f"  {error}")
+    y = ViralityLabeler("views", quantile=0.9).fit(videos).transform(videos)
+    print(f"  top 10 % of views: {y.sum()} viral videos")
+
+
+def main():
+    start = time.perf_counter()
+    if not DATA.is_dir():
+        raise SystemExit(
+            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
+            "creators_2020.parquet."
+        )
+    videos = load_tiktok_export(DATA / "creators_2020.parquet")
+    videos = videos[ViralityLabeler().labelable(videos)].reset_index(drop=True)
+    tables = feature_tables(videos)
+    print(f"{len(videos)} videos of {videos['user_id'].nunique()} creators.")
+    print("\nUnseen creators, AUC:")
+    compare(videos, tables)
+    old, old_tables = without_young(videos, tables)
+    print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
+    compare(old, old_tables)
+    contrast(videos, tables)
+    guard(videos, tables)
+    trending()
+    print("\nstack, + past, 7D, in full:")
+    report = virality_report(
+        make_virality_stack(),
+        tables["+ past, 7D"],
+        videos,
+        ViralityLabeler(),
+        GroupKFold(3),
+        groups=videos["user_id"],
+        n_resamples=100,
+        random_state=0,
+    )
+    print(report.round(4).to_string())
+    print(f"\n{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
