@@ -384,6 +384,11 @@ class MultimodalVirality(_BaseTorchClassifier):
                 total += module.embed(part, *data.shared).sum(dim=0)
             module.missing.copy_(total / len(places))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = self.image is not None
+        return tags
+
     def _rows_a_pass(self) -> int:
         return super()._rows_a_pass() if self.image is None else _ROWS_A_PASS
 
