@@ -21,6 +21,8 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/virality_covers.py
+	$(PYTHON) benchmarks/virality_report.py
 	$(PYTHON) benchmarks/virality_creators.py
 	$(PYTHON) benchmarks/virality_resampling.py
 	$(PYTHON) benchmarks/feed_duplicates.py

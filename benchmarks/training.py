@@ -17,15 +17,22 @@ import torch
 from sklearn.compose import make_column_transformer
 from torch import nn
 
-from skchallenge import DeepChallenger, HistoryEncoder, ProxyEncoder, VideoCatalog
+from skchallenge import (
+    DeepChallenger,
+    HistoryEncoder,
+    MultimodalVirality,
+    ProxyEncoder,
+    VideoCatalog,
+)
 from skchallenge.nn import MLP, AttentionFusion
 
 N, F = 4000, 1024
 SLOTS, WIDTH = 7, 73  # two blocks of 7 * 73 + 1 columns are 1,024
 BLOCKS = {"user_id": (SLOTS, WIDTH), "challenge": (SLOTS, WIDTH)}
 PLACES = ((0, SLOTS, WIDTH), (F // 2, SLOTS, WIDTH))
-RUNS = {4: (1, 15), 256: (10, 15)}  # batch size -> epochs, pairs of runs
-TARGETS = {4: 1.25, 256: 1.10}
+RUNS = {4: (1, 15), 32: (2, 15), 256: (10, 15)}  # batch -> epochs, pairs of runs
+TARGETS = {4: 1.25, 32: 1.25, 256: 1.10}
+SMALL_AND_LARGE = (4, 256)
 TARGET_HISTORY_S = 2.0
 
 
@@ -78,17 +85,32 @@ def compare(model: Any, module: Callable[[], nn.Module], batch_size: int) -> lis
 def training_table() -> pd.DataFrame:
     """Compare each estimator with its own network in the plain loop."""
     cases = {
-        "ProxyEncoder": (ProxyEncoder(), lambda: MLP(F, 2, dropout=0.2)),
-        "DeepChallenger": (DeepChallenger(), lambda: MLP(F, 2, dropout=0.2)),
+        "ProxyEncoder": (
+            ProxyEncoder(),
+            lambda: MLP(F, 2, dropout=0.2),
+            SMALL_AND_LARGE,
+        ),
+        "DeepChallenger": (
+            DeepChallenger(),
+            lambda: MLP(F, 2, dropout=0.2),
+            SMALL_AND_LARGE,
+        ),
         "DeepChallenger, attention": (
             DeepChallenger(fusion="attention", blocks=BLOCKS),
             lambda: AttentionFusion(F, 2, PLACES, dropout=0.2),
+            SMALL_AND_LARGE,
+        ),
+        # The metadata network of the virality report, at its default batch.
+        "MultimodalVirality": (
+            MultimodalVirality(),
+            lambda: MLP(F, 2, (512, 64), dropout=0.5),
+            (32,),
         ),
     }
     rows = {
-        (name, batch_size): [*compare(*case, batch_size), TARGETS[batch_size]]
-        for name, case in cases.items()
-        for batch_size in RUNS
+        (name, batch_size): [*compare(model, net, batch_size), TARGETS[batch_size]]
+        for name, (model, net, batch_sizes) in cases.items()
+        for batch_size in batch_sizes
     }
     return pd.DataFrame.from_dict(
         {f"{name}, batch {b}": row for (name, b), row in rows.items()},

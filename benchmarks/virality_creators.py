@@ -22,7 +22,12 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skchallenge import VideoCatalog, load_tiktok_export, make_virality_stack
+from skchallenge import (
+    MultimodalVirality,
+    VideoCatalog,
+    load_tiktok_export,
+    make_virality_stack,
+)
 from skchallenge.exceptions import LeakageError, LeakageWarning
 from skchallenge.metrics import virality_report
 from skchallenge.tabular import MetadataFeaturizer, PastCreatorStats, ViralityLabeler
@@ -92,6 +97,24 @@ def compare(videos, tables):
     rows = [
         line(name, fold_aucs(models(), X, videos, folds)) for name, X in tables.items()
     ]
+    print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
+
+
+def network(videos, tables):
+    """Put MultimodalVirality beside the better plain model, fold by fold."""
+    folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
+    scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    net = MultimodalVirality(batch_size="auto", random_state=0)
+    plain = {name: model for name, model in models().items() if name != "stack"}
+    rows = []
+    for name in ("pre-post", "+ creator at the scrape"):
+        compared = {**plain, "network": on_metadata(make_pipeline(scaled, net))}
+        aucs = fold_aucs(compared, tables[name], videos, folds)
+        means = {model: values.mean() for model, values in aucs.items()}
+        better = max(("logistic", "boosting"), key=means.get)
+        difference = (aucs["network"] - aucs[better]).mean()
+        rows.append({"columns": name, **means, "network - better": difference})
+    print("\nThe metadata network, unseen creators, AUC:")
     print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
 
 
@@ -177,6 +200,7 @@ def main():
     old, old_tables = without_young(videos, tables)
     print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
     compare(old, old_tables)
+    network(videos, tables)
     contrast(videos, tables)
     guard(videos, tables)
     trending()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from skchallenge._history import HistoryEncoder
     from skchallenge._participation import DeepChallenger
     from skchallenge._proxy import ProxyEncoder
+    from skchallenge._virality import MultimodalVirality
     from skchallenge._virality_stack import make_virality_stack
     from skchallenge.datasets import (
         VideoCatalog,
@@ -28,6 +29,7 @@ __all__ = [
     "DeepChallenger",
     "EmbeddingStore",
     "HistoryEncoder",
+    "MultimodalVirality",
     "ProxyEncoder",
     "VideoCatalog",
     "VideoFrameEmbedder",
@@ -44,6 +46,7 @@ _HOMES = {
     "DeepChallenger": "_participation",
     "EmbeddingStore": "embed",
     "HistoryEncoder": "_history",
+    "MultimodalVirality": "_virality",
     "ProxyEncoder": "_proxy",
     "VideoCatalog": "datasets",
     "VideoFrameEmbedder": "embed",

@@ -1,8 +1,6 @@
 """The one bridge between scikit-learn estimators and skorch nets."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -10,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -24,63 +21,50 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
+from skchallenge._rows import (
+    TensorBatches,
+    TensorData,
+    as_tensor,
+    tensors_of,
+    validation_rows,
+)
 from skchallenge._torch import isolated_rng, resolve_device, threads_for
+
+# Arrays that have one entry a row, the features first; arrays that all rows share.
+Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
 
 _FLOATS = (np.float64, np.float32)
 _AUTO_BATCH = 256
 _PREDICT_ROWS = 8192  # rows a forward pass; fixed, so batch_size cannot change results
 
 
-class _TensorData(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    """Aligned tensors that are indexed a batch at a time."""
-
-    def __init__(self, *tensors: Tensor) -> None:
-        self.tensors = tensors
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
-        return tuple(t[index] for t in self.tensors)
-
-
-class _TensorBatches:
-    """Yield whole batches; a DataLoader's per-row collation would cost a third."""
-
-    def __init__(
-        self, dataset: _TensorData, batch_size: int, shuffle: bool = False
-    ) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        n = len(self.dataset)
-        order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        for index in torch.split(order, self.batch_size):
-            yield self.dataset[index.to(self.dataset.tensors[0].device)]
-
-
 class _Net(NeuralNet):
-    """A skorch net that takes (X, y, weight) batches and keeps epoch losses only."""
+    """A skorch net that takes (y, weight, *inputs) batches and keeps epoch means."""
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
-    def _batch_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        X, y, weight = batch
-        return (self.criterion_(self.module_(X), y) * weight).mean()
+    def _batch_loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the weight of the rows that are right."""
+        y, weight, *inputs = batch
+        logits = self.module_(*inputs)
+        hits = ((logits.detach().argmax(dim=1) == y) * weight).sum()
+        return (self.criterion_(logits, y) * weight).mean(), hits
 
-    def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
+    def train_step(
+        self, batch: tuple[Tensor, ...], **fit_params: Any
+    ) -> tuple[Tensor, Tensor]:
         self.optimizer_.zero_grad()
-        loss = self._batch_loss(batch)
+        loss, hits = self._batch_loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.optimizer_.step()
-        return loss.detach()
+        return loss.detach(), hits
 
     @torch.no_grad()
-    def validation_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
+    def validation_step(
+        self, batch: tuple[Tensor, ...], **fit_params: Any
+    ) -> tuple[Tensor, Tensor]:
         return self._batch_loss(batch)
 
     def run_single_epoch(
@@ -89,9 +73,14 @@ class _Net(NeuralNet):
         if iterator is None:
             return
         self.module_.train(training)
-        # Summed on the device: reading every batch's loss would stall a GPU.
-        total = sum(step_fn(batch) * len(batch[0]) for batch in iterator)
-        self.history.record(f"{prefix}_loss", float(total) / len(iterator.dataset))
+        total, right = 0.0, 0.0
+        for batch in iterator:
+            loss, hits = step_fn(batch)
+            # Summed on the device: reading every batch's loss would stall a GPU.
+            total, right = total + loss * len(batch[0]), right + hits
+        n_rows, weight = len(iterator.dataset), iterator.dataset.aligned[1]
+        self.history.record(f"{prefix}_loss", float(total) / n_rows)
+        self.history.record(f"{prefix}_accuracy", float(right) / float(weight.sum()))
 
 
 class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
@@ -148,18 +137,21 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             parameter is out of range, or if early stopping finds too few rows.
         """
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must hold at least 2 classes, got 1 class: {self.classes_[0]!r}."
             )
-        weight = self._row_weight(X, y, target, sample_weight)
+        weight = self._row_weight(aligned[0], y, target, sample_weight)
         keep = weight > 0  # a row of weight 0 must not shape the batches either
-        X, target, weight = X[keep], target[keep], weight[keep]
-        self._module_options_ = self._module_options(X.shape[1], len(self.classes_))
-        self._train(X, target, (weight / weight.mean()).astype(X.dtype))
+        aligned = tuple(part[keep] for part in aligned)
+        target, weight = target[keep], weight[keep]
+        n_features = aligned[0].shape[1]
+        self._module_options_ = self._module_options(n_features, len(self.classes_))
+        weight = (weight / weight.mean()).astype(aligned[0].dtype)
+        self._train((aligned, shared), target, weight)
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -210,6 +202,25 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         best = self._forward(X).argmax(axis=1)
         return self.classes_[best]
 
+    def _read_training(self, X: Any, y: Any) -> tuple[Inputs, NDArray[Any]]:
+        """Validate what `fit` is given."""
+        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        return ((X,), ()), y
+
+    def _read(self, X: Any) -> Inputs:
+        """Validate what a fitted estimator is given."""
+        return (validate_data(self, X, dtype=_FLOATS, reset=False),), ()
+
+    def _optimizer_options(self) -> dict[str, Any]:
+        """Further options of the optimizer, by skorch's names."""
+        return {}
+
+    def _before_training(self, module: nn.Module) -> None:
+        """Change fresh weights, which are then trained."""
+
+    def _after_training(self, module: nn.Module, data: TensorData) -> None:
+        """Change trained weights; `data` holds target, weight and the inputs."""
+
     def _check_parameters(self) -> None:
         check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
@@ -239,26 +250,36 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         return weight * per_class[target]
 
     def _train(
-        self, X: NDArray[Any], target: NDArray[Any], weight: NDArray[Any]
+        self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
     ) -> None:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         device = resolve_device(self.device)
-        valid = np.zeros(len(X), dtype=bool)
+        aligned, shared = inputs
+        valid = np.zeros(len(target), dtype=bool)
         if self.early_stopping:
-            valid = _validation_rows(X, target, self.validation_fraction, seed)
-        arrays = (X, target.astype(np.int64), weight)
+            key = np.column_stack(aligned)
+            valid = validation_rows(key, target, self.validation_fraction, seed)
+        arrays = (target.astype(np.int64), weight, *aligned)
         with isolated_rng(device, seed):
-            net = self._build_net(X.dtype.name, device, int((~valid).sum()))
-            held_out = _tensors(arrays, valid, device) if self.early_stopping else None
-            net.train_split = held_out and predefined_split(held_out)
+            net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
+            self._before_training(net.module_)
+            held_out = tensors_of(arrays, shared, valid, device)
+            net.train_split = predefined_split(held_out) if valid.any() else None
+            rest = tensors_of(arrays, shared, ~valid, device)
             with threads_for(net.module_, net.batch_size):
-                _run(net, _tensors(arrays, ~valid, device))
+                _run(net, rest)
+                self._after_training(net.module_.eval(), rest)
         self.net_ = net
+        self._keep_history(net)
+
+    def _keep_history(self, net: _Net) -> None:
         self.n_iter_ = len(net.history)
         self.loss_curve_ = net.history[:, "train_loss"]
-        self.validation_loss_curve_ = (
-            net.history[:, "valid_loss"] if self.early_stopping else None
-        )
+        self.accuracy_curve_ = net.history[:, "train_accuracy"]
+        self.validation_loss_curve_ = self.validation_accuracy_curve_ = None
+        if self.early_stopping:
+            self.validation_loss_curve_ = net.history[:, "valid_loss"]
+            self.validation_accuracy_curve_ = net.history[:, "valid_accuracy"]
 
     def _build_net(self, dtype: str, device: torch.device, n_rows: int) -> _Net:
         """Return an initialized net whose module has fresh weights."""
@@ -274,6 +295,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             criterion__reduction="none",
             optimizer=torch.optim.Adam,
             optimizer__fused=device.type in {"cpu", "cuda"},
+            **self._optimizer_options(),
             lr=self.lr,
             max_epochs=self.max_iter,
             batch_size=(
@@ -281,10 +303,10 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
                 if self.batch_size == "auto"
                 else self.batch_size
             ),
-            iterator_train=_TensorBatches,
+            iterator_train=TensorBatches,
             iterator_train__shuffle=True,
-            iterator_valid=_TensorBatches,
-            iterator_valid__batch_size=_PREDICT_ROWS,
+            iterator_valid=TensorBatches,
+            iterator_valid__batch_size=self._rows_a_pass(),
             callbacks=[("stop", stop)] if self.early_stopping else None,
             device=device,
             verbose=self.verbose,
@@ -293,16 +315,21 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _forward(self, X: ArrayLike, method: str = "forward") -> NDArray[Any]:
         """Run one method of the trained module over the rows of X."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        aligned, shared = self._read(X)
         module = self.net_.module_.eval()
         weight = next(module.parameters())
         run = getattr(module, method)
+        whole = [as_tensor(part) for part in shared]
+        pieces = [torch.split(as_tensor(part), self._rows_a_pass()) for part in aligned]
         with torch.inference_mode():
-            parts = [
-                run(part.to(weight.device, weight.dtype)).cpu()
-                for part in torch.split(_as_tensor(X), _PREDICT_ROWS)
+            logits = [
+                run(*(_like(weight, part) for part in parts), *whole).cpu()
+                for parts in zip(*pieces, strict=True)
             ]
-        return torch.cat(parts).numpy()
+        return torch.cat(logits).numpy()
+
+    def _rows_a_pass(self) -> int:
+        return _PREDICT_ROWS
 
     def __getstate__(self) -> dict[str, Any]:
         """Replace the net by its weights.
@@ -331,7 +358,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.net_.module_.load_state_dict(tensors)
 
 
-def _run(net: _Net, data: _TensorData) -> None:
+def _run(net: _Net, data: TensorData) -> None:
     """Train as `net.fit` does, but let a real Ctrl-C through.
 
     skorch ends early stopping with the same KeyboardInterrupt that it swallows.
@@ -347,44 +374,10 @@ def _run(net: _Net, data: _TensorData) -> None:
     net.notify("on_train_end", X=data, y=None)
 
 
-def _validation_rows(
-    X: NDArray[Any], target: NDArray[Any], fraction: float, seed: int
-) -> NDArray[np.bool_]:
-    """Mark the rows that early stopping watches; identical rows stay together.
-
-    Otherwise an oversampled row would be trained on and watched at the same time.
-    Classes are stratified where each can be on both sides.
-    """
-    digests = [hashlib.blake2b(row, digest_size=16).digest() for row in X]
-    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    n_valid = int(np.ceil(fraction * len(first)))
-    n_train = len(first) - n_valid
-    if n_train < 1:
-        raise ValueError(
-            f"early_stopping=True needs at least 2 different rows, got n_samples = "
-            f"{len(X)} with {len(first)} different. Set early_stopping=False."
-        )
-    _, counts = np.unique(target[first], return_counts=True)
-    can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
-    _, valid = train_test_split(
-        np.arange(len(first)),
-        test_size=n_valid,
-        stratify=target[first] if can_stratify else None,
-        random_state=seed,
-    )
-    return np.isin(group, valid)
-
-
-def _tensors(
-    arrays: tuple[NDArray[Any], ...], rows: NDArray[np.bool_], device: torch.device
-) -> _TensorData:
-    chosen = arrays if rows.all() else tuple(a[rows] for a in arrays)
-    return _TensorData(*(_as_tensor(a).to(device) for a in chosen))
-
-
-def _as_tensor(array: NDArray[Any]) -> Tensor:
-    """Share memory where torch allows it: it refuses read-only arrays."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+def _like(weight: Tensor, part: Tensor) -> Tensor:
+    """Move features or places to the weight's device; features take its type."""
+    is_places = not part.is_floating_point()
+    return part.to(weight.device, part.dtype if is_places else weight.dtype)
 
 
 def _check_share(value: float, name: str, boundaries: str) -> None:

@@ -75,8 +75,12 @@ class DeepChallenger(_BaseTorchClassifier):
         Passes made.
     loss_curve_ : list of float
         Mean training loss of each pass.
+    accuracy_curve_ : list of float
+        Training accuracy of each pass, with dropout, in [0, 1].
     validation_loss_curve_ : list of float or None
         Mean loss of the held-out rows after each pass; None without early stopping.
+    validation_accuracy_curve_ : list of float or None
+        Accuracy on the held-out rows after each pass; None without early stopping.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

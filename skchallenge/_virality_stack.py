@@ -24,17 +24,20 @@ _MOST_SPLITS = 5
 
 
 def make_virality_stack(
-    *, caption: str | None = None, group: str = "user_id"
+    *, image: str | None = None, caption: str | None = None, group: str = "user_id"
 ) -> StackingClassifier:
     """Make a virality classifier that stacks one model a modality.
 
     The columns of an export go through `MetadataFeaturizer` into a linear model and
-    into boosted trees; captions into a linear model of their words. A logistic
-    regression weighs what they predict for users that they were not fitted on. It is
-    scikit-learn's StackingClassifier, no class of its own.
+    into boosted trees; captions into a linear model of their words; covers into the CNN
+    of `MultimodalVirality`. A logistic regression weighs what they predict for users
+    that they were not fitted on. It is scikit-learn's StackingClassifier, no class of
+    its own.
 
     Parameters
     ----------
+    image : str or None, default=None
+        Column of covers: paths, where a null is a missing cover. None does without.
     caption : str or None, default=None
         Column of captions, or of any other text. None does without.
     group : str, default="user_id"
@@ -44,11 +47,12 @@ def make_virality_stack(
     Returns
     -------
     model : sklearn.ensemble.StackingClassifier
-        Its X is a pandas table with the columns `group` and `caption`, and with columns
-        for `MetadataFeaturizer`: all others.
+        Its X is a pandas table with the columns `group`, `caption` and `image`. All
+        others are for `MetadataFeaturizer`.
 
     See Also
     --------
+    MultimodalVirality : Reads covers and columns in one network.
     skchallenge.tabular.MetadataFeaturizer : What becomes of the columns.
     skchallenge.tabular.PastCreatorStats : Features that help most; join them to X.
     skchallenge.tabular.ViralityLabeler : Makes y.
@@ -77,13 +81,15 @@ def make_virality_stack(
     >>> float(model.score(X, y))
     1.0
     """
-    apart = [column for column in (group, caption) if column is not None]
+    apart = [column for column in (group, caption, image) if column is not None]
     models = [
         ("linear", _on_metadata(apart, _linear())),
         ("trees", _on_metadata(apart, _trees())),
     ]
     if caption is not None:
         models.append(("caption", _on_words(caption)))
+    if image is not None:
+        models.append(("cover", _on_covers(image)))
     return StackingClassifier(
         models,
         final_estimator=LogisticRegression(),
@@ -158,6 +164,14 @@ def _on_words(caption: str) -> Pipeline:
     words = make_pipeline(text, TfidfVectorizer(min_df=2, sublinear_tf=True))
     column = ColumnTransformer([("words", words, caption)])
     return make_pipeline(column, LogisticRegression(max_iter=1000))
+
+
+def _on_covers(image: str) -> Pipeline:
+    from skchallenge._virality import MultimodalVirality  # only covers need torch
+
+    column = ColumnTransformer([("cover", "passthrough", [image])])
+    cnn = MultimodalVirality(image=0, metadata_layers=None, random_state=0)
+    return make_pipeline(column, cnn)
 
 
 def _texts(captions: Any) -> list[str]:

@@ -42,7 +42,7 @@ def seed_of(model):
 def watched(model, X, y):
     """The rows that early stopping holds out."""
     _, target = np.unique(y, return_inverse=True)
-    return _base._validation_rows(X, target, model.validation_fraction, seed_of(model))
+    return _base.validation_rows(X, target, model.validation_fraction, seed_of(model))
 
 
 # Laws of the output.
@@ -258,7 +258,7 @@ def test_the_weights_of_the_best_pass_are_kept(cls, lr, stops):
 def test_held_out_rows_are_watched_and_never_trained_on(cls, monkeypatch):
     X, y = planted(120)
     held_out = np.arange(120) < 30
-    monkeypatch.setattr(_base, "_validation_rows", lambda *_: held_out)
+    monkeypatch.setattr(_base, "validation_rows", lambda *_: held_out)
     model = make(cls, max_iter=5)
     one = clone(model).fit(X, y)
     two = clone(model).fit(X, np.where(held_out, 1 - y, y))
@@ -272,7 +272,7 @@ def test_held_out_rows_are_watched_and_never_trained_on(cls, monkeypatch):
 def test_identical_rows_stay_on_one_side(seed):
     rng = np.random.default_rng(seed)
     X = rng.integers(0, 3, size=(80, 3)).astype(float)  # 27 different rows
-    valid = _base._validation_rows(X, rng.integers(0, 2, size=80), 0.25, seed)
+    valid = _base.validation_rows(X, rng.integers(0, 2, size=80), 0.25, seed)
     sides = pd.Series(valid).groupby([str(row) for row in X]).nunique()
     assert (sides == 1).all()
     assert 0 < valid.sum() < 80
@@ -293,10 +293,10 @@ def test_held_out_rows_are_stratified_where_they_can_be():
     X = np.arange(100.0)[:, None]
     y = np.repeat([0, 1], [90, 10])
     for seed in range(10):
-        valid = _base._validation_rows(X, y, 0.1, seed)
+        valid = _base.validation_rows(X, y, 0.1, seed)
         assert np.bincount(y[valid]).tolist() == [9, 1]
     lone = np.repeat([0, 1], [99, 1])
-    assert _base._validation_rows(X, lone, 0.1, 0).sum() == 10
+    assert _base.validation_rows(X, lone, 0.1, 0).sum() == 10
 
 
 @BOTH
@@ -492,3 +492,23 @@ def test_bad_data_at_prediction_is_refused(cls):
             getattr(model, method)(spoil(np.nan))
         with pytest.raises(ValueError, match=r"has 4 features, but .* 5 features"):
             getattr(model, method)(X[:, :4])
+
+
+# Accuracy curves.
+
+
+@BOTH
+def test_accuracy_curves_are_accuracies(cls):
+    """Without dropout and learning, the curve is the score of the model itself."""
+    X, y = planted(120, n_classes=3)
+    options = {"lr": 1e-12, "max_iter": 1, "dropout": 0, "batch_size": 7}
+    model = make(cls, **options).fit(X, y)
+    held_out = watched(model, X, y)
+    assert model.accuracy_curve_ == [model.score(X[~held_out], y[~held_out])]
+    expected = [model.score(X[held_out], y[held_out])]
+    assert model.validation_accuracy_curve_ == expected
+    weight = np.random.default_rng(0).integers(1, 4, size=120)
+    model.set_params(early_stopping=False).fit(X, y, sample_weight=weight)
+    expected = model.score(X, y, sample_weight=weight)
+    assert model.accuracy_curve_ == [pytest.approx(expected)]
+    assert model.validation_accuracy_curve_ is None

@@ -5,7 +5,12 @@ from collections import Counter
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from skchallenge import CaptionEmbedder, DeepChallenger, ProxyEncoder
+from skchallenge import (
+    CaptionEmbedder,
+    DeepChallenger,
+    MultimodalVirality,
+    ProxyEncoder,
+)
 from skchallenge.feed import EngagementScorer, GenreProfiler
 from skchallenge.tabular import SentimentFeaturizer
 
@@ -23,6 +28,18 @@ CASES = {
     "ProxyEncoder, exact": (ProxyEncoder(**EXACT), {}, 68),
     "DeepChallenger": (DeepChallenger(), SHUFFLED, 62),
     "DeepChallenger, exact": (DeepChallenger(**EXACT), {}, 62),
+    # Narrow layers: the default of 512 takes half a minute of the same checks.
+    "MultimodalVirality": (MultimodalVirality(metadata_layers=(128,)), SHUFFLED, 62),
+    "MultimodalVirality, exact": (
+        MultimodalVirality(metadata_layers=(128,), **EXACT),
+        {},
+        62,
+    ),
+    "MultimodalVirality, linear": (
+        MultimodalVirality(metadata_layers=(), **EXACT),
+        {},
+        62,
+    ),
     # 45 checks, of which one needs an environment variable, see SKIPPED.
     "SentimentFeaturizer": (SentimentFeaturizer(), {}, 44),
     "EngagementScorer": (EngagementScorer(), {}, 46),

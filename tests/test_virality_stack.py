@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
@@ -167,3 +168,31 @@ def test_the_final_model_is_scikit_learns():
     model = make_virality_stack()
     assert type(model).__module__.startswith("sklearn.")
     assert isinstance(model.final_estimator, LogisticRegression)
+
+
+def test_covers_are_one_more_modality(tmp_path):
+    """Half of the label is the colour of the cover, which no other column tells."""
+    X, _ = study(90)
+    rng = np.random.default_rng(1)
+    is_red = rng.integers(0, 2, len(X))
+    paths = []
+    for i, red in enumerate(is_red):
+        colour = np.array([200, 40, 40] if red else [40, 40, 200])
+        pixels = np.clip(colour + rng.normal(0, 20, (20, 20, 3)), 0, 255)
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
+    X["cover"] = paths
+    X.loc[5, "cover"] = None
+    y = ((X["duration_s"] > 32).to_numpy() + is_red + rng.normal(0, 0.2, len(X))) > 1
+    model = make_virality_stack(image="cover")
+    model.set_params(
+        cover__multimodalvirality__image_size=16,
+        cover__multimodalvirality__max_iter=8,
+        cover__multimodalvirality__lr=0.003,
+    )
+    model.fit(X, y)
+    assert [name for name, _ in model.estimators] == ["linear", "trees", "cover"]
+    cnn = model.named_estimators_["cover"][-1]
+    assert cnn.n_features_in_ == 1  # neither the user nor any other column
+    assert model.final_estimator_.coef_[0, -1] > 0.5  # the cover counts
+    assert np.isfinite(model.predict_proba(X)).all()

@@ -116,18 +116,19 @@ def read_clip(
 
 
 def sample_file(
-    path: str, n_frames: int, image_size: int, limits: MediaLimits
+    path: str, n_frames: int | None, image_size: int, limits: MediaLimits
 ) -> tuple[Picture, Facts]:
     """Return the distinct sampled frames of a file, (k, H, W, 3), and its facts.
 
-    Without a time limit it is decoded here, else in a worker process. Errors state
-    the reason, not the path.
+    With `n_frames` None that is the first frame; nothing beyond it is decoded, so the
+    facts are not those of the file. Without a time limit it is decoded here, else in a
+    worker process. Errors state the reason, not the path.
     """
     if limits.timeout_s is None:
         return _sample_here(path, n_frames, image_size, limits)
     request = {
         "path": _absolute(path),  # the worker may be in another folder
-        "n_frames": int(n_frames),
+        "n_frames": n_frames and int(n_frames),
         "image_size": int(image_size),
         "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
     }
@@ -163,16 +164,14 @@ def answer(request: Message) -> Reply:
 
 
 def _sample_here(
-    path: str, n_frames: int, image_size: int, limits: MediaLimits
+    path: str, n_frames: int | None, image_size: int, limits: MediaLimits
 ) -> tuple[Picture, Facts]:
     _check_file(path)
     try:
-        n_packets, duration_s = _count_packets(path, limits)
-        positions = frame_positions(n_packets, n_frames)
-        reading = _read(path, positions, image_size, limits)
-        if 0 < reading.n_frames != n_packets:
-            positions = frame_positions(reading.n_frames, n_frames)
-            reading = _read(path, positions, image_size, limits)
+        if n_frames is None:
+            duration_s, reading = None, _read(path, None, image_size, limits)
+        else:
+            duration_s, reading = _read_spread(path, n_frames, image_size, limits)
     except av.FFmpegError as error:
         raise MediaError(f"cannot be decoded ({error.strerror}).") from error
     except OSError as error:
@@ -181,6 +180,18 @@ def _sample_here(
         raise _no_frame(reading, limits)
     frames = np.ascontiguousarray(reading.pictures)  # (k, H, W, 3)
     return frames, _facts(reading, duration_s)
+
+
+def _read_spread(
+    path: str, n_frames: int, image_size: int, limits: MediaLimits
+) -> tuple[float | None, _Reading]:
+    n_packets, duration_s = _count_packets(path, limits)
+    positions = frame_positions(n_packets, n_frames)
+    reading = _read(path, positions, image_size, limits)
+    if 0 < reading.n_frames != n_packets:
+        positions = frame_positions(reading.n_frames, n_frames)
+        reading = _read(path, positions, image_size, limits)
+    return duration_s, reading
 
 
 def _no_frame(reading: _Reading, limits: MediaLimits) -> MediaError:
@@ -287,10 +298,13 @@ def _count_packets(path: str, limits: MediaLimits) -> tuple[int, float | None]:
 
 
 def _read(
-    path: str, positions: NDArray[np.intp], size: int, limits: MediaLimits
+    path: str, positions: NDArray[np.intp] | None, size: int, limits: MediaLimits
 ) -> _Reading:
-    """Decode the whole file once; convert and resize the wanted frames only."""
-    wanted = set(positions.tolist())
+    """Decode the whole file once; convert and resize the wanted frames only.
+
+    Without positions, stop after the first frame.
+    """
+    wanted = {0} if positions is None else set(positions.tolist())
     reformatter = VideoReformatter()
     with _open(path, limits) as (container, stream):
         reading = _Reading(stream.codec_context.name, _is_still(container, stream))
@@ -304,6 +318,8 @@ def _read(
                     _upright(np.asarray(small.to_ndarray(), np.uint8), frame)
                 )
             reading.n_frames += 1
+            if positions is None:
+                break
     return reading
 
 

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import as_frame, check_option
+from skchallenge._validation import as_frame, check_columns, check_option
 from skchallenge.tabular._metadata import read_counts
 from skchallenge.tabular._roles import canonical_name
 
@@ -234,12 +234,13 @@ default="views_per_follower"
 
     def _usual_views(self) -> "pd.Series[Any]":
         """Return each creator's median log views, NaN where there are few videos."""
-        if self.catalog is None:
-            raise ValueError(
-                "kind='creator_relative' needs catalog=, the table of all videos, to "
-                "say what is usual for a creator. Pass VideoCatalog(videos)."
+        if not hasattr(self.catalog, "videos"):
+            raise TypeError(
+                "kind='creator_relative' needs catalog=VideoCatalog(videos), to say "
+                f"what is usual for a creator; got {type(self.catalog).__name__}."
             )
         videos = self.catalog.videos
+        check_columns(videos.columns, ["n_plays"], "catalog")
         counts = pd.Series(np.log1p(read_counts(videos["n_plays"], "n_plays")))
         by_creator = counts.groupby(videos[self.catalog.user].to_numpy())
         return by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)

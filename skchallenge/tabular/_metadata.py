@@ -74,8 +74,8 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
     Counts may be text, also the rounded text of the platform ("304.9K"). Times are
     datetimes, ISO 8601 text or Unix seconds from 2014 to 2099; milliseconds and the
     year 1970 are refused. Missing cells become NaN; imputing and scaling are steps of a
-    pipeline. Columns of other text, such as ids and titles of songs, are refused: only
-    you know what they should become.
+    pipeline. Ids, also those that are integers, titles, addresses and unknown text are
+    refused: only you know what they should become.
 
     The raw time of posting is no feature, because it says how long the video has been
     seen. ``nowcast=["create_time"]`` adds it, in days since 1970.
@@ -330,7 +330,22 @@ def _numbers(values: "pd.Series[Any]", name: str) -> Features:
     return {name: numbers.to_numpy(dtype=np.float64)}
 
 
+def _no_feature(values: "pd.Series[Any]", name: str) -> Features:
+    raise ValueError(
+        f"X[{name!r}] makes no feature: ids, titles and addresses are no numbers, even "
+        "where they look so. Drop the column, or encode it in a step of its own."
+    )
+
+
 _READERS: dict[str, Reader] = {
+    **dict.fromkeys(
+        (
+            *("user_id", "nickname", "signature", "avatar", "song", "sound_id"),
+            *("sound_author", "sound_album", "sound_url", "sound_cover"),
+            *("cover", "path", "video_url"),
+        ),
+        _no_feature,
+    ),
     "caption": _length,
     **dict.fromkeys(("hashtags", "mentions", "effect_stickers"), _tag_count),
     **dict.fromkeys(("sound_original", "verified", "downloaded"), _flag),

@@ -139,8 +139,10 @@ def test_creators_with_few_videos_have_no_usual():
     known = labeler("creator_relative", few).labelable(few)
     assert known.sum() == 60
     assert not known[60:].any()
-    with pytest.raises(ValueError, match=r"'creator_relative' needs catalog="):
+    with pytest.raises(TypeError, match=r"'creator_relative' needs catalog=.*NoneType"):
         ViralityLabeler("creator_relative").fit(videos)
+    with pytest.raises(ValueError, match=r"catalog lacks the columns \['n_plays'\]"):
+        labeler("creator_relative", videos.drop(columns="n_plays")).fit(videos)
 
 
 def test_missing_columns_name_the_kinds_that_are_possible():

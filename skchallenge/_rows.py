@@ -1,0 +1,90 @@
+"""Rows as tensors: in batches, and split for early stopping."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+
+class TensorData(torch.utils.data.Dataset[tuple[Tensor, ...]]):
+    """Aligned tensors that are indexed a batch at a time.
+
+    Tensors in `shared` go whole with every batch: rows may hold places in them.
+    """
+
+    def __init__(self, aligned: Sequence[Tensor], shared: Sequence[Tensor] = ()):
+        self.aligned = tuple(aligned)
+        self.shared = tuple(shared)
+
+    def __len__(self) -> int:
+        return len(self.aligned[0])
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return *(t[index] for t in self.aligned), *self.shared
+
+
+class TensorBatches:
+    """Yield whole batches; a DataLoader's per-row collation would cost a third."""
+
+    def __init__(
+        self, dataset: TensorData, batch_size: int, shuffle: bool = False
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        n = len(self.dataset)
+        order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        for index in torch.split(order, self.batch_size):
+            yield self.dataset[index.to(self.dataset.aligned[0].device)]
+
+
+def validation_rows(
+    X: NDArray[Any], target: NDArray[Any], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Mark the rows that early stopping watches; identical rows stay together.
+
+    Otherwise an oversampled row would be trained on and watched at the same time.
+    Classes are stratified where each can be on both sides.
+    """
+    digests = [hashlib.blake2b(row, digest_size=16).digest() for row in X]
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    n_valid = int(np.ceil(fraction * len(first)))
+    n_train = len(first) - n_valid
+    if n_train < 1:
+        raise ValueError(
+            f"early_stopping=True needs at least 2 different rows, got n_samples = "
+            f"{len(X)} with {len(first)} different. Set early_stopping=False."
+        )
+    _, counts = np.unique(target[first], return_counts=True)
+    can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
+    _, valid = train_test_split(
+        np.arange(len(first)),
+        test_size=n_valid,
+        stratify=target[first] if can_stratify else None,
+        random_state=seed,
+    )
+    return np.isin(group, valid)
+
+
+def tensors_of(
+    arrays: Sequence[NDArray[Any]],
+    shared: Sequence[NDArray[Any]],
+    rows: NDArray[np.bool_],
+    device: torch.device,
+) -> TensorData:
+    """Put the chosen rows on the device; what is shared stays where it is."""
+    chosen = arrays if rows.all() else [a[rows] for a in arrays]
+    aligned = [as_tensor(a).to(device) for a in chosen]
+    return TensorData(aligned, [as_tensor(a) for a in shared])
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Share memory where torch allows it: it refuses read-only arrays."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))

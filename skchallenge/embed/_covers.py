@@ -1,0 +1,115 @@
+"""A column of covers -> small pictures, each decoded once."""
+
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skchallenge._columns import is_missing, places_of
+from skchallenge.embed._frames import FILES_IN_MEMORY, Picture, sample_file
+from skchallenge.embed._limits import MediaLimits
+from skchallenge.exceptions import MediaError
+
+_IN_MEMORY_BYTES = 512 * 2**20
+
+
+def load_covers(
+    cells: Iterable[Any], size: int, *, n_threads: int, skip_bad: bool
+) -> tuple[Picture, NDArray[np.int64], dict[int, MediaError]]:
+    """Decode the distinct covers of a column.
+
+    Parameters
+    ----------
+    cells : iterable of length n
+        Paths of images, or of videos, of which the first frame counts. A null cell is
+        a missing cover.
+    size : int
+        Height and width, in pixels, to which covers are resized.
+    n_threads : int
+        Files that are decoded side by side.
+    skip_bad : bool
+        Whether an unreadable file is a missing cover too, rather than an error.
+
+    Returns
+    -------
+    pictures : ndarray of shape (m, size, size, 3), dtype uint8
+        The different pictures, RGB; in a temporary file if the files were to take more
+        than 512 MB. Files of the same pixels are one picture.
+    places : ndarray of shape (n,), dtype int64
+        Which picture each row shows; -1 is none.
+    bad : dict of int to MediaError
+        Rows of unreadable files, the first row of each.
+
+    Raises
+    ------
+    MediaError
+        If a file cannot be read and `skip_bad` is False.
+    TypeError
+        If a cell is neither a path nor null.
+    """
+    cells = list(cells)
+    rows_of = places_of(_path_or_none(row, cell) for row, cell in enumerate(cells))
+    pictures = _room_for((len(rows_of), size, size, 3))
+    places = np.full(len(cells), -1, dtype=np.int64)
+    bad: dict[int, MediaError] = {}
+    place_of: dict[bytes, int] = {}
+    decoded = read_covers(rows_of, size, n_threads=n_threads)
+    for rows, picture in zip(rows_of.values(), decoded, strict=True):
+        if not isinstance(picture, MediaError):
+            digest = hashlib.blake2b(picture.data, digest_size=16).digest()
+            place = place_of.setdefault(digest, len(place_of))
+            pictures[place] = picture
+            places[rows] = place
+        elif skip_bad:
+            bad[rows[0]] = picture
+        else:
+            raise MediaError(
+                f"Row {rows[0]}: {picture} Repair or drop it, or set on_error='nan' "
+                "to count it as a missing cover."
+            ) from picture
+    return pictures[: len(place_of)], places, bad
+
+
+def read_covers(
+    paths: Iterable[str], size: int, *, n_threads: int
+) -> Iterator[Picture | MediaError]:
+    """Yield the first frame of each file, or what is wrong with it, in order."""
+    read = partial(_read_or_explain, size=size)
+    waiting = iter(paths)
+    with ThreadPoolExecutor(n_threads) as pool:
+        while files := list(itertools.islice(waiting, FILES_IN_MEMORY * n_threads)):
+            yield from pool.map(read, files)
+
+
+def _read_or_explain(path: str, size: int) -> Picture | MediaError:
+    try:
+        frames, _ = sample_file(path, None, size, MediaLimits())
+    except MediaError as error:
+        return MediaError(f"{path}: {error}")
+    return frames[0]
+
+
+def _path_or_none(row: int, cell: Any) -> str | None:
+    if is_missing(cell):
+        return None
+    if not isinstance(cell, str | os.PathLike):
+        raise TypeError(
+            f"The column of covers must hold paths of files (str or os.PathLike) or "
+            f"nulls, but row {row} is a {type(cell).__name__}: {cell!r}. Check `image`."
+        )
+    return os.fspath(cell)
+
+
+def _room_for(shape: tuple[int, ...]) -> Picture:
+    """Return an array in memory, or in a file that the system deletes after use."""
+    if np.prod(shape, dtype=np.int64) <= _IN_MEMORY_BYTES:
+        return np.empty(shape, dtype=np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

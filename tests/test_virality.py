@@ -1,0 +1,601 @@
+"""MultimodalVirality: columns, covers, both; every network of the report."""
+
+import pickle
+import shutil
+import warnings
+
+import contract
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import make_pipeline as make_sampling_pipeline
+from PIL import Image
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skchallenge import MultimodalVirality, _base, _virality
+from skchallenge.exceptions import LeakageError, LeakageWarning, MediaError
+from skchallenge.nn import MLP
+
+SIZE = 16
+FAST = {
+    "image_size": SIZE,
+    "metadata_layers": (8,),
+    "max_iter": 2,
+    "lr": 0.003,
+    "random_state": 0,
+}
+NUMBERS = ["caption_length", "duration_s"]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Covers are red or blue with grain; that is the signal, beside one column."""
+    folder = tmp_path_factory.mktemp("covers")
+    rng = np.random.default_rng(0)
+    n = 120
+    is_red, x = rng.integers(0, 2, size=n), rng.normal(size=(n, 2))
+    paths = []
+    for i in range(n):
+        base = np.array([200, 40, 40] if is_red[i] else [40, 40, 200])
+        pixels = base + rng.normal(0, 20, size=(20, 20, 3))
+        path = folder / f"{i:03d}.png"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        paths.append(str(path))
+    table = pd.DataFrame(x, columns=NUMBERS).assign(cover=paths)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return table, is_red
+
+
+@pytest.fixture
+def table(videos):
+    return videos[0].copy()
+
+
+@pytest.fixture
+def y(videos):
+    return videos[1].copy()
+
+
+def model(**options):
+    return MultimodalVirality(**{"image": "cover", **FAST, **options})
+
+
+def n_parameters(fitted):
+    return sum(p.numel() for p in fitted.net_.module_.parameters())
+
+
+# Oracles: the report's networks.
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"metadata_layers": None}, 2_145_794),
+        ({"fusion": "concat"}, 2_200_738),
+        ({"fusion": "full"}, 2_190_562),
+        # 10-512-64-2: 5,632 + 32,832 + 130
+        ({"image": None}, 38_594),
+        ({"image": None, "metadata_layers": ()}, 22),
+    ],
+)
+def test_parameter_counts_of_the_report(table, y, options, expected):
+    X = table[["cover"]].assign(**{f"x{i}": float(i) for i in range(10)})
+    X["x0"] = np.arange(len(X))
+    given = {"image": "cover", "image_size": 64, "max_iter": 1, **options}
+    if given["image"] is None:
+        X = X.drop(columns="cover")
+    fitted = MultimodalVirality(early_stopping=False, **given).fit(X[:16], y[:16])
+    assert n_parameters(fitted) == expected
+    assert fitted.predict_proba(X[:3]).shape == (3, 2)
+
+
+def test_parameters_and_training_of_the_resnet(table, y):
+    resnet = model(
+        image_encoder="resnet50",
+        image_size=36,
+        weights=None,
+        metadata_layers=None,
+        max_iter=1,
+        early_stopping=False,
+        batch_size=4,
+    )
+    fitted = resnet.fit(table[:9], y[:9])  # the last batch has one cover
+    assert n_parameters(fitted) == 23_512_130
+    assert all(p.requires_grad for p in fitted.net_.module_.parameters())
+    loaded = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(
+        loaded.predict_proba(table[:4]), fitted.predict_proba(table[:4])
+    )
+
+
+@pytest.mark.slow
+def test_a_resnet_starts_from_given_weights(table, y, tmp_path):
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    state = resnet50(weights=None).state_dict()
+    torch.save(state, tmp_path / "resnet.pt")
+    resnet = model(
+        image_encoder="resnet50",
+        image_size=36,
+        weights=tmp_path / "resnet.pt",
+        lr=1e-12,
+        max_iter=1,
+        early_stopping=False,
+    )
+    fitted = resnet.fit(table[:8], y[:8])
+    # Beside columns, 2,048 features become 32, as those of the CNN.
+    assert fitted.net_.module_.missing.shape == (32,)
+    found = fitted.net_.module_.encoder[0].backbone.layer4[2].conv3.weight
+    torch.testing.assert_close(found, state["layer4.2.conv3.weight"])
+    (tmp_path / "resnet.pt").unlink()
+    loaded = pickle.loads(pickle.dumps(fitted))  # asks for no weights
+    np.testing.assert_array_equal(
+        loaded.predict_proba(table[:4]), fitted.predict_proba(table[:4])
+    )
+
+
+def logistic_data(gap):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, size=200)
+    X = rng.normal(size=(200, 4)) + gap * y[:, None]
+    return StandardScaler().fit_transform(X), y
+
+
+@pytest.mark.parametrize("gap, name", [(0.7, "overlapping"), (6.0, "separable")])
+def test_no_hidden_layer_is_scikit_learns_logistic_regression(gap, name):
+    X, y = logistic_data(gap)
+    ours = MultimodalVirality(
+        metadata_layers=(),
+        alpha=2 / (1.0 * len(X)),
+        lr=0.01,
+        max_iter=3000,
+        batch_size=len(X),
+        early_stopping=False,
+        random_state=0,
+    ).fit(X, y)
+    theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(X, y)
+    assert (theirs.score(X, y) == 1) == (name == "separable")
+    gap = np.abs(ours.predict_proba(X) - theirs.predict_proba(X)).max()
+    assert gap < 1e-3
+    weight = ours.net_.module_.head.weight.detach().numpy()
+    np.testing.assert_allclose(weight[1] - weight[0], theirs.coef_[0], atol=0.01)
+
+
+def test_the_penalty_spares_biases_and_counts_each_weight_once():
+    """One step of plain gradients, worked by hand, has the sign that Adam takes."""
+    X, y = np.zeros((4, 1)), np.array([0, 1, 1, 1])
+    fitted = MultimodalVirality(
+        metadata_layers=(),
+        alpha=50.0,
+        lr=0.1,
+        max_iter=400,
+        batch_size=4,
+        early_stopping=False,
+        random_state=0,
+    ).fit(X, y)
+    # Only the biases can act, and they reach the share of ones.
+    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], 0.75, atol=1e-3)
+
+
+def test_logistic_regression_starts_at_zero_and_drops_nothing():
+    X, y = logistic_data(0.7)
+    options = {"metadata_layers": (), "max_iter": 1, "early_stopping": False}
+    fits = [
+        MultimodalVirality(batch_size=len(X), random_state=s, dropout=d, **options)
+        for s, d in ((0, 0.0), (1, 0.9))
+    ]
+    losses = [m.fit(X, y).loss_curve_[0] for m in fits]
+    assert losses == pytest.approx([np.log(2)] * 2, rel=1e-12)
+
+
+# Covers.
+
+
+@pytest.mark.parametrize("fusion", ["concat", "full"])
+def test_both_sides_are_read(table, y, fusion):
+    """The label is whether a column's sign agrees with the cover's colour."""
+    mixed = (table["duration_s"] > 0).to_numpy() == y
+    fitted = model(
+        fusion=fusion, metadata_layers=(32, 16), max_iter=60, early_stopping=False
+    ).fit(table[:90], mixed[:90])
+    score = fitted.score(table[90:], mixed[90:])
+    assert score > 0.75  # 0.5 for either side alone
+
+
+def test_covers_alone_and_its_curves(table, y):
+    fitted = model(metadata_layers=None, max_iter=15).fit(table[:90], y[:90])
+    assert fitted.score(table[90:], y[90:]) > 0.9
+    assert fitted.accuracy_curve_[-1] > fitted.accuracy_curve_[0]
+    assert fitted.validation_accuracy_curve_[-1] > 0.9
+
+
+def test_the_cover_alone_looks_at_no_column(table, y):
+    words = table.assign(duration_s="long")
+    alone = model(metadata_layers=None)
+    expected = alone.fit(table, y).predict_proba(table)
+    found = clone(alone).fit(words, y).predict_proba(words)
+    np.testing.assert_array_equal(found, expected)
+    found = clone(alone).fit(table[["cover"]], y).predict_proba(table[["cover"]])
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("metadata_layers", [(8,), None])
+def test_a_missing_cover_is_the_mean_of_training_that_lacks_none(
+    table, y, metadata_layers
+):
+    options = {"metadata_layers": metadata_layers, "early_stopping": False}
+    fitted = model(**options).fit(table, y)
+    module = fitted.net_.module_
+    (_, places), covers = fitted._read(table)
+    places, covers = torch.from_numpy(places), torch.from_numpy(covers[0])
+    with torch.no_grad():
+        expected = module.embed(places, covers).mean(dim=0)
+    torch.testing.assert_close(module.missing.detach(), expected)
+    bare = table.assign(cover=None)
+    assert np.isfinite(fitted.predict_proba(bare)).all()
+
+
+def test_a_missing_cover_is_learned_where_training_has_some(table, y):
+    """Only rows of class 1 lack the cover, and nothing else tells."""
+    table["cover"] = table["cover"].where(np.arange(120) % 3 > 0, None)
+    is_missing = table["cover"].isna().to_numpy().astype(int)
+    fitted = model(max_iter=20, lr=0.01, early_stopping=False).fit(table, is_missing)
+    assert fitted.score(table, is_missing) > 0.95
+
+
+def test_no_cover_at_all_is_a_constant(table, y):
+    fitted = model().fit(table.assign(cover=np.nan), y)
+    assert np.isfinite(fitted.predict_proba(table.assign(cover=np.nan))).all()
+
+
+def test_unreadable_covers(table, y, videos):
+    folder = table["cover"][0].rpartition("/")[0]
+    bad = table.copy()
+    bad.loc[[5, 7], "cover"] = f"{folder}/broken.jpg"
+    bad.loc[9, "cover"] = f"{folder}/absent.jpg"
+    with pytest.raises(MediaError, match=r"Row 5: .*broken\.jpg.*on_error='nan'"):
+        model().fit(bad, y)
+    lenient = model(on_error="nan")
+    with pytest.warns(UserWarning, match="2 covers cannot be read.*first in row 5: "):
+        lenient.fit(bad, y)
+    null = bad.copy()
+    null.loc[[5, 7, 9], "cover"] = None
+    with pytest.warns(UserWarning, match="2 covers cannot be read"):
+        found = lenient.predict_proba(bad)
+    np.testing.assert_array_equal(found, lenient.predict_proba(null))
+
+
+def test_first_frames_of_videos_are_covers(tmp_path, table, y):
+    from skchallenge import make_challenge_clips
+
+    data = make_challenge_clips(
+        tmp_path, n_users=3, n_challenges=1, videos_per_user=2, random_state=0
+    )
+    X = data.videos[["path"]].rename(columns={"path": "cover"})
+    fitted = model(metadata_layers=None).fit(X, np.arange(len(X)) % 2)
+    assert fitted.predict_proba(X).shape == (len(X), 2)
+
+
+# The bridge to scikit-learn.
+
+
+def test_our_contract_with_covers(table, y):
+    n = contract.run(
+        model, table[:40], y[:40], batch_parameter="batch_size", skip=("check_rows",)
+    )
+    assert n >= 70
+
+
+def test_a_row_depends_on_itself_alone(table, y):
+    """Up to float32: the contract's own check asks for the same bits."""
+    fitted = model().fit(table, y)
+    whole = fitted.predict_proba(table)
+    for rows in (np.arange(120)[::-1], np.arange(7), [3], [3, 3]):
+        found = fitted.predict_proba(table.iloc[rows])
+        np.testing.assert_allclose(found, whole[rows], rtol=1e-5)
+
+
+@pytest.mark.parametrize("image", ["cover", 0, -3])
+def test_the_column_of_covers_by_name_and_position(table, y, image):
+    X = table[["cover", *NUMBERS]]
+    expected = model().fit(X, y).predict_proba(X)
+    found = model(image=image).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(found, expected)
+    nameless = model(image=0).fit(X.to_numpy(dtype=object), y)
+    np.testing.assert_array_equal(
+        nameless.predict_proba(X.to_numpy(dtype=object)), expected
+    )
+
+
+def test_a_nameless_table_uses_the_fitted_position(table, y):
+    X = table[["duration_s", "cover", "caption_length"]]
+    fitted = model().fit(X, y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        found = fitted.predict_proba(X.to_numpy(dtype=object))
+    np.testing.assert_array_equal(found, fitted.predict_proba(X))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_polars_is_pandas(table, y, missing):
+    if missing:
+        table.loc[3, "cover"] = None
+    expected = model().fit(table, y).predict_proba(table)
+    covers = [c if isinstance(c, str) else None for c in table["cover"]]
+    tables = pl.DataFrame({**table[NUMBERS].to_dict("list"), "cover": covers})
+    found = model().fit(tables, y).predict_proba(tables)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("output", ["default", "pandas", "polars"])
+def test_behind_a_column_transformer(table, y, output):
+    columns = make_column_transformer(
+        (StandardScaler(), NUMBERS), ("passthrough", ["cover"])
+    ).set_output(transform=output)
+    image = -1 if output == "default" else "cover"
+    piped = make_pipeline(columns, model(image=image)).fit(table, y)
+    scaled = table.copy()
+    scaled[NUMBERS] = StandardScaler().fit_transform(table[NUMBERS])
+    expected = model().fit(scaled, y).predict_proba(scaled)
+    np.testing.assert_allclose(piped.predict_proba(table), expected, rtol=1e-5)
+
+
+def test_grid_search_over_architecture_and_fusion(table, y):
+    grid = {
+        "metadata_layers": [(), (8,), None],
+        "fusion": ["concat", "full"],
+    }
+    search = GridSearchCV(model(), grid, cv=2, error_score="raise").fit(table, y)
+    assert len(search.cv_results_["params"]) == 6
+    assert search.best_estimator_.predict(table).shape == (120,)
+
+
+def test_cross_val_score_with_groups(table, y):
+    scores = cross_val_score(
+        model(max_iter=8), table, y, cv=2, scoring="roc_auc", error_score="raise"
+    )
+    assert (scores > 0.9).all()
+
+
+def test_oversampling_a_table_with_cover_paths(table, y, monkeypatch):
+    """Copies of a row are on one side of the split, and are decoded once."""
+    rare = np.flatnonzero((y == 0) | (np.arange(120) < 20))
+    X, y = table.iloc[rare].reset_index(drop=True), y[rare]
+    sides = []
+
+    def spy(key, *rest):
+        valid = original(key, *rest)
+        sides.append(pd.DataFrame(key).assign(valid=valid))
+        return valid
+
+    original = _base.validation_rows
+    monkeypatch.setattr(_base, "validation_rows", spy)
+    sampler = RandomOverSampler(random_state=0)
+    piped = make_sampling_pipeline(sampler, model()).fit(X, y)
+    assert len(sides[0]) == 2 * max(np.bincount(y)) > len(X)
+    same_row = sides[0].groupby(list(sides[0].columns[:-1]))["valid"]
+    assert (same_row.nunique() == 1).all()
+    assert same_row.size().max() > 1
+    assert 0 < sides[0]["valid"].mean() < 1
+    assert piped.predict(X).shape == y.shape
+
+
+def test_copies_of_a_cover_stay_on_one_side(table, y, tmp_path):
+    """Also where files have other names: what counts is the pixels."""
+    original, copies = np.arange(120) % 10, []
+    for i, row in enumerate(original):
+        copies.append(shutil.copy(table["cover"][row], tmp_path / f"copy{i}.png"))
+    X = table.assign(cover=copies)
+    fitted = model(metadata_layers=None).fit(X, y)
+    aligned, covers = fitted._read(X)
+    assert len(covers[0]) == 10
+    valid = _base.validation_rows(np.column_stack(aligned), y, 0.2, 0)
+    assert 0 < valid.sum() < 120
+    assert (pd.Series(valid).groupby(original).nunique() == 1).all()
+
+
+def test_covers_train_in_float32_and_columns_in_their_own(table, y):
+    assert model().fit(table, y).predict_proba(table).dtype == np.float32
+    X = table[NUMBERS].to_numpy()
+    assert model(image=None).fit(X, y).predict_proba(X).dtype == np.float64
+
+
+def test_class_weights_and_sample_weights_with_covers(table, y):
+    options = {"early_stopping": False, "dropout": 0.0, "batch_size": 500}
+    weighted = model(class_weight={0: 1.0, 1: 3.0}, **options).fit(table, y)
+    plain = model(**options).fit(table, y, sample_weight=np.where(y, 3.0, 1.0))
+    np.testing.assert_allclose(
+        weighted.predict_proba(table), plain.predict_proba(table), rtol=1e-5
+    )
+    kept = np.arange(120) % 4 > 0
+    zeroed = model(**options).fit(table, y, sample_weight=kept.astype(float))
+    without = model(**options).fit(table[kept], y[kept])
+    np.testing.assert_allclose(
+        zeroed.predict_proba(table), without.predict_proba(table), rtol=1e-5
+    )
+
+
+def test_chunks_of_prediction_do_not_matter(table, y, monkeypatch):
+    fitted = model().fit(table, y)
+    whole = fitted.predict_proba(table)
+    monkeypatch.setattr(_virality, "_ROWS_A_PASS", 7)
+    np.testing.assert_allclose(fitted.predict_proba(table), whole, rtol=1e-5)
+
+
+def test_a_pickle_holds_no_covers(table, y):
+    fitted = model().fit(table, y)
+    data = pickle.dumps(fitted)
+    assert b"torch" not in data
+    assert b"skorch" not in data
+    assert len(data) < 4 * n_parameters(fitted) + 20_000
+    assert b".png" not in data
+
+
+def test_the_table_alone_is_an_mlp():
+    X, y = logistic_data(0.7)
+    fitted = MultimodalVirality(max_iter=1, random_state=0).fit(X, y)
+    assert isinstance(fitted.net_.module_, MLP)
+    widths = [p.shape[0] for n, p in fitted.net_.module_.named_parameters() if "w" in n]
+    assert widths == [512, 64, 2]
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    "options, error, match",
+    [
+        ({"image": "covers"}, ValueError, r"image='covers' must be one column of X"),
+        ({"image": 3}, ValueError, "image=3 is no position in X, which has 3 columns"),
+        ({"image": -4}, ValueError, "image=-4 is no position in X"),
+        ({"image": 2.0}, TypeError, "image must be a column's name, its position or"),
+        ({"image": True}, TypeError, "image must be a column's name"),
+        (
+            {"image": 0, "metadata_layers": None},
+            TypeError,
+            r"nulls, but row 0 is a float: .*Check `image`",
+        ),
+        ({"image": 0}, ValueError, r"numbers beside the cover, but cover is '/"),
+        ({"image_encoder": "vgg"}, ValueError, r"one of \['cnn', 'resnet50'\], got"),
+        ({"fusion": "sum"}, ValueError, r"one of \['concat', 'full'\], got 'sum'"),
+        ({"on_error": "skip"}, ValueError, r"one of \['raise', 'nan'\], got 'skip'"),
+        ({"image_size": 2}, ValueError, "image_size == 2, must be >= 4"),
+        ({"image_size": 18}, ValueError, "image_size must be a multiple of 4, got 18"),
+        (
+            {"image_encoder": "resnet50", "weights": None},
+            ValueError,
+            "image_size == 16, must be >= 33",
+        ),
+        (
+            {"image_encoder": "resnet50", "image_size": 64, "weights": "BEST"},
+            ValueError,
+            "weights must be one of .*resnet50",
+        ),
+        ({"alpha": -1.0}, ValueError, r"alpha == -1\.0, must be >= 0"),
+        ({"metadata_layers": (8, 0)}, ValueError, "metadata_layers == 0, must be >= 1"),
+        ({"metadata_layers": 8}, TypeError, r"sequence of widths.* or None, got 8"),
+        (
+            {"image": None, "metadata_layers": None},
+            ValueError,
+            "metadata_layers=None looks at the cover alone, and image=None says",
+        ),
+    ],
+)
+def test_bad_parameters_are_refused(table, y, options, error, match):
+    with pytest.raises(error, match=match):
+        model(**options).fit(table, y)
+
+
+@pytest.mark.parametrize(
+    "cell, match",
+    [
+        ("304.9K", r"duration_s is '304\.9K' in row 3"),
+        ("12", "duration_s is '12' in row 3"),
+        (np.nan, "duration_s is nan in row 3"),
+        (pd.NA, "duration_s is <NA> in row 3"),
+        (pd.Timestamp("2020-01-01"), "duration_s is Timestamp.* in row 3"),
+        ([1], r"duration_s is \[1\] in row 3"),
+        (np.inf, "contains infinity"),
+    ],
+)
+def test_what_is_no_number_is_refused(table, y, cell, match):
+    table["duration_s"] = table["duration_s"].astype(object)
+    table.at[3, "duration_s"] = cell
+    with pytest.raises(ValueError, match=match):
+        model().fit(table, y)
+
+
+def test_a_cover_column_that_is_not_named_is_text(table, y):
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        model(image=None).fit(table, y)
+
+
+def test_other_bad_tables(table, y):
+    with pytest.raises(ValueError, match="no column beside the cover"):
+        model().fit(table[["cover"]], y)
+    with pytest.raises(
+        ValueError, match=r"needs an X whose columns have names.*pandas"
+    ):
+        model().fit(table.to_numpy(dtype=object), y)
+    with pytest.raises(ValueError, match="must hold at least 2 classes"):
+        model().fit(table, np.ones(120))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model().fit(table, y[:50])
+    twice = table.rename(columns={"duration_s": "a__cover", "cover": "b__cover"})
+    with pytest.raises(ValueError, match="2 of them are"):
+        model().fit(twice, y)
+
+
+def test_one_warning_in_all(table, y):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model(on_error="nan").fit(table.assign(cover="absent.png"), y)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+# The leakage guard.
+
+
+@pytest.mark.parametrize("name", ["n_likes", "n_comments", "n_shares", "n_plays"])
+@pytest.mark.parametrize("image", ["cover", None])
+def test_what_is_counted_after_posting_is_refused(table, y, name, image):
+    X = table.assign(**{name: 1.0})
+    X = X if image else X.drop(columns="cover")
+    with pytest.raises(LeakageError, match=f"column '{name}'.*nowcast="):
+        model(image=image).fit(X, y)
+    nowcast = model(image=image, nowcast=(name,)).fit(X, y)
+    assert nowcast.column_roles_[name] == "post_outcome"
+
+
+@pytest.mark.parametrize(
+    "name, role", [("remainder__diggCount", "post_outcome"), ("createTime", "exposure")]
+)
+def test_aliases_and_prefixes_are_refused_too(table, y, name, role):
+    with pytest.raises(LeakageError, match=f"{name}.*{role}"):
+        model().fit(table.assign(**{name: 1.0}), y)
+
+
+def test_roles_of_what_passes(table, y):
+    X = table.assign(n_followers=1.0, n_total_likes=2.0)
+    fitted = model().fit(X, y)
+    assert fitted.column_roles_ == {
+        "caption_length": "pre_post",
+        "duration_s": "pre_post",
+        "n_followers": "label_part",
+        "n_total_likes": "scrape_aggregate",
+    }
+
+
+def test_no_names_no_roles(table, y):
+    assert model(image=2).fit(table.to_numpy(dtype=object), y).column_roles_ == {}
+    assert model(image=None).fit(table[NUMBERS].to_numpy(), y).column_roles_ == {}
+
+
+def test_the_cover_alone_lets_columns_stand_that_it_does_not_read(table, y):
+    fitted = model(metadata_layers=None).fit(table.assign(n_likes=1.0), y)
+    assert fitted.column_roles_ == {}
+
+
+@pytest.mark.parametrize("image", ["cover", None])
+def test_a_disguised_copy_of_the_views_warns(videos, image):
+    rng = np.random.default_rng(0)
+    n = 1000
+    followers, views = rng.lognormal(10, 2, size=(2, n))
+    y = views / followers > 1
+    X = pd.DataFrame({"n_followers": followers, "honest": rng.normal(size=n)})
+    X["cover"] = np.resize(videos[0]["cover"], n)
+    X = X if image else X.drop(columns="cover")
+    quick = model(image=image, max_iter=1)
+    quick.fit(X, y)  # no warning
+    with pytest.warns(LeakageWarning, match="'my_column'") as caught:
+        quick.fit(X.assign(my_column=views), y)
+    assert caught[0].filename == __file__
