@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge._columns import is_missing, places_of
-from skchallenge.embed._frames import FILES_IN_MEMORY, Picture, sample_file
+from skchallenge.embed._clips import FILES_IN_MEMORY
+from skchallenge.embed._frames import Picture, sample_file
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError
 
