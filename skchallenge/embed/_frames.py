@@ -126,25 +126,38 @@ def sample_file(
     """
     if limits.timeout_s is None:
         return _sample_here(path, n_frames, image_size, limits)
-    request = {
+    settings = {"n_frames": n_frames and int(n_frames), "image_size": int(image_size)}
+    header, pixels = ask_worker(settings, path, limits, limits.timeout_s)
+    frames = np.frombuffer(pixels, np.uint8).reshape(-1, image_size, image_size, 3)
+    return frames, Facts(**header)
+
+
+def ask_worker(
+    request: Message, path: str, limits: MediaLimits, timeout_s: float
+) -> Reply:
+    """Have a worker process do what `request` says with a file.
+
+    Raises
+    ------
+    MediaError
+        If the worker says so, is late, or crashes.
+    """
+    request |= {
         "path": _absolute(path),  # the worker may be in another folder
-        "n_frames": n_frames and int(n_frames),
-        "image_size": int(image_size),
         "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
     }
     try:
-        header, pixels = ask(request, limits.timeout_s)
+        header, data = ask(request, timeout_s)
     except OverdueError as error:
         raise MediaError(
-            f"does not decode within timeout_s={limits.timeout_s:g} seconds. "
+            f"does not decode within timeout_s={timeout_s:g} seconds. "
             "If it is sound, raise MediaLimits.timeout_s."
         ) from error
     except CrashError as error:
         raise MediaError(f"crashes the decoder ({error}).") from error
     if "error" in header:
         raise MediaError(header["error"])
-    frames = np.frombuffer(pixels, np.uint8).reshape(-1, image_size, image_size, 3)
-    return frames, Facts(**header)
+    return header, data
 
 
 def _absolute(path: str) -> str:

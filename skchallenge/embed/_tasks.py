@@ -7,10 +7,10 @@ import numpy as np
 
 from skchallenge.embed import _frames
 from skchallenge.embed._film import Film, sample_film
-from skchallenge.embed._frames import _absolute, _check_file
+from skchallenge.embed._frames import _check_file, ask_worker
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._quality import Quality, measure_quality
-from skchallenge.embed._worker import CrashError, Message, OverdueError, Reply, ask
+from skchallenge.embed._worker import Message, Reply
 from skchallenge.exceptions import MediaError
 
 
@@ -36,24 +36,8 @@ def read_quality(path: str, *, limits: MediaLimits) -> Quality:
 def _perform(task: str, path: str, limits: MediaLimits, settings: Message) -> Reply:
     if limits.timeout_s is None:
         return _run(task, path, limits, settings)
-    request = {
-        "task": task,
-        "path": _absolute(path),  # the worker may be in another folder
-        "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
-        "settings": settings,
-    }
-    try:
-        header, data = ask(request, limits.timeout_s)
-    except OverdueError as error:
-        raise MediaError(
-            f"does not decode within timeout_s={limits.timeout_s:g} seconds. "
-            "If it is sound, raise MediaLimits.timeout_s."
-        ) from error
-    except CrashError as error:
-        raise MediaError(f"crashes the decoder ({error}).") from error
-    if "error" in header:
-        raise MediaError(header["error"])
-    return header, data
+    request = {"task": task, "settings": settings}
+    return ask_worker(request, path, limits, limits.timeout_s)
 
 
 def answer(request: Message) -> Reply:
