@@ -114,7 +114,7 @@ def network(videos, tables):
         better = max(("logistic", "boosting"), key=means.get)
         difference = (aucs["network"] - aucs[better]).mean()
         rows.append({"columns": name, **means, "network - better": difference})
-    print("\nThe metadata network, unseen creators, AUC:")
+    print(f"\nThe metadata network, {len(videos)} videos, unseen creators, AUC:")
     print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
 
 
@@ -201,6 +201,7 @@ def main():
     print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
     compare(old, old_tables)
     network(videos, tables)
+    network(old, old_tables)
     contrast(videos, tables)
     guard(videos, tables)
     trending()

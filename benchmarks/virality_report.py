@@ -163,6 +163,8 @@ def table_of(rows, gaps):
     full = rows["LR, metadata"]  # all test rows, unlike the ResNet's
     for line, column in (("followers alone", "followers"), ("guessing", "chance")):
         lines[line] = {m: f"{v:.3f}" for m, v in full[column].items()}
+    if full["followers"].isna().all():
+        lines["followers alone"] = {"accuracy": "- the export has no followers"}
     return pd.DataFrame.from_dict(lines, orient="index").fillna("")
 
 
