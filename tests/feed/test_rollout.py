@@ -489,3 +489,13 @@ def test_responses_are_probabilities(world, proba, match):
     rollout = BatchRollout(**SMALL).fit()
     with pytest.raises(ValueError, match=match):
         rollout.simulate(four, world.viewers, lambda v, u, day: proba(len(v)))
+
+
+def test_who_watches_again_has_completed_whatever_the_response_says(world):
+    def eager(video, viewer, day):
+        return np.tile([0.5, 0.1, 0, 0, 0], (len(video), 1))
+
+    rollout = BatchRollout(**SMALL).fit()
+    log = rollout.simulate(world.videos, world.viewers, eager, log=True).log
+    assert log["rewatch"].mean() == pytest.approx(0.5, abs=0.03)
+    assert (log["completion"] == log["rewatch"]).all()
