@@ -138,7 +138,9 @@ estimates = pd.DataFrame(estimates).T
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 table["false kills"].plot.barh(ax=left)
 left.invert_yaxis()
-left.set(title="Ten worlds under each rule", xlabel="share of good videos that are killed")
+left.set(
+    title="Ten worlds under each rule", xlabel="share of good videos that are killed"
+)
 error = [estimates["value"] - estimates["low"], estimates["high"] - estimates["value"]]
 spots = np.arange(len(estimates))
 right.errorbar(spots, estimates["value"], error, fmt="o", capsize=4, label="estimate")
