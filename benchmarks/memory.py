@@ -2,7 +2,7 @@
 
 Each number of videos runs in a process of its own, with a store, as a matrix in memory
 and as a memory map, whose pages the system may drop: anonymous memory is what it may
-not, at the end of the run (Linux only). The network is a stand-in of the same width, so
+not, at the end of the run. Figures are those of Linux. The network is a stand-in of the same width, so
 that the run takes minutes: weights and activations of a real one come on top, whatever
 the number of videos. The process that embeds and its largest decoder are counted apart.
 
@@ -11,7 +11,6 @@ the number of videos. The process that embeds and its largest decoder are counte
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import torch
 from throughput import render
 from torch import nn
 
-from skchallenge.embed import VideoFrameEmbedder
+from skchallenge.embed import VideoFrameEmbedder, _worker
 
 COUNTS = (250, 500, 1000)
 N_FRAMES, WIDTH = 50, 2048
@@ -49,27 +48,20 @@ def embed(folder, n, output):
         tempfile.tempdir = scratch
         store = Path(scratch) / "embeddings.db"
         model = VideoFrameEmbedder(Wide, store=store, **settings).fit(paths)
-        before = peak(resource.RUSAGE_SELF)
+        before = status("VmHWM")
         matrix = model.transform(paths)
         assert matrix.shape == (n, N_FRAMES * WIDTH)
-        report = {"before": before, "peak": peak(resource.RUSAGE_SELF)}
-        report["anonymous"] = anonymous()
+        report = {"before": before, "peak": status("VmHWM")}
+        report["anonymous"] = status("RssAnon")
+        decoders = [status("VmHWM", worker._process.pid) for worker in _worker._idle]
         del matrix
-    from skchallenge.embed._worker import end_workers
-
-    end_workers()
-    print(json.dumps(report | {"decoder": peak(resource.RUSAGE_CHILDREN)}))
+    print(json.dumps(report | {"largest decoder": max(decoders)}))
 
 
-def peak(who):
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(who).ru_maxrss * scale
-
-
-def anonymous():
-    status = Path("/proc/self/status")
-    text = status.read_text() if status.exists() else "RssAnon: 0 kB"
-    return 1024 * int(text.partition("RssAnon:")[2].split()[0])
+def status(name, process="self"):
+    """Return a figure of a process, in bytes; `getrusage` counts its parent too."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(text.partition(f"{name}:")[2].split()[0])
 
 
 def main():
@@ -77,7 +69,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder, "videos")
         videos.mkdir()
-        render(Path(folder, "film.mp4"), 0, n_frames=60)
+        render(Path(folder, "film.mp4"), 0, n_frames=60, height=256, width=144)
         for number in range(max(COUNTS)):  # other content each: a byte at the end
             film = Path(folder, "film.mp4").read_bytes()
             Path(videos, f"{number:04}.mp4").write_bytes(film + b"%d" % number)
