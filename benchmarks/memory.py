@@ -2,9 +2,10 @@
 
 Each number of videos runs in a process of its own, with a store, as a matrix in memory
 and as a memory map, whose pages the system may drop: anonymous memory is what it may
-not, at the end of the run. Figures are those of Linux. The network is a stand-in of the same width, so
-that the run takes minutes: weights and activations of a real one come on top, whatever
-the number of videos. The process that embeds and its largest decoder are counted apart.
+not, at the end of the run. Figures are those of Linux. The network is a stand-in of the
+same width, so that the run takes minutes: weights and activations of a real one come on
+top, whatever the number of videos. The process that embeds and its largest decoder are
+counted apart.
 
     python benchmarks/memory.py
 """
