@@ -266,6 +266,27 @@ def test_a_small_audience_runs_out():
     assert result.journeys["reasons"].str[-1].str.contains("no viewers left").all()
 
 
+def test_the_first_batch_may_use_up_a_persona():
+    """Nobody fresh is left to rescore: no crash, no endless wait, an outcome."""
+    videos = pd.DataFrame({"video_id": ["a", "b"], "creator_id": "ann"})
+    persona = np.repeat([0, 1], [50, 1000])
+
+    def response(video, viewer, day):
+        return np.outer(np.where(video == persona[viewer], 0.9, 0.1), SHARES)
+
+    options = {"threshold": 2.5, "random_state": 0}
+    rollout = BatchRollout((100, 200), **options).fit()
+    viewers = pd.DataFrame({"viewer_id": range(1050), "persona": persona})
+    result = rollout.simulate(videos, viewers, response)
+    assert result.journeys["outcome"].tolist() == ["no viewers left", "cooled down"]
+    assert result.journeys["exposures"].tolist() == [100, 400]
+    assert "no viewers left" in result.journeys["reasons"][0][-1]
+    assert result.decisions["video_id"].tolist() == ["b"]
+    alone = rollout.simulate(videos[:1], viewers, response)  # all are dropped
+    assert alone.journeys["outcome"].tolist() == ["no viewers left"]
+    assert alone.decisions.empty
+
+
 def test_reasons_tell_the_journey_in_order(world):
     result = simulate(world)
     row = result.journeys[result.journeys["stage"] == 3].iloc[0]
