@@ -1,10 +1,13 @@
-"""Find the columns of a table that holds ids."""
+"""Find the columns of a table that holds ids, and what goes with its rows."""
 
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
+from sklearn.utils.validation import column_or_1d
 
 Column = int | str
 
@@ -53,5 +56,22 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
         raise TypeError(
             f"{parameter}: argument must be a string or a number, got a column of type "
             f"{pd.api.types.infer_dtype(values)}."
+        )
+    return values
+
+
+def check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Return points as floats, one a row of X.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or one is not finite.
+    """
+    values = column_or_1d(points, dtype=np.float64)
+    if len(values) != n or not np.isfinite(values).all():
+        raise ValueError(
+            f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
+            f"{np.isfinite(values).sum()} of them finite."
         )
     return values

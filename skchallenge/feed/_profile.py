@@ -23,9 +23,9 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._validation import as_frame
-from skchallenge.feed._columns import Column, column_of, ids_of
+from skchallenge.feed._columns import Column, check_points, column_of, ids_of
 from skchallenge.feed._recommend import recommend
-from skchallenge.feed._tallies import Rates, Rows, Tallies, tally
+from skchallenge.feed._tallies import Rates, Rows, Tallies, mean_points, tally
 
 
 class GenreProfiler(ClassifierMixin, BaseEstimator):
@@ -64,7 +64,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (1,) or (2,)
-        Labels seen during `fit`; the second means engaged.
+        Labels seen during `fit`; the second, or 1 if it is alone, means engaged.
     profile_ : pandas.DataFrame
         One row for each user and genre seen together: `user`, `genre`, `score` (mean
         points, shrunk) and `weight` (impressions, faded and shared).
@@ -138,7 +138,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Impressions. Ids and genres are strings or numbers, none missing.
         y : array-like of shape (n_samples,)
-            Whether the user engaged: at most two labels.
+            Whether the user engaged: two labels, the greater one means yes. If there is
+            but one, it must be 0, no, or 1, yes.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative weights; None weighs all alike.
         points : array-like of shape (n_samples,) or None, default=None
@@ -154,7 +155,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of range, a column is not there, an id is missing, or
-            there are more than two labels.
+            there are more than two labels, or one that is neither 0 nor 1.
         """
         for name in ("_tallies", "_now", "classes_"):
             self.__dict__.pop(name, None)
@@ -295,15 +296,17 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
-        engaged = (y == self.classes_[-1]).astype(np.float64)
-        gained = engaged if points is None else _check_points(points, len(table))
+        # A lone label is 0 or 1.
+        yes = self.classes_[-1] if len(self.classes_) == 2 else 1
+        engaged = (y == yes).astype(np.float64)
+        gained = engaged if points is None else check_points(points, len(table))
         weight = weight * self._fade(table)
         kept = np.flatnonzero(weight > 0)
         rows = self._rows(table.iloc[kept])
         new = tally(rows, weight[kept], engaged[kept], gained[kept])
         self._tallies: Tallies = self._tallies + new if not reset else new
         self._rates = Rates(self._tallies, self.shrinkage)
-        self.profile_ = self._profile()
+        self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
         return self
 
     def _check_parameters(self) -> None:
@@ -328,6 +331,11 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                     "Only binary classification is supported, got "
                     f"{len(self.classes_)} labels. Say which mean that a user engaged."
                 )
+        if len(self.classes_) == 1 and self.classes_[0] not in (0, 1):
+            raise ValueError(
+                f"y must hold both classes, or be 0 or 1, got {self.classes_[0]!r} "
+                "alone. Use 0 and 1, or name both by partial_fit(classes=...)."
+            )
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -371,28 +379,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         self._now: float = now
         return 0.5 ** ((now - time) / self.half_life)
 
-    def _profile(self) -> pd.DataFrame:
-        cells, k = self._tallies.cells, self.shrinkage
-        genre = cells.groupby(level="genre").sum()
-        mean = cells["points"].sum() / cells["weight"].sum()
-        prior = (genre["points"] + k * mean) / (genre["weight"] + k)
-        prior = prior.reindex(cells.index, level="genre")
-        score = (cells["points"] + k * prior) / (cells["weight"] + k)
-        table = pd.DataFrame({"score": score, "weight": cells["weight"]})
-        return table.reset_index()
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         tags.input_tags.categorical = True
         return tags
-
-
-def _check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
-    values = column_or_1d(points, dtype=np.float64)
-    if len(values) != n or not np.isfinite(values).all():
-        raise ValueError(
-            f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
-            f"{np.isfinite(values).sum()} of them finite."
-        )
-    return values

@@ -112,6 +112,16 @@ def _last(genres: "pd.Series[Any]") -> "pd.Series[Any]":
     return genres[~genres.index.duplicated(keep="last")].sort_index()
 
 
+def mean_points(cells: pd.DataFrame, shrinkage: float) -> pd.DataFrame:
+    """Return the shrunken mean points of each user and genre, as `profile_`."""
+    genre = cells.groupby(level="genre").sum()
+    mean = cells["points"].sum() / cells["weight"].sum()
+    prior = (genre["points"] + shrinkage * mean) / (genre["weight"] + shrinkage)
+    prior = prior.reindex(cells.index, level="genre")
+    score = (cells["points"] + shrinkage * prior) / (cells["weight"] + shrinkage)
+    return pd.DataFrame({"score": score, "weight": cells["weight"]}).reset_index()
+
+
 class Rates:
     """Shrunken rates of genres, users, cells and videos, as log odds.
 

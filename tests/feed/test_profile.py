@@ -188,6 +188,29 @@ def test_any_two_labels_will_do():
     )
 
 
+@pytest.mark.parametrize("label", [0, 1, False, True, 0.0, 1.0])
+def test_a_lone_label_is_engaged_only_if_it_says_so(label):
+    X, _ = make_log(10, 15)
+    y = np.full(len(X), label)
+    profiler = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
+    assert (profiler.predict(X) == label).all()
+    assert profiler.predict_proba(X).tolist() == [[1.0]] * len(X)
+    np.testing.assert_allclose(profiler.profile_["score"], float(label))
+    score = profiler.recommend([3, "new"], k=3)["score"]
+    assert ((score > 0.5) == bool(label)).all()
+
+
+@pytest.mark.parametrize("label", ["skipped", 2, -1])
+def test_a_lone_label_that_does_not_say_so_is_refused(label):
+    X, _ = make_log(10, 15)
+    y = np.full(len(X), label)
+    with pytest.raises(ValueError, match="y must hold both classes, or be 0 or 1, got"):
+        GenreProfiler(**BY_NAME).fit(X, y)
+    both = [label, 5] if not isinstance(label, str) else [label, "watched"]
+    profiler = GenreProfiler(**BY_NAME).partial_fit(X, y, classes=both)
+    assert profiler.profile_["score"].max() == 0
+
+
 def test_recommendations_are_new_distinct_and_best_first():
     X, y = make_log(10, 15)
     profiler = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
