@@ -25,7 +25,14 @@ from sklearn.utils.validation import (
 from skchallenge._validation import as_frame
 from skchallenge.feed._columns import Column, check_points, column_of, ids_of
 from skchallenge.feed._recommend import recommend
-from skchallenge.feed._tallies import Rates, Rows, Tallies, mean_points, tally
+from skchallenge.feed._tallies import (
+    FORGOTTEN,
+    Rates,
+    Rows,
+    Tallies,
+    mean_points,
+    tally,
+)
 
 
 class GenreProfiler(ClassifierMixin, BaseEstimator):
@@ -53,7 +60,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Column of video ids; `recommend` needs it.
     half_life : float or None, default=None
         Age at which an impression counts half, in the unit of `time`, above 0. Age is
-        counted back from the latest time seen. None lets nothing fade.
+        counted back from the latest time seen. What is 40 half-lives old is forgotten.
+        None lets nothing fade.
     shrinkage : float, default=5.0
         How many impressions each prior mean is worth, above 0.
     exploration : float, default=0.1
@@ -300,11 +308,12 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         yes = self.classes_[-1] if len(self.classes_) == 2 else 1
         engaged = (y == yes).astype(np.float64)
         gained = engaged if points is None else check_points(points, len(table))
-        weight = weight * self._fade(table)
-        kept = np.flatnonzero(weight > 0)
+        fade = self._fade(table, weight)
+        kept = np.flatnonzero((weight > 0) & (fade > FORGOTTEN))
         rows = self._rows(table.iloc[kept])
-        new = tally(rows, weight[kept], engaged[kept], gained[kept])
-        self._tallies: Tallies = self._tallies + new if not reset else new
+        if len(kept):
+            new = tally(rows, *(v[kept] for v in (weight, fade, engaged, gained)))
+            self._tallies: Tallies = self._tallies + new if not reset else new
         self._rates = Rates(self._tallies, self.shrinkage)
         self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
         return self
@@ -363,7 +372,9 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         video = None if self.video is None else ids_of(table, self.video, "video")
         return Rows(user, genre, video)
 
-    def _fade(self, table: pd.DataFrame) -> NDArray[np.float64]:
+    def _fade(
+        self, table: pd.DataFrame, weight: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Weigh rows by age, and what was learned before by the time since then."""
         if self.half_life is None or self.time is None:
             return np.ones(len(table))
@@ -373,11 +384,12 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "The column of time must hold finite numbers, got missing or infinite "
                 "ones. Drop those rows."
             )
-        now = max(time.max(), getattr(self, "_now", -np.inf))
+        now = max(time[weight > 0].max(), getattr(self, "_now", -np.inf))
         if hasattr(self, "_tallies"):
             self._tallies = self._tallies * 0.5 ** ((now - self._now) / self.half_life)
         self._now: float = now
-        return 0.5 ** ((now - time) / self.half_life)
+        # A row of no weight may be later than now; it is not counted.
+        return 0.5 ** (np.maximum(now - time, 0) / self.half_life)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -93,6 +93,37 @@ def test_partial_fit_equals_fit(half_life):
     )
 
 
+def test_after_a_long_gap_the_past_is_forgotten_either_way():
+    X, y = make_log(8, 20)
+    late = X["user"] >= 4
+    X = X.assign(time=X["time"] + 5000.0 * late, video=X["video"] + 100 * late)
+    weight = np.where(X["time"] % 2, 1e-11, 3.0)  # light, but not old
+    options = BY_NAME | {"time": "time", "half_life": 1.0, "exploration": 0.0}
+    whole = GenreProfiler(**options).fit(X, y, weight)
+    parts = GenreProfiler(**options)
+    for rows in (~late, late, ~late):  # the third batch is all too old
+        rows = rows.to_numpy()
+        parts.partial_fit(X[rows], y[rows], sample_weight=weight[rows])
+    assert set(whole.profile_["user"]) == {4, 5, 6, 7}
+    assert np.isfinite(whole.profile_["score"]).all()
+    pd.testing.assert_frame_equal(parts.profile_, whole.profile_, rtol=1e-9)
+    np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X))
+    table = parts.recommend([0, 5], k=40)
+    pd.testing.assert_frame_equal(table, whole.recommend([0, 5], k=40))
+    assert set(table.loc[table["user"] == 0, "reason"]) == {"cold"}
+    assert (table["video"] >= 100).all()
+
+
+def test_rows_of_no_weight_are_as_good_as_absent():
+    X, y = make_log(8, 20)
+    weight = (X["time"] < 10).astype(float)
+    options = BY_NAME | {"time": "time", "half_life": 0.1}
+    kept = weight.to_numpy() > 0
+    expected = GenreProfiler(**options).fit(X[kept], y[kept]).profile_
+    found = GenreProfiler(**options).fit(X, y, weight).profile_
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_fit_forgets_what_was_learned_before():
     X, y = make_log()
     once = GenreProfiler(**BY_NAME, half_life=3, time="time").fit(X[:500], y[:500])
