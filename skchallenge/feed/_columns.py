@@ -75,3 +75,29 @@ def check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
             f"{np.isfinite(values).sum()} of them finite."
         )
     return values
+
+
+def check_labels(y: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Refuse labels that do not say who engaged.
+
+    Raises
+    ------
+    ValueError
+        If there are more than two, one alone that is neither 0 nor 1, or others in y.
+    """
+    if len(labels) > 2:
+        raise ValueError(
+            f"Only binary classification is supported, got {len(labels)} labels. Say "
+            "which mean that a user engaged."
+        )
+    if len(labels) == 1 and labels[0] not in (0, 1):
+        raise ValueError(
+            f"y must hold both classes, or be 0 or 1, got {labels[0]!r} alone. Use 0 "
+            "and 1, or name both by partial_fit(classes=...)."
+        )
+    unknown = np.setdiff1d(y, labels)
+    if len(unknown):
+        raise ValueError(
+            f"y must hold labels among {labels.tolist()}, got {unknown.tolist()}. Pass "
+            "all labels as classes at the first call."
+        )

@@ -23,7 +23,13 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._validation import as_frame
-from skchallenge.feed._columns import Column, check_points, column_of, ids_of
+from skchallenge.feed._columns import (
+    Column,
+    check_labels,
+    check_points,
+    column_of,
+    ids_of,
+)
 from skchallenge.feed._recommend import recommend
 from skchallenge.feed._tallies import (
     FORGOTTEN,
@@ -165,7 +171,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
             If a parameter is out of range, a column is not there, an id is missing, or
             there are more than two labels, or one that is neither 0 nor 1.
         """
-        for name in ("_tallies", "_now", "classes_"):
+        for name in ("_tallies", "_rates", "_now", "classes_"):
             self.__dict__.pop(name, None)
         return self._learn(X, y, None, sample_weight, points, reset=True)
 
@@ -186,7 +192,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Whether the user engaged.
         classes : array-like of shape (n_classes,) or None, default=None
-            All labels; needed at the first call if its `y` lacks one.
+            All labels; needed at the first call if its `y` lacks one. Later ones must
+            be the same.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative weights.
         points : array-like of shape (n_samples,) or None, default=None
@@ -200,9 +207,10 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As `fit` does, and if `y` holds a label that is not in `classes_`.
+            As `fit` does, if `y` holds a label that is not in `classes_`, or if
+            `classes` are others than at the first call. What was learned stays.
         """
-        first = not hasattr(self, "classes_")
+        first = not hasattr(self, "_tallies")
         return self._learn(X, y, classes, sample_weight, points, reset=first)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -300,20 +308,23 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_consistent_length(table, y)
-        self._set_classes(y, classes)
+        labels = self._labels(y, classes, first=reset)
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
-        # A lone label is 0 or 1.
-        yes = self.classes_[-1] if len(self.classes_) == 2 else 1
+        yes = labels[-1] if len(labels) == 2 else 1  # a lone label is 0 or 1
         engaged = (y == yes).astype(np.float64)
         gained = engaged if points is None else check_points(points, len(table))
-        fade = self._fade(table, weight)
+        now, fade = self._fade(table, weight)
         kept = np.flatnonzero((weight > 0) & (fade > FORGOTTEN))
         rows = self._rows(table.iloc[kept])
+        values = (v[kept] for v in (weight, fade, engaged, gained))
+        tallies = None if reset else self._faded(now)
         if len(kept):
-            new = tally(rows, *(v[kept] for v in (weight, fade, engaged, gained)))
-            self._tallies: Tallies = self._tallies + new if not reset else new
+            new = tally(rows, *values)
+            tallies = new if tallies is None else tallies + new
+        # All checks are passed: nothing is half learned.
+        self.classes_, self._now, self._tallies = labels, now, tallies
         self._rates = Rates(self._tallies, self.shrinkage)
         self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
         return self
@@ -330,27 +341,21 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                     "None. Name the column, or set half_life=None."
                 )
 
-    def _set_classes(self, y: NDArray[Any], classes: ArrayLike | None) -> None:
+    def _labels(
+        self, y: NDArray[Any], classes: ArrayLike | None, *, first: bool
+    ) -> NDArray[Any]:
         check_classification_targets(y)
-        found = np.unique(y)
-        if not hasattr(self, "classes_"):
-            self.classes_ = np.unique(found if classes is None else classes)
-            if len(self.classes_) > 2:
+        labels = np.unique(y if classes is None else classes)
+        if not first:
+            if classes is not None and not np.array_equal(labels, self.classes_):
                 raise ValueError(
-                    "Only binary classification is supported, got "
-                    f"{len(self.classes_)} labels. Say which mean that a user engaged."
+                    "classes must be those of the first call, "
+                    f"{self.classes_.tolist()}, got {labels.tolist()}. Call fit to "
+                    "start anew."
                 )
-        if len(self.classes_) == 1 and self.classes_[0] not in (0, 1):
-            raise ValueError(
-                f"y must hold both classes, or be 0 or 1, got {self.classes_[0]!r} "
-                "alone. Use 0 and 1, or name both by partial_fit(classes=...)."
-            )
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"y must hold labels among {self.classes_.tolist()}, got "
-                f"{unknown.tolist()}. Pass all labels as classes at the first call."
-            )
+            labels = self.classes_
+        check_labels(y, labels)
+        return labels
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Check the shape and the names; keep each column's own type."""
@@ -374,10 +379,10 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
 
     def _fade(
         self, table: pd.DataFrame, weight: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Weigh rows by age, and what was learned before by the time since then."""
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the latest time and each row's weight by its age."""
         if self.half_life is None or self.time is None:
-            return np.ones(len(table))
+            return -np.inf, np.ones(len(table))
         time = column_of(table, self.time, "time").to_numpy(dtype=np.float64)
         if not np.isfinite(time).all():
             raise ValueError(
@@ -385,11 +390,17 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "ones. Drop those rows."
             )
         now = max(time[weight > 0].max(), getattr(self, "_now", -np.inf))
-        if hasattr(self, "_tallies"):
-            self._tallies = self._tallies * 0.5 ** ((now - self._now) / self.half_life)
-        self._now: float = now
         # A row of no weight may be later than now; it is not counted.
-        return 0.5 ** (np.maximum(now - time, 0) / self.half_life)
+        return now, 0.5 ** (np.maximum(now - time, 0) / self.half_life)
+
+    def _faded(self, now: float) -> Tallies:
+        """Weigh what was learned before by the time since then."""
+        if self.half_life is None or now == self._now:
+            return self._tallies
+        return self._tallies * 0.5 ** ((now - self._now) / self.half_life)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_rates")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

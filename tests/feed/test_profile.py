@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import sklearn
 from scipy.special import expit, logit
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -337,6 +338,38 @@ def test_wrong_input_is_refused():
         GenreProfiler("user", "genre").fit(X, y).recommend([0])
     with pytest.raises(ValueError, match="k == 0, must be >= 1"):
         profiler.fit(X, y).recommend([0], k=0)
+
+
+def test_a_failed_call_leaves_no_half_fitted_object():
+    X, y = make_log(6, 10)
+    options = BY_NAME | {"time": "time", "half_life": 2.0}
+    bad = X.assign(genre=None)
+    for call in ("fit", "partial_fit"):
+        profiler = GenreProfiler(**options)
+        with pytest.raises(ValueError, match="column of genre must have no missing"):
+            getattr(profiler, call)(bad, np.where(y, "b", "a"))
+        with pytest.raises(NotFittedError):
+            profiler.predict(X)
+        profiler.partial_fit(X, y)  # starts anew, with other labels
+        assert profiler.classes_.tolist() == [0, 1]
+    before = profiler.predict_proba(X)
+    with pytest.raises(ValueError, match="column of genre must have no missing"):
+        profiler.partial_fit(bad.assign(time=bad["time"] + 50), y)
+    np.testing.assert_array_equal(profiler.predict_proba(X), before)
+    once = GenreProfiler(**options).fit(X, y)
+    profiler.partial_fit(X[:0:-1], y[:0:-1])  # nothing of the failed call faded
+    once.partial_fit(X[:0:-1], y[:0:-1])
+    pd.testing.assert_frame_equal(profiler.profile_, once.profile_)
+
+
+def test_later_classes_must_be_the_first_ones():
+    X, y = make_log(6, 10)
+    profiler = GenreProfiler(**BY_NAME).partial_fit(X, y, classes=[1, 0])
+    profiler.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(
+        ValueError, match=r"classes must be those of the first call, \[0, 1\], got"
+    ):
+        profiler.partial_fit(X, y, classes=[0, 1, 2])
 
 
 def test_known_and_new_users_may_be_asked_for_together():
