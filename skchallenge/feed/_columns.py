@@ -44,7 +44,7 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
     ValueError
         If it is not there or lacks values.
     TypeError
-        If it holds something else, such as lists.
+        If it holds something else, such as lists, or strings beside numbers.
     """
     values = column_of(table, column, parameter)
     if values.isna().any():
@@ -52,10 +52,11 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             f"The column of {parameter} must have no missing values, got "
             f"{values.isna().sum()}. Drop the rows, or name them, such as 'unknown'."
         )
-    if not values.map(pd.api.types.is_hashable).all():
+    kind = pd.api.types.infer_dtype(values)
+    if kind in {"mixed", "mixed-integer"}:
         raise TypeError(
-            f"{parameter}: argument must be a string or a number, got a column of type "
-            f"{pd.api.types.infer_dtype(values)}."
+            f"{parameter}: argument must be a string or a number, all of one kind, got "
+            f"{kind} values. Convert the column with .astype(str)."
         )
     return values
 

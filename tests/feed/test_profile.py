@@ -340,6 +340,24 @@ def test_wrong_input_is_refused():
         profiler.fit(X, y).recommend([0], k=0)
 
 
+@pytest.mark.parametrize("column", ["user", "genre", "video"])
+def test_ids_of_several_kinds_are_refused(column):
+    """39 and "39,68" would be two genres that share nothing."""
+    X, y = make_log(4, 4)
+    mixed = X.astype({column: object})
+    mixed.loc[3, column] = "39,68"
+    with pytest.raises(TypeError, match=f"{column}: argument must be .* got mixed-int"):
+        GenreProfiler(**BY_NAME).fit(mixed, y)
+    GenreProfiler(**BY_NAME).fit(mixed.astype({column: str}), y)
+
+
+def test_nobody_gets_no_recommendations():
+    X, y = make_log(4, 4)
+    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([])
+    assert table.columns.tolist() == ["user", "rank", "video", "score", "reason"]
+    assert table.empty
+
+
 def test_a_failed_call_leaves_no_half_fitted_object():
     X, y = make_log(6, 10)
     options = BY_NAME | {"time": "time", "half_life": 2.0}
