@@ -61,6 +61,23 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
     return values
 
 
+def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
+    """Return a column of times as floats.
+
+    Raises
+    ------
+    ValueError
+        If it is not there, or a time is not finite.
+    """
+    time = column_of(table, column, "time").to_numpy(dtype=np.float64)
+    if not np.isfinite(time).all():
+        raise ValueError(
+            "The column of time must hold finite numbers, got missing or infinite "
+            "ones. Drop those rows."
+        )
+    return time
+
+
 def check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
     """Return points as floats, one a row of X.
 

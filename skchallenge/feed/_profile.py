@@ -27,8 +27,8 @@ from skchallenge.feed._columns import (
     Column,
     check_labels,
     check_points,
-    column_of,
     ids_of,
+    times_of,
 )
 from skchallenge.feed._recommend import recommend
 from skchallenge.feed._tallies import (
@@ -370,10 +370,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         return table
 
     def _rows(self, table: pd.DataFrame) -> Rows:
-        user, genre = (
-            ids_of(table, self.user, "user"),
-            ids_of(table, self.genre, "genre"),
-        )
+        user = ids_of(table, self.user, "user")
+        genre = ids_of(table, self.genre, "genre")
         video = None if self.video is None else ids_of(table, self.video, "video")
         return Rows(user, genre, video)
 
@@ -383,19 +381,14 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         """Return the latest time and each row's weight by its age."""
         if self.half_life is None or self.time is None:
             return -np.inf, np.ones(len(table))
-        time = column_of(table, self.time, "time").to_numpy(dtype=np.float64)
-        if not np.isfinite(time).all():
-            raise ValueError(
-                "The column of time must hold finite numbers, got missing or infinite "
-                "ones. Drop those rows."
-            )
+        time = times_of(table, self.time)
         now = max(time[weight > 0].max(), getattr(self, "_now", -np.inf))
         # A row of no weight may be later than now; it is not counted.
         return now, 0.5 ** (np.maximum(now - time, 0) / self.half_life)
 
     def _faded(self, now: float) -> Tallies:
         """Weigh what was learned before by the time since then."""
-        if self.half_life is None or now == self._now:
+        if self.half_life is None:
             return self._tallies
         return self._tallies * 0.5 ** ((now - self._now) / self.half_life)
 
