@@ -47,6 +47,8 @@ class BatchRollout(BaseEstimator):
       any viewer. Whatever the number of looks, a video whose mean is at most t is
       widened with a probability of at most alpha;
     - ``"top_fraction"``: the best `fraction` of the videos that end a stage on a day.
+      Lots are drawn for a part of a place and among equal scores, so that the share is
+      exact on average in any company, even that of one.
 
     Parameters
     ----------

@@ -33,7 +33,8 @@ def check_parameters(rollout: Any) -> None:
     open_ends = {"include_boundaries": "neither"}
     check_scalar(rollout.alpha, "alpha", Real, min_val=0, max_val=1, **open_ends)
     check_scalar(rollout.epsilon, "epsilon", Real, min_val=0, max_val=1)
-    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1)
+    right = {"include_boundaries": "right"}
+    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1, **right)
     check_scalar(rollout.n_personas, "n_personas", Integral, min_val=1)
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:

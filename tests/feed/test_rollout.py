@@ -211,10 +211,24 @@ def test_the_top_fraction_is_by_stage_and_ties_share():
     mean = [5, 4, 3, 2, 1, 9, 9, 9, 0]
     stage = [1, 1, 1, 1, 1, 2, 2, 2, 2]
     chance = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=0.4)
-    third = 2 / 3
+    third = 1.6 / 3
     np.testing.assert_allclose(chance, [1, 1, 0, 0, 0, third, third, third, 0])
     everything = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=1.0)
     assert (everything == 1).all()
+
+
+@pytest.mark.parametrize("fraction", [0.07, 0.2, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_the_top_fraction_is_a_fraction(fraction, n):
+    """Whatever the size of a cohort and its ties, its share is exact on average."""
+    rng = np.random.default_rng(0)
+    for values in (rng.uniform(size=n), rng.integers(0, 3, n), np.ones(n)):
+        chance = RULES["top_fraction"](scores_of(values), fraction=fraction)
+        assert chance.sum() == pytest.approx(fraction * n)
+        order = np.argsort(-values, kind="stable")
+        assert (np.diff(chance[order]) <= 0).all()  # nobody overtakes a better one
+        lots = (chance > 0) & (chance < 1)
+        assert len(np.unique(values[lots])) <= 1  # lots are drawn for the last places
 
 
 def test_the_top_fraction_is_by_day(world):
@@ -438,6 +452,7 @@ def test_parameters_are_kept_and_cloned():
         ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
         ({"epsilon": 1.1}, "epsilon == 1.1, must be <= 1"),
         ({"fraction": 2.0}, "fraction == 2.0, must be <= 1"),
+        ({"fraction": 0.0}, "fraction == 0.0, must be > 0"),
         ({"threshold": 0}, "threshold == 0, must be > 0"),
         ({"n_personas": 0}, "n_personas == 0, must be >= 1"),
         ({"cooldown_days": 0}, "cooldown_days == 0, must be >= 1"),
