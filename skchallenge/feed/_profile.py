@@ -65,9 +65,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     video : int, str or None, default=None
         Column of video ids; `recommend` needs it.
     half_life : float or None, default=None
-        Age at which an impression counts half, in the unit of `time`, above 0. Age is
-        counted back from the latest time seen. What is 40 half-lives old is forgotten.
-        None lets nothing fade.
+        Age at which an impression counts half, in the unit of `time`, above 0, counted
+        back from the latest time seen; at 40 half-lives it is forgotten. None: never.
     shrinkage : float, default=5.0
         How many impressions each prior mean is worth, above 0.
     exploration : float, default=0.1
@@ -192,8 +191,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Whether the user engaged.
         classes : array-like of shape (n_classes,) or None, default=None
-            All labels; needed at the first call if its `y` lacks one. Later ones must
-            be the same.
+            All labels; needed at first if `y` lacks one, and the same later.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative weights.
         points : array-like of shape (n_samples,) or None, default=None
