@@ -44,8 +44,9 @@ class BatchRollout(BaseEstimator):
     - ``"lcb"``: if s - z sd / sqrt(n) >= t, with z the normal quantile of 1 - alpha;
     - ``"thompson"``: with the probability that a normal posterior puts above t;
     - ``"sequential"``: if an e-process for a mean above t has reached 1 / alpha after
-      any viewer. Whatever the number of looks, a video whose mean is at most t is
-      widened with a probability of at most alpha;
+      any viewer of the persona; evidence that was once enough stays enough. Whatever
+      the number of looks, a video whose mean never exceeds t is widened by the rule
+      with a probability of at most alpha. Coins of `epsilon` and boosts come on top;
     - ``"top_fraction"``: the best `fraction` of the videos that end a stage on a day.
       Lots are drawn for a part of a place and among equal scores, so that the share is
       exact on average in any company, even that of one.
