@@ -79,7 +79,8 @@ class BatchRollout(BaseEstimator):
         threshold. None leaves it paused.
     authority : CreatorAuthority or None, default=None
         A fitted one divides each threshold by the creator's authority relative to the
-        prior, so that creators with good first videos have an easier start.
+        prior, both as known at the upload, so that creators with good first videos have
+        an easier start.
     random_state : int, RandomState instance or None, default=None
         Seed of the personas and of all worlds.
 

@@ -10,6 +10,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._validation import check_columns, check_option
+from skchallenge.feed._authority import with_prior
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
 from skchallenge.feed._world import Plan, Response
@@ -106,11 +107,12 @@ def _thresholds(rollout: Any, videos: pd.DataFrame) -> NDArray[np.float64]:
     threshold = np.full(len(videos), rollout.threshold_)
     if rollout.authority is None:
         return threshold
-    authority = rollout.authority.transform(videos)
-    authority = np.asarray(authority)[:, 0]
-    if not (authority > 0).all():
+    authority, prior = with_prior(rollout.authority, videos)
+    known = ~np.isnan(prior)
+    lowest = np.minimum(authority, prior)[known]
+    if not (lowest > 0).all():
         raise ValueError(
             "authority must score all creators above 0, got "
-            f"{authority.min()}. Fit it on non-negative points."
+            f"{lowest.min()}. Fit it on non-negative points."
         )
-    return threshold * rollout.authority.prior_ / authority
+    return np.where(known, threshold * prior / authority, threshold)

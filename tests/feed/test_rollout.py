@@ -383,6 +383,20 @@ def test_authority_moves_the_threshold(world):
     # Prior 4: c0 has (6 + 4) / 2 = 5, c1 has 3, strangers have 4.
     expected = {f"c{i}": 2.5 for i in range(2, 7)} | {"c0": 2.0, "c1": 2.5 * 4 / 3}
     assert threshold.first().to_dict() == pytest.approx(expected)
+    # On the day of the past videos themselves nothing is known of anybody yet.
+    early = simulate(world, authority=authority)
+    day = world.videos.set_index("video_id")["day"][early.decisions["video_id"]]
+    assert (early.decisions["threshold"][day.to_numpy() == 0] == 2.5).all()
+
+
+def test_a_threshold_moves_by_what_was_known_on_its_day(world):
+    past = pd.DataFrame(
+        {"creator_id": ["c0", "x"], "day": [-1, 2], "score": [6.0, 60.0]}
+    )
+    authority = CreatorAuthority(time="day", shrinkage=1.0).fit(past)
+    decisions = simulate(world, authority=authority).decisions
+    # Until day 2 only c0 was there: all are usual, whatever x does later.
+    assert (decisions["threshold"] == 2.5).all()
 
 
 def make_log(n=6000, seed=0):
