@@ -48,12 +48,16 @@ def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
     """Return the day of each upload, 0 where the table does not say."""
     if "day" not in videos.columns:
         return np.zeros(len(videos), dtype=np.int64)
-    day = videos["day"].to_numpy(dtype=np.float64)
-    if not ((day >= 0) & (day == np.floor(day))).all():
+    return _whole_days(videos, "videos")
+
+
+def _whole_days(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    day = table["day"].to_numpy(dtype=np.float64)
+    wrong = ~((day >= 0) & (day == np.floor(day)))
+    if wrong.any():
         raise ValueError(
-            "videos['day'] must hold whole numbers from 0, got "
-            f"{day[~((day >= 0) & (day == np.floor(day)))][0]}. Count days from the "
-            "first upload."
+            f"{name}['day'] must hold whole numbers from 0, got {day[wrong][0]}. Count "
+            "days from the first upload."
         )
     return day.astype(np.int64)
 
@@ -72,6 +76,7 @@ def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
             "activity must hold days and activities of at least 0, none missing. Drop "
             "the other rows."
         )
+    table = table.assign(day=_whole_days(table, "activity"))
     wide = table.pivot_table(
         index="creator_id", columns="day", values="activity", aggfunc="sum"
     )

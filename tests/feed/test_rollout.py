@@ -514,6 +514,11 @@ def test_activity_is_checked(world):
     bad = pd.DataFrame({"creator_id": ["c0"], "day": [1], "activity": [-1.0]})
     with pytest.raises(ValueError, match="activity must hold days and activities of"):
         simulate(world, momentum="creator", options={"activity": bad})
+    half = bad.assign(day=1.5, activity=1.0)
+    with pytest.raises(
+        ValueError, match=r"activity\['day'\] must hold whole .* from 0, got 1.5"
+    ):
+        simulate(world, momentum="creator", options={"activity": half})
 
 
 @pytest.mark.parametrize(
