@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils import Bunch
 
 from skchallenge._validation import as_frame, check_columns, check_ids
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
@@ -138,6 +139,28 @@ def report(
         _label(_name(events, videos), number),
         _label(_name(decisions, videos), number),
     )
+
+
+def no_report(videos: pd.DataFrame, viewers: pd.DataFrame, *, log: bool) -> Bunch:
+    """Return the tables of a simulation in which no video takes part."""
+    none, videos = np.zeros(0, dtype=np.int64), videos[:0]
+    events = to_frame([], EVENTS)
+    decisions = to_frame([], DECISIONS).assign(reward=0.0)
+    names = ("stage", "exposures", "points", "score", "outcome", "reasons")
+    result = Bunch(
+        journeys=_label(videos.assign(**dict.fromkeys(names, 0)), 0),
+        events=_label(_name(events, videos), 0),
+        decisions=_label(_name(decisions, videos), 0),
+    )
+    if log:
+        columns = {"video": none, "viewer": none, "day": 0}
+        columns |= {"stage": none.astype(np.int8), "propensity": none.astype(float)}
+        columns |= dict.fromkeys(SIGNALS, none.astype(np.bool_))
+        columns |= {"points": none.astype(np.float32)}
+        chunks: list[pd.DataFrame] = []
+        NamedLog(chunks.append, 0, videos, viewers)(columns)
+        result["log"] = chunks[0]
+    return result
 
 
 def _name(table: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
