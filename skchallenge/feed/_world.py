@@ -11,7 +11,6 @@ from skchallenge.feed._audience import Audience, Batches, Ints, spread
 from skchallenge.feed._diary import (
     COOLED,
     EXHAUSTED,
-    NEW,
     PAUSED,
     WAITING,
     WIDENED,
@@ -104,9 +103,7 @@ class World:
     def run(self) -> None:
         """Let days pass until nothing can happen any more."""
         day = int(self.plan.upload.min())
-        while np.isin(self.phase, [WAITING, NEW, WIDENED]).any() or self._may_boost(
-            day
-        ):
+        while np.isin(self.phase, [WAITING, WIDENED]).any() or self._may_boost(day):
             self._upload(day)
             self._widen(day)
             self._cool(day)
