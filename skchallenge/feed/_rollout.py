@@ -54,7 +54,8 @@ class BatchRollout(BaseEstimator):
     Parameters
     ----------
     stages : tuple of int, default=(100, 1000, 10000)
-        Viewers of each stage, strictly increasing.
+        Viewers of each stage, strictly increasing; the first at least as many as there
+        are personas.
     rule : str, default="threshold"
         One of the rules above.
     threshold : float or None, default=None

@@ -53,7 +53,20 @@ def viewers_of(rollout: Any, viewers: Any) -> pd.DataFrame:
             "viewers=None takes the users of the log, but fit saw no log with "
             "user_id and genre. Pass a table of viewer_id and persona."
         )
-    return check_table(viewers, "viewers", "viewer_id", ["persona"])
+    viewers = check_table(viewers, "viewers", "viewer_id", ["persona"])
+    missing = viewers["persona"].isna().sum()
+    kind = pd.api.types.infer_dtype(viewers["persona"])
+    if missing:
+        raise ValueError(
+            f"viewers['persona'] must have no missing values, got {missing}. Drop the "
+            "viewers, or name a persona for them."
+        )
+    if kind in {"mixed", "mixed-integer"}:
+        raise TypeError(
+            f"viewers['persona'] must hold values of one kind, got {kind} values. "
+            "Convert it with .astype(str)."
+        )
+    return viewers
 
 
 def make_plan(
@@ -65,6 +78,12 @@ def make_plan(
 ) -> Plan:
     """Gather what all worlds share."""
     persona, names = pd.factorize(viewers["persona"], sort=True)
+    if rollout.stages[0] < len(names):
+        raise ValueError(
+            f"stages[0] must be at least the number of personas, {len(names)}, so that "
+            f"the first batch spans them, got {rollout.stages[0]}. Raise it, or group "
+            "viewers into fewer personas."
+        )
     if response is None:
         response = _learned(rollout, videos, persona, np.asarray(names))
     none = np.zeros((len(videos), 0), dtype=bool)

@@ -491,6 +491,20 @@ def test_tables_are_checked(world):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
     with pytest.raises(ValueError, match=r"viewers lacks the columns \['persona'\]"):
         rollout.simulate(videos, viewers.drop(columns="persona"), response)
+    with pytest.raises(
+        ValueError, match=r"viewers\['persona'\] must have no missing .* got 1"
+    ):
+        rollout.simulate(
+            videos, viewers.assign(persona=[np.nan] + [1.0] * 7999), response
+        )
+    mixed = viewers.assign(persona=["a", *[1] * 7999])
+    with pytest.raises(TypeError, match=r"viewers\['persona'\] must hold .*mixed-int"):
+        rollout.simulate(videos, mixed, response)
+    few = BatchRollout((3, 10), threshold=2.5).fit()
+    with pytest.raises(
+        ValueError, match=r"stages\[0\] must be at least .* personas, 4, .* got 3"
+    ):
+        few.simulate(videos, viewers, response)
     with pytest.raises(ValueError, match="viewers=None takes the users of the log"):
         rollout.simulate(videos, None, response)
     with pytest.raises(ValueError, match="response=None takes what fit learned"):
