@@ -249,11 +249,11 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         rows, total = by.size(), by[self.total].max()
         more = rows > total
         if more.any():
-            name = more.idxmax()
+            row = int(more.to_numpy().argmax())
             raise ValueError(
                 f"X[{self.total!r}] must be at least the number of a creator's rows, "
-                f"got {total[name]} for {rows[name]} rows of {name}. Drop repeated "
-                "rows, or correct the total."
+                f"got {total.iloc[row]} for {rows.iloc[row]} rows of {rows.index[row]}."
+                " Drop repeated rows, or correct the total."
             )
         return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)
 

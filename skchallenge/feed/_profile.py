@@ -317,10 +317,9 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         kept = np.flatnonzero((weight > 0) & (fade > FORGOTTEN))
         rows = self._rows(table.iloc[kept])
         values = (v[kept] for v in (weight, fade, engaged, gained))
-        tallies = None if reset else self._faded(now)
-        if len(kept):
-            new = tally(rows, *values)
-            tallies = new if tallies is None else tallies + new
+        tallies = tally(rows, *values) if reset else self._faded(now)
+        if len(kept) and not reset:
+            tallies += tally(rows, *values)
         # All checks are passed: nothing is half learned.
         self.classes_, self._now, self._tallies = labels, now, tallies
         self._rates = Rates(self._tallies, self.shrinkage)

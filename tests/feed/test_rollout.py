@@ -162,20 +162,49 @@ def test_an_equal_persona_looks_better_than_it_is():
     assert scores["rescored"] == pytest.approx(1, abs=0.03)
 
 
-def test_the_chance_that_a_first_batch_kills_a_good_video():
-    """15 % above the threshold, 100 viewers: exact for rates, about .27 on points."""
-    assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
-    assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=6e-3)
+def chance_of_less(proba, threshold, n=100):
+    """Exact chance that n viewers give less than the threshold on average."""
+    points = np.zeros(19)  # of one viewer, by what they do with the video itself
+    points[[0, 8, 18]] = 1 - proba[1], proba[1] - proba[0], proba[0]
+    for earned, p in zip((6, 4, 2), proba[2:], strict=True):
+        points = np.convolve(points, [1 - p, *[0] * (earned - 1), p])
+    total = np.ones(1)
+    for _ in range(n):
+        total = np.convolve(total, points)
+    return total[np.arange(len(total)) < n * threshold - 1e-9].sum()
+
+
+ONLY_COMPLETION = np.array([0, 1.0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("appeal", "shares", "threshold", "known"),
+    [
+        (0.30 * 1.15, ONLY_COMPLETION, 8 * 0.30, binom.cdf(29, 100, 0.345)),
+        (0.438 * 1.15, ONLY_COMPLETION, 8 * 0.438, binom.cdf(43, 100, 0.5037)),
+        # Points whose mean is .47 of their sd, as in a real log: far more noise.
+        (0.178, SHARES, mean_points(0.178) / 1.15, 0.27),
+    ],
+    ids=["rate of .30", "rate of .438", "points"],
+)
+def test_the_chance_that_a_first_batch_kills_a_good_video(
+    appeal, shares, threshold, known
+):
+    """15 % above the threshold, 100 viewers, one decision."""
+    exact = chance_of_less(appeal * shares, threshold)
+    assert exact == pytest.approx(known, abs=0.01)
     good = World(3000, 4000, 1, sd=0.0)
-    good.appeal[:] = 0.345
-    only_completion = np.array([0, 1.0, 0, 0, 0])
-    good.response = lambda video, viewer, day: np.outer(
-        good.appeal[video, 0], only_completion
-    )
-    journeys = simulate(good, stages=(100, 200), threshold=8 * 0.3).journeys
-    killed = (journeys["stage"] == 1).mean()
-    # 30 of 100 reach the threshold, so 29 or fewer kill the video.
-    assert killed == pytest.approx(binom.cdf(29, 100, 0.345), abs=0.02)
+    good.response = lambda v, u, day: np.tile(appeal * shares, (len(v), 1))
+    result = simulate(good, stages=(100, 200), threshold=threshold)
+    assert (result.decisions["exposures"] == 100).all()
+    killed = (result.journeys["outcome"] == "paused").mean()
+    # Three standard errors of a share of 3,000 videos.
+    assert killed == pytest.approx(exact, abs=3 * np.sqrt(exact * (1 - exact) / 3000))
+
+
+def test_the_chances_of_the_issue_are_those_of_the_binomial():
+    assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
+    assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=5e-3)
 
 
 def scores_of(mean, *, n=100, sd=3.0, threshold=2.0, peak=-np.inf, stage=1):
