@@ -1,8 +1,8 @@
 """How far estimates from logged decisions can be trusted, and what stage rules cost.
 
 Everything is simulated, so the truth is known. With the folder that SKCHALLENGE_DATA
-names, the chance of a wrong first verdict is also worked out on real points. Coverage is
-judged where 1,000 logs were drawn. A missed target is exit code 1.
+names, the chance of a wrong first verdict is also worked out on real points. Coverage
+is judged where 1,000 logs were drawn. A missed target is exit code 1.
 
     python benchmarks/feed_offpolicy.py
 """
