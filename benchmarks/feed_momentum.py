@@ -1,8 +1,11 @@
 """When momentum fires: by its rule, seldom without a change, nearly always with one.
 
-python benchmarks/feed_momentum.py
+A missed target is exit code 1.
+
+    python benchmarks/feed_momentum.py
 """
 
+import sys
 import time
 
 import numpy as np
@@ -36,10 +39,17 @@ def roll_out(appeal, threshold, *, rise=1.0, rise_on=2, **options):
     return paused, boosted
 
 
-def report(name, paused, boosted, among=None):
+def report(name, paused, boosted, among=None, *, at_most=None, at_least=None):
+    """Print the share of boosted videos; return whether it is where it should be."""
     chosen = paused if among is None else paused[among[paused]]
     share = np.isin(chosen, boosted["video_id"]).mean()
-    print(f"  {name:58} {share:.4f} of {len(chosen)} paused videos")
+    ok, target = True, ""
+    if at_most is not None:
+        ok, target = share <= at_most, f"(target at most {at_most})"
+    if at_least is not None:
+        ok, target = share >= at_least, f"(target at least {at_least})"
+    print(f"  {name:50} {share:.4f} of {len(chosen)} paused videos {target}")
+    return bool(ok)
 
 
 def daily_test(n=20_000, rate=0.3, alpha=0.05):
@@ -85,11 +95,12 @@ def creator():
         f"creator trigger: {len(found)} of {n} paused videos boosted; days equal the "
         f"rule's: {found == expected}"
     )
+    return found == expected
 
 
 def main():
     start = time.perf_counter()
-    creator()
+    ok = creator()
     print(
         f"a daily 5 % test of a rate of .3, {DAYS} days, {PROBES} probes a day, no "
         f"change: fires for {daily_test():.3f}"
@@ -98,22 +109,27 @@ def main():
     border = np.full(n, threshold / POINTS_PER_APPEAL)
     print("probe at alpha 0.05, the interest of all videos exactly at the threshold:")
     probe = {"momentum": "probe", "rule": "threshold"}
-    report("no change", *roll_out(border, threshold, **probe))
-    report("interest rises by half", *roll_out(border, threshold, rise=1.5, **probe))
+    still = roll_out(border, threshold, **probe)
+    ok &= report("no change", *still, at_most=0.05)
+    risen = roll_out(border, threshold, rise=1.5, **probe)
+    ok &= report("interest rises by half", *risen, at_least=0.95)
     mixed = np.random.default_rng(1).beta(2.0, 6.0, n)
     below = mixed * POINTS_PER_APPEAL <= threshold
     paused, boosted = roll_out(mixed, threshold, **probe)
     print("probe at alpha 0.05, videos of all kinds, no change:")
     report("all paused videos", paused, boosted)
-    report("rightly paused (mean at most the threshold)", paused, boosted, below)
+    name = "rightly paused (mean at most the threshold)"
+    ok &= report(name, paused, boosted, below, at_most=0.05)
     report("wrongly paused (mean above it), rescued", paused, boosted, ~below)
     paused, boosted = roll_out(mixed, threshold, rise=1.5, **probe)
     enough = mixed * POINTS_PER_APPEAL * 1.5 > threshold
     print("the same, interest rises by half:")
     report("rises above the threshold", paused, boosted, enough)
-    report("stays at or below it", paused, boosted, ~enough)
+    ok &= report("stays at or below it", paused, boosted, ~enough, at_most=0.05)
     print(f"{time.perf_counter() - start:.0f} s")
+    print("all targets met" if ok else "A TARGET IS MISSED")
+    return int(not ok)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """How far estimates from logged decisions can be trusted, and what stage rules cost.
 
 Everything is simulated, so the truth is known. With the folder that SKCHALLENGE_DATA
-names, the chance of a wrong first verdict is also worked out on real points.
+names, the chance of a wrong first verdict is also worked out on real points. Coverage
+is judged where 1,000 logs were drawn. A missed target is exit code 1.
 
     python benchmarks/feed_offpolicy.py
 
@@ -103,6 +104,7 @@ def coverage(options, epsilons):
     model = RewardModel(pilot, target.propensity(pilot))
     print(f"\nlogged: threshold with epsilon; target: {options}; true value {true:.2f}")
     print("epsilon  logs   estimator           coverage   mean width   n effective")
+    ok = True
     for epsilon, n in epsilons.items():
         rows = {"inverse propensity": [], "doubly robust": []}
         for seed in range(n):
@@ -115,10 +117,14 @@ def coverage(options, epsilons):
             table = pd.DataFrame(estimates)
             covered = ((table["low"] <= true) & (true <= table["high"])).mean()
             width = (table["high"] - table["low"]).mean()
+            judged = epsilon >= 0.2 and len(table) >= 1000
+            ok &= not judged or 0.92 <= covered <= 0.97
+            target = "  (target .92 to .97)" if judged else ""
             print(
                 f"{epsilon:7} {len(table):5}   {name:18} {covered:9.3f} {width:12.2f} "
-                f"{table['n_effective'].mean():13.0f}"
+                f"{table['n_effective'].mean():13.0f}{target}"
             )
+    return ok
 
 
 def uniform(n_logs):
@@ -190,36 +196,45 @@ def stage_rules(n_worlds=50, n_videos=200):
 def first_verdict():
     """The chance that 100 viewers kill a video 15 % above the threshold."""
     print("\nA first batch of 100 kills a video 15 % above the threshold:")
-    for t in (0.30, 0.438):
+    ok = True
+    for t, target in ((0.30, 0.146), (0.438, 0.085)):
         fewer = int(np.ceil(100 * t - 1e-9)) - 1
-        print(f"  rate {t}: exact binomial {binom.cdf(fewer, 100, 1.15 * t):.3f}")
+        chance = binom.cdf(fewer, 100, 1.15 * t)
+        ok &= abs(chance - target) < 5e-4
+        print(f"  rate {t}: exact binomial {chance:.3f} (target {target})")
     if not DATA.is_dir():
         print("  on points: set SKCHALLENGE_DATA")
-        return
+        return ok
     signals = engagement_signals(pd.read_parquet(DATA / "interactions_2022.parquet"))
     points = EngagementScorer().fit_transform(signals.dropna())[:, 0]
     mean, sd = points.mean(), points.std()
     rng = np.random.default_rng(0)
     batches = rng.choice(points, (100_000, 100)).mean(axis=1)
+    drawn = (batches < mean / 1.15).mean()
     print(
         f"  points of the real log (mean {mean:.2f}, sd {sd:.2f}): normal "
         f"{norm.cdf((mean / 1.15 - mean) / (sd / 10)):.3f}, drawn 100,000 times "
-        f"{(batches < mean / 1.15).mean():.3f}"
+        f"{drawn:.3f} (target about .27)"
     )
+    return ok and abs(drawn - 0.27) < 0.015
 
 
 def main():
     n_logs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     start = time.perf_counter()
-    first_verdict()
+    ok = first_verdict()
     stage_rules()
     few = max(10, n_logs // 10)
     uniform(few)
     less = {0.5: few, 0.1: few, 0.05: few, 0.02: few}
-    coverage(GENEROUS, {0.2: n_logs} | less)
-    coverage(STRICT, {0.2: n_logs} | less)
+    ok &= coverage(GENEROUS, {0.2: n_logs} | less)
+    ok &= coverage(STRICT, {0.2: n_logs} | less)
     print(f"\n{time.perf_counter() - start:.0f} s")
+    if n_logs < 1000:
+        print(f"coverage is not judged on {n_logs} logs")
+    print("all targets met" if ok else "A TARGET IS MISSED")
+    return int(not ok)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

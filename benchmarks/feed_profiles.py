@@ -2,11 +2,12 @@
 
 Reads ``interactions_2022.parquet`` and ``creators_2020.parquet`` from the folder that
 SKCHALLENGE_DATA names. The recommender that profiles are compared with needs the extra
-`bench` (implicit).
+`bench` (implicit). A missed target is exit code 1.
 
     SKCHALLENGE_DATA=path/to/data python benchmarks/feed_profiles.py
 """
 
+import sys
 import time
 
 import numpy as np
@@ -90,13 +91,21 @@ def user_aucs(y, score, user):
     return ((ranks - yes * (yes + 1) / 2) / (yes * (n - yes)))[both]
 
 
+def bounds(values):
+    return np.quantile(values, [0.025, 0.975])
+
+
 def interval(values):
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = bounds(values)
     return f"{low:+.4f} to {high:+.4f}"
 
 
 def compare(y, scores, user, *, title):
-    """Print pooled and per-user AUC, and differences to `both`, by users drawn anew."""
+    """Print pooled and per-user AUC, and differences to `both`, by users drawn anew.
+
+    Return the profiler's differences: pooled and per user, one a draw, and the per-user
+    difference itself.
+    """
     rng = np.random.default_rng(0)
     code = pd.factorize(user)[0]
     n_users = code.max() + 1
@@ -120,7 +129,8 @@ def compare(y, scores, user, *, title):
             f"per user {apart[name].mean():.4f} "
             f"(minus both {own.mean():+.4f}, {interval(own[picks].mean(axis=1))})"
         )
-    return drawn, apart
+    own = (apart["GenreProfiler"] - apart["both"]).to_numpy()
+    return drawn["GenreProfiler"] - drawn["both"], own[picks].mean(axis=1), own.mean()
 
 
 def made_log(sd, *, n_users=1000, n=80, n_genres=10, n_videos=1000, seed=0):
@@ -180,8 +190,9 @@ def main():
     scores = predict(train, y_train, test)
     user = test["user_id"].to_numpy()
     title = "interactions_2022, the last 30 % by time"
-    drawn, _ = compare(y, scores, user, title=title)
-    low = np.quantile(drawn["GenreProfiler"] - drawn["both"], 0.025)
+    pooled, _, _ = compare(y, scores, user, title=title)
+    low = bounds(pooled)[0]
+    ok = low > -0.002
     print(
         f"  lower bound of GenreProfiler minus both, pooled: {low:+.4f} "
         "(asked: above -.002)"
@@ -195,10 +206,19 @@ def main():
         scores = predict(made[is_train], y[is_train], made[~is_train])
         user = made["user_id"].to_numpy()[~is_train]
         title = f"made log, user x genre sd {sd}, 40 impressions a user, 10 genres"
-        compare(y[~is_train], scores, user, title=title)
+        _, drawn, gain = compare(y[~is_train], scores, user, title=title)
+        if sd:
+            ok &= gain >= 0.03
+            print(f"  gain per user {gain:+.4f} (target at least +.03)")
+        else:
+            low, high = bounds(drawn)
+            ok &= low <= 0 <= high
+            print(f"  gain per user {interval(drawn)} (target: contains 0)")
     authority()
     print(f"\n{time.perf_counter() - start:.0f} s")
+    print("all targets met" if ok else "A TARGET IS MISSED")
+    return int(not ok)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,10 +23,10 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     """Score creators by their first videos, as far as a row may know them.
 
     Articles claim that a creator's fate "depends upon the first few videos" [1]_. The
-    feature is the mean score of a creator's first videos, shrunk to the mean over
-    creators. A row sees only those strictly before its own time. Most exports hold the
-    *latest* videos of a creator; if the first ones are not in the table, nothing is
-    known, whatever the later ones did.
+    feature is the mean score of a creator's first videos, shrunk to the prior, the mean
+    over the first videos of all creators. A row sees only those strictly before its own
+    time, in the prior too. Most exports hold the *latest* videos of a creator; if the
+    first ones are not in the table, nothing is known, whatever the later ones did.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     prior_ : float
-        Mean score of the first videos of known creators; of all videos if no creator is
-        known.
+        The latest prior: mean score of the first videos of known creators; of all
+        videos if no creator is known.
     known_share_ : float
         Share of the creators whose first videos are in the table.
     n_features_in_ : int
@@ -74,9 +74,9 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     ... })
     >>> authority = CreatorAuthority(shrinkage=1.0).fit(videos)
     >>> rows = pd.DataFrame({"creator_id": ["ann"] * 3, "create_time": [1, 2, 3]})
-    >>> authority.transform(rows)  # the prior is 5
-    array([[5.        , 0.        , 1.        ],
-           [5.5       , 1.        , 1.        ],
+    >>> authority.transform(rows)  # the prior is missing, then 3, then 5
+    array([[       nan, 0.        , 1.        ],
+           [4.5       , 1.        , 1.        ],
            [6.66666667, 2.        , 1.        ]])
     """
 
@@ -139,14 +139,10 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
         table, clock, score = table.iloc[order], clock[order], score[order]
         self._creators = pd.Index(table[self.creator].unique())
-        self._remember(self._creators.get_indexer(table[self.creator]), clock, score)
         self._known = self._is_complete(table)
         self.known_share_ = float(self._known.mean())
-        first = self._count * self._known
-        known_sum = self._sum[np.arange(len(first)), first].sum()
-        self.prior_: float = float(
-            known_sum / first.sum() if first.any() else score.mean()
-        )
+        self._remember(self._creators.get_indexer(table[self.creator]), clock, score)
+        self.prior_: float = float(self._priors[-1])
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -162,7 +158,8 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         features : ndarray of shape (n_samples, 3)
             `authority`, `n_videos` (how many first videos it rests on) and `is_known`
             (1 if the creator's first videos are in the fitted table). Unknown creators
-            have the prior, 0 and 0.
+            have the prior, 0 and 0. Before the first video of all there is no prior,
+            and `authority` is NaN.
         """
         check_is_fitted(self)
         table = as_frame(X, "X")
@@ -172,7 +169,8 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         known = np.append(self._known, False)[code]
         count = (self._times[code] < clock[:, None]).sum(axis=1) * known
         total = self._sum[code, count]
-        authority = (total + self.shrinkage * self.prior_) / (count + self.shrinkage)
+        prior = self._prior_at(clock)
+        authority = prior + (total - count * prior) / (count + self.shrinkage)
         return np.column_stack([authority, count, known]).astype(np.float64)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
@@ -217,7 +215,10 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         clock: NDArray[np.float64],
         score: NDArray[np.float64],
     ) -> None:
-        """Keep times and cumulative scores, one row a creator and one for strangers."""
+        """Keep times and cumulative scores, one row a creator and one for strangers.
+
+        Keep the prior after each first video too.
+        """
         n, m = len(self._creators), int(self.n_first)
         total = np.bincount(code, minlength=n)
         place = np.arange(len(code)) - (np.cumsum(total) - total)[code]
@@ -227,11 +228,40 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         scores = np.zeros((n + 1, m + 1))
         scores[code[kept], place[kept] + 1] = score[kept]
         self._sum = scores.cumsum(axis=1)
-        self._count = np.minimum(total, m)
+        counts = kept & self._known[code]
+        if not counts.any():
+            counts[:] = True
+        order = np.flatnonzero(counts)
+        order = order[np.argsort(clock[order], kind="stable")]
+        self._prior_times = clock[order]
+        means = score[order].cumsum() / (np.arange(len(order)) + 1)
+        self._priors = np.append(np.nan, means)
+
+    def _prior_at(self, clock: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of the first videos strictly before each time."""
+        place = np.searchsorted(self._prior_times, clock, side="left")
+        return np.asarray(self._priors[place])
 
     def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         if self.total is None:
             return np.ones(len(self._creators), dtype=bool)
         by = table.groupby(self.creator, sort=False)
         rows, total = by.size(), by[self.total].max()
+        more = rows > total
+        if more.any():
+            row = int(more.to_numpy().argmax())
+            raise ValueError(
+                f"X[{self.total!r}] must be at least the number of a creator's rows, "
+                f"got {total.iloc[row]} for {rows.iloc[row]} rows of {rows.index[row]}."
+                " Drop repeated rows, or correct the total."
+            )
         return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)
+
+
+def with_prior(
+    authority: CreatorAuthority, X: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the authority of each row, and the prior of its time."""
+    table = as_frame(X, "X")
+    found = np.asarray(authority.transform(table))[:, 0]
+    return found, authority._prior_at(authority._clock(table, reset=False))

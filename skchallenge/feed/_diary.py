@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-OUTCOMES = ("waiting", "new", "widened", "paused", "cooled down", "no viewers left")
-WAITING, NEW, WIDENED, PAUSED, COOLED, EXHAUSTED = range(len(OUTCOMES))
+OUTCOMES = ("waiting", "widened", "paused", "cooled down", "no viewers left")
+WAITING, WIDENED, PAUSED, COOLED, EXHAUSTED = range(len(OUTCOMES))
 
 EVENTS = {
     "video": np.int64,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_scalar
+from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from skchallenge._validation import as_frame, check_columns, check_option
@@ -293,8 +293,8 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Non-negative signals. Named columns are matched with the points by name,
-            and others are ignored. Nameless columns take the points in order; columns
-            beyond them count for nothing. A missing value makes the row's score NaN.
+            and others are ignored, whatever they hold. Nameless ones take the points in
+            order; those beyond count for nothing. A missing value makes the score NaN.
         y : None
             Ignored.
 
@@ -306,12 +306,11 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are no points, one is not finite, a named column is missing, or a
-            signal is negative.
+            If there are no points, one is not finite, a named column is missing, there
+            are fewer nameless columns than points, or a signal is negative.
         """
         points = _check_points(self.points)
-        self._check(X, reset=True)
-        _columns_of(points, getattr(self, "feature_names_in_", None))
+        self._signals(X, points, reset=True)
         self.points_ = points
         return self
 
@@ -329,11 +328,10 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Points, in the dtype of X.
         """
         check_is_fitted(self)
-        signals = self._check(X, reset=False)
-        columns = _columns_of(self.points_, getattr(self, "feature_names_in_", None))
-        weights = np.fromiter(self.points_.values(), signals.dtype)[: signals.shape[1]]
+        signals = self._signals(X, self.points_, reset=False)
+        weights = np.fromiter(self.points_.values(), signals.dtype)
         # A sum of columns, not a matrix product: a row's bits depend on that row alone.
-        return (signals[:, columns] * weights).sum(axis=1, keepdims=True)
+        return (signals * weights).sum(axis=1, keepdims=True)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
         """Name the output column.
@@ -351,13 +349,21 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         super().get_feature_names_out(input_features)
         return np.array(["score"], dtype=object)
 
-    def _check(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
-        kinds = [np.float64, np.float32]
-        X = validate_data(
-            self, X, reset=reset, dtype=kinds, ensure_all_finite="allow-nan"
-        )
+    def _signals(
+        self, X: ArrayLike, points: dict[str, float], *, reset: bool
+    ) -> NDArray[Any]:
+        """Return the columns that earn points, in the order of the points."""
+        options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+        is_table = hasattr(X, "columns")
+        # A table's other columns are not looked at: they may be texts or dates.
+        X = validate_data(self, X, reset=reset, skip_check_array=is_table, **options)
+        names = getattr(self, "feature_names_in_", None)
+        columns = _columns_of(points, names, self.n_features_in_)
+        if is_table:
+            X = _safe_indexing(X, columns, axis=1)
+            X = check_array(X, estimator=self, input_name="X", **options)
         check_non_negative(X, type(self).__name__)
-        return X
+        return X if is_table else X[:, columns]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -371,7 +377,7 @@ def _check_points(points: Mapping[str, float] | None) -> dict[str, float]:
     points = dict(POINTS if points is None else points)
     if not points:
         raise ValueError(
-            "points must name at least one signal, got {}. Pass None for the defaults."
+            "points must name at least one signal, got none. None has the defaults."
         )
     for name, value in points.items():
         if not (isinstance(value, Real) and np.isfinite(value)):
@@ -381,9 +387,14 @@ def _check_points(points: Mapping[str, float] | None) -> dict[str, float]:
     return points
 
 
-def _columns_of(points: dict[str, float], names: Any) -> list[int] | slice:
+def _columns_of(points: dict[str, float], names: Any, n_features: int) -> list[int]:
     """Return the positions of the columns that earn points."""
-    if names is None:
-        return slice(len(points))
-    check_columns(names, points, "X")
-    return [list(names).index(name) for name in points]
+    if names is not None:
+        check_columns(names, points, "X")
+        return [list(names).index(name) for name in points]
+    if n_features < len(points):
+        raise ValueError(
+            f"X has {n_features} feature(s), but points has {len(points)} signals, "
+            f"{list(points)}. Pass one column each in this order, or name the columns."
+        )
+    return list(range(len(points)))

@@ -241,18 +241,21 @@ def _check_log(
     _check_range("target", chance, (chance >= 0) & (chance <= 1), "[0, 1]")
     allowed = (propensity > 0) & (propensity <= 1)
     _check_range("log['propensity']", propensity, allowed, "(0, 1]")
-    unseen = (propensity == 1) & (chance < 1)
+    keys = [name for name in ("world", "video_id") if name in log.columns]
+    table = pd.DataFrame({"propensity": propensity})
+    table["reward"] = _finite(log["reward"], "log['reward']", len(log))
+    table["unit"] = log.groupby(keys, sort=False).ngroup()
+    ratio = chance / propensity
+    # What the target rule never reaches, it need not be able to judge.
+    before = _weights(table, ratio).groupby(table["unit"]).shift(fill_value=1.0)
+    unseen = (propensity == 1) & (chance < 1) & (before > 0).to_numpy()
     if support and unseen.any():
         raise ValueError(
             "The log must do everything that the target rule may do, but in row "
             f"{int(unseen.argmax())} the logged decision was certain and the target "
             "rule may decide otherwise. Log with epsilon above 0."
         )
-    keys = [name for name in ("world", "video_id") if name in log.columns]
-    table = pd.DataFrame({"propensity": propensity})
-    table["reward"] = _finite(log["reward"], "log['reward']", len(log))
-    table["unit"] = log.groupby(keys, sort=False).ngroup()
-    return table, chance / propensity
+    return table, ratio
 
 
 def _finite(values: ArrayLike, name: str, n: int) -> Floats:

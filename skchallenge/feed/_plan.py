@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils import Bunch
 
 from skchallenge._validation import as_frame, check_columns, check_ids
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
@@ -48,12 +49,16 @@ def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
     """Return the day of each upload, 0 where the table does not say."""
     if "day" not in videos.columns:
         return np.zeros(len(videos), dtype=np.int64)
-    day = videos["day"].to_numpy(dtype=np.float64)
-    if not ((day >= 0) & (day == np.floor(day))).all():
+    return _whole_days(videos, "videos")
+
+
+def _whole_days(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    day = table["day"].to_numpy(dtype=np.float64)
+    wrong = ~((day >= 0) & (day == np.floor(day)))
+    if wrong.any():
         raise ValueError(
-            "videos['day'] must hold whole numbers from 0, got "
-            f"{day[~((day >= 0) & (day == np.floor(day)))][0]}. Count days from the "
-            "first upload."
+            f"{name}['day'] must hold whole numbers from 0, got {day[wrong][0]}. Count "
+            "days from the first upload."
         )
     return day.astype(np.int64)
 
@@ -72,6 +77,7 @@ def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
             "activity must hold days and activities of at least 0, none missing. Drop "
             "the other rows."
         )
+    table = table.assign(day=_whole_days(table, "activity"))
     wide = table.pivot_table(
         index="creator_id", columns="day", values="activity", aggfunc="sum"
     )
@@ -133,6 +139,28 @@ def report(
         _label(_name(events, videos), number),
         _label(_name(decisions, videos), number),
     )
+
+
+def no_report(videos: pd.DataFrame, viewers: pd.DataFrame, *, log: bool) -> Bunch:
+    """Return the tables of a simulation in which no video takes part."""
+    none, videos = np.zeros(0, dtype=np.int64), videos[:0]
+    events = to_frame([], EVENTS)
+    decisions = to_frame([], DECISIONS).assign(reward=0.0)
+    names = ("stage", "exposures", "points", "score", "outcome", "reasons")
+    result = Bunch(
+        journeys=_label(videos.assign(**dict.fromkeys(names, 0)), 0),
+        events=_label(_name(events, videos), 0),
+        decisions=_label(_name(decisions, videos), 0),
+    )
+    if log:
+        columns = {"video": none, "viewer": none, "day": 0}
+        columns |= {"stage": none.astype(np.int8), "propensity": none.astype(float)}
+        columns |= dict.fromkeys(SIGNALS, none.astype(np.bool_))
+        columns |= {"points": none.astype(np.float32)}
+        chunks: list[pd.DataFrame] = []
+        NamedLog(chunks.append, 0, videos, viewers)(columns)
+        result["log"] = chunks[0]
+    return result
 
 
 def _name(table: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:

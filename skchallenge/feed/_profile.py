@@ -23,9 +23,22 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._validation import as_frame
-from skchallenge.feed._columns import Column, column_of, ids_of
+from skchallenge.feed._columns import (
+    Column,
+    check_labels,
+    check_points,
+    ids_of,
+    times_of,
+)
 from skchallenge.feed._recommend import recommend
-from skchallenge.feed._tallies import Rates, Rows, Tallies, tally
+from skchallenge.feed._tallies import (
+    FORGOTTEN,
+    Rates,
+    Rows,
+    Tallies,
+    mean_points,
+    tally,
+)
 
 
 class GenreProfiler(ClassifierMixin, BaseEstimator):
@@ -52,8 +65,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     video : int, str or None, default=None
         Column of video ids; `recommend` needs it.
     half_life : float or None, default=None
-        Age at which an impression counts half, in the unit of `time`, above 0. Age is
-        counted back from the latest time seen. None lets nothing fade.
+        Age at which an impression counts half, in the unit of `time`, above 0, counted
+        back from the latest time seen; at 40 half-lives it is forgotten. None: never.
     shrinkage : float, default=5.0
         How many impressions each prior mean is worth, above 0.
     exploration : float, default=0.1
@@ -64,7 +77,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (1,) or (2,)
-        Labels seen during `fit`; the second means engaged.
+        Labels seen during `fit`; the second, or 1 if it is alone, means engaged.
     profile_ : pandas.DataFrame
         One row for each user and genre seen together: `user`, `genre`, `score` (mean
         points, shrunk) and `weight` (impressions, faded and shared).
@@ -138,7 +151,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Impressions. Ids and genres are strings or numbers, none missing.
         y : array-like of shape (n_samples,)
-            Whether the user engaged: at most two labels.
+            Whether the user engaged: two labels, the greater one means yes. If there is
+            but one, it must be 0, no, or 1, yes.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative weights; None weighs all alike.
         points : array-like of shape (n_samples,) or None, default=None
@@ -154,9 +168,9 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of range, a column is not there, an id is missing, or
-            there are more than two labels.
+            there are more than two labels, or one that is neither 0 nor 1.
         """
-        for name in ("_tallies", "_now", "classes_"):
+        for name in ("_tallies", "_rates", "_now", "classes_"):
             self.__dict__.pop(name, None)
         return self._learn(X, y, None, sample_weight, points, reset=True)
 
@@ -177,7 +191,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Whether the user engaged.
         classes : array-like of shape (n_classes,) or None, default=None
-            All labels; needed at the first call if its `y` lacks one.
+            All labels; needed at first if `y` lacks one, and the same later.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative weights.
         points : array-like of shape (n_samples,) or None, default=None
@@ -191,9 +205,10 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As `fit` does, and if `y` holds a label that is not in `classes_`.
+            As `fit` does, if `y` holds a label that is not in `classes_`, or if
+            `classes` are others than at the first call. What was learned stays.
         """
-        first = not hasattr(self, "classes_")
+        first = not hasattr(self, "_tallies")
         return self._learn(X, y, classes, sample_weight, points, reset=first)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -291,19 +306,24 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_consistent_length(table, y)
-        self._set_classes(y, classes)
+        labels = self._labels(y, classes, first=reset)
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
-        engaged = (y == self.classes_[-1]).astype(np.float64)
-        gained = engaged if points is None else _check_points(points, len(table))
-        weight = weight * self._fade(table)
-        kept = np.flatnonzero(weight > 0)
+        yes = labels[-1] if len(labels) == 2 else 1  # a lone label is 0 or 1
+        engaged = (y == yes).astype(np.float64)
+        gained = engaged if points is None else check_points(points, len(table))
+        now, fade = self._fade(table, weight)
+        kept = np.flatnonzero((weight > 0) & (fade > FORGOTTEN))
         rows = self._rows(table.iloc[kept])
-        new = tally(rows, weight[kept], engaged[kept], gained[kept])
-        self._tallies: Tallies = self._tallies + new if not reset else new
+        values = (v[kept] for v in (weight, fade, engaged, gained))
+        tallies = tally(rows, *values) if reset else self._faded(now)
+        if len(kept) and not reset:
+            tallies += tally(rows, *values)
+        # All checks are passed: nothing is half learned.
+        self.classes_, self._now, self._tallies = labels, now, tallies
         self._rates = Rates(self._tallies, self.shrinkage)
-        self.profile_ = self._profile()
+        self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
         return self
 
     def _check_parameters(self) -> None:
@@ -318,22 +338,21 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                     "None. Name the column, or set half_life=None."
                 )
 
-    def _set_classes(self, y: NDArray[Any], classes: ArrayLike | None) -> None:
+    def _labels(
+        self, y: NDArray[Any], classes: ArrayLike | None, *, first: bool
+    ) -> NDArray[Any]:
         check_classification_targets(y)
-        found = np.unique(y)
-        if not hasattr(self, "classes_"):
-            self.classes_ = np.unique(found if classes is None else classes)
-            if len(self.classes_) > 2:
+        labels = np.unique(y if classes is None else classes)
+        if not first:
+            if classes is not None and not np.array_equal(labels, self.classes_):
                 raise ValueError(
-                    "Only binary classification is supported, got "
-                    f"{len(self.classes_)} labels. Say which mean that a user engaged."
+                    "classes must be those of the first call, "
+                    f"{self.classes_.tolist()}, got {labels.tolist()}. Call fit to "
+                    "start anew."
                 )
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"y must hold labels among {self.classes_.tolist()}, got "
-                f"{unknown.tolist()}. Pass all labels as classes at the first call."
-            )
+            labels = self.classes_
+        check_labels(y, labels)
+        return labels
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Check the shape and the names; keep each column's own type."""
@@ -348,51 +367,33 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         return table
 
     def _rows(self, table: pd.DataFrame) -> Rows:
-        user, genre = (
-            ids_of(table, self.user, "user"),
-            ids_of(table, self.genre, "genre"),
-        )
+        user = ids_of(table, self.user, "user")
+        genre = ids_of(table, self.genre, "genre")
         video = None if self.video is None else ids_of(table, self.video, "video")
         return Rows(user, genre, video)
 
-    def _fade(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        """Weigh rows by age, and what was learned before by the time since then."""
+    def _fade(
+        self, table: pd.DataFrame, weight: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the latest time and each row's weight by its age."""
         if self.half_life is None or self.time is None:
-            return np.ones(len(table))
-        time = column_of(table, self.time, "time").to_numpy(dtype=np.float64)
-        if not np.isfinite(time).all():
-            raise ValueError(
-                "The column of time must hold finite numbers, got missing or infinite "
-                "ones. Drop those rows."
-            )
-        now = max(time.max(), getattr(self, "_now", -np.inf))
-        if hasattr(self, "_tallies"):
-            self._tallies = self._tallies * 0.5 ** ((now - self._now) / self.half_life)
-        self._now: float = now
-        return 0.5 ** ((now - time) / self.half_life)
+            return -np.inf, np.ones(len(table))
+        time = times_of(table, self.time)
+        now = max(time[weight > 0].max(), getattr(self, "_now", -np.inf))
+        # A row of no weight may be later than now; it is not counted.
+        return now, 0.5 ** (np.maximum(now - time, 0) / self.half_life)
 
-    def _profile(self) -> pd.DataFrame:
-        cells, k = self._tallies.cells, self.shrinkage
-        genre = cells.groupby(level="genre").sum()
-        mean = cells["points"].sum() / cells["weight"].sum()
-        prior = (genre["points"] + k * mean) / (genre["weight"] + k)
-        prior = prior.reindex(cells.index, level="genre")
-        score = (cells["points"] + k * prior) / (cells["weight"] + k)
-        table = pd.DataFrame({"score": score, "weight": cells["weight"]})
-        return table.reset_index()
+    def _faded(self, now: float) -> Tallies:
+        """Weigh what was learned before by the time since then."""
+        if self.half_life is None:
+            return self._tallies
+        return self._tallies * 0.5 ** ((now - self._now) / self.half_life)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_rates")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         tags.input_tags.categorical = True
         return tags
-
-
-def _check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
-    values = column_or_1d(points, dtype=np.float64)
-    if len(values) != n or not np.isfinite(values).all():
-        raise ValueError(
-            f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
-            f"{np.isfinite(values).sum()} of them finite."
-        )
-    return values

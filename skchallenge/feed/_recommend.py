@@ -19,6 +19,8 @@ def recommend(
     rng: np.random.RandomState,
 ) -> pd.DataFrame:
     """List up to `k` videos for each user, as `GenreProfiler.recommend` says."""
+    if not users:
+        return pd.DataFrame(columns=["user", "rank", "video", "score", "reason"])
     popular = popularity(tallies.pairs)
     known = set(rates.user.index)
     lists = []

@@ -44,14 +44,18 @@ class BatchRollout(BaseEstimator):
     - ``"lcb"``: if s - z sd / sqrt(n) >= t, with z the normal quantile of 1 - alpha;
     - ``"thompson"``: with the probability that a normal posterior puts above t;
     - ``"sequential"``: if an e-process for a mean above t has reached 1 / alpha after
-      any viewer. Whatever the number of looks, a video whose mean is at most t is
-      widened with a probability of at most alpha;
+      any viewer of the persona; evidence that was once enough stays enough. Whatever
+      the number of looks, a video whose mean never exceeds t is widened by the rule
+      with a probability of at most alpha. Coins of `epsilon` and boosts come on top;
     - ``"top_fraction"``: the best `fraction` of the videos that end a stage on a day.
+      Lots are drawn for a part of a place and among equal scores, so that the share is
+      exact on average in any company, even that of one.
 
     Parameters
     ----------
     stages : tuple of int, default=(100, 1000, 10000)
-        Viewers of each stage, strictly increasing.
+        Viewers of each stage, strictly increasing; the first at least as many as there
+        are personas.
     rule : str, default="threshold"
         One of the rules above.
     threshold : float or None, default=None
@@ -76,7 +80,8 @@ class BatchRollout(BaseEstimator):
         threshold. None leaves it paused.
     authority : CreatorAuthority or None, default=None
         A fitted one divides each threshold by the creator's authority relative to the
-        prior, so that creators with good first videos have an easier start.
+        prior, both as known at the upload, so that creators with good first videos have
+        an easier start.
     random_state : int, RandomState instance or None, default=None
         Seed of the personas and of all worlds.
 

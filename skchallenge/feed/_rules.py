@@ -59,14 +59,18 @@ def by_evidence(scores: Scores, *, alpha: float, **_: Any) -> Floats:
 
 
 def by_rank(scores: Scores, *, fraction: float, **_: Any) -> Floats:
-    """Widen the best share of each stage's videos; equal ones share the last places."""
+    """Widen the best share of each stage's videos, exactly that share on average.
+
+    Lots are drawn for what is left of the places where a whole video does not fit, and
+    among equal ones.
+    """
     chance = np.zeros(len(scores.mean))
     for stage in np.unique(scores.stage):
         cohort = np.flatnonzero(scores.stage == stage)
         mean = scores.mean[cohort]
         better = len(mean) - np.searchsorted(np.sort(mean), mean, side="right")
         _, value, equal = np.unique(mean, return_inverse=True, return_counts=True)
-        places = np.ceil(fraction * len(mean)) - better
+        places = fraction * len(mean) - better
         chance[cohort] = np.clip(places / equal[value], 0, 1)
     return chance
 

@@ -10,6 +10,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._validation import check_columns, check_option
+from skchallenge.feed._authority import with_prior
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
 from skchallenge.feed._world import Plan, Response
@@ -33,7 +34,8 @@ def check_parameters(rollout: Any) -> None:
     open_ends = {"include_boundaries": "neither"}
     check_scalar(rollout.alpha, "alpha", Real, min_val=0, max_val=1, **open_ends)
     check_scalar(rollout.epsilon, "epsilon", Real, min_val=0, max_val=1)
-    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1)
+    right = {"include_boundaries": "right"}
+    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1, **right)
     check_scalar(rollout.n_personas, "n_personas", Integral, min_val=1)
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:
@@ -51,7 +53,20 @@ def viewers_of(rollout: Any, viewers: Any) -> pd.DataFrame:
             "viewers=None takes the users of the log, but fit saw no log with "
             "user_id and genre. Pass a table of viewer_id and persona."
         )
-    return check_table(viewers, "viewers", "viewer_id", ["persona"])
+    viewers = check_table(viewers, "viewers", "viewer_id", ["persona"])
+    missing = viewers["persona"].isna().sum()
+    kind = pd.api.types.infer_dtype(viewers["persona"])
+    if missing:
+        raise ValueError(
+            f"viewers['persona'] must have no missing values, got {missing}. Drop the "
+            "viewers, or name a persona for them."
+        )
+    if kind in {"mixed", "mixed-integer"}:
+        raise TypeError(
+            f"viewers['persona'] must hold values of one kind, got {kind} values. "
+            "Convert it with .astype(str)."
+        )
+    return viewers
 
 
 def make_plan(
@@ -63,6 +78,12 @@ def make_plan(
 ) -> Plan:
     """Gather what all worlds share."""
     persona, names = pd.factorize(viewers["persona"], sort=True)
+    if rollout.stages[0] < len(names):
+        raise ValueError(
+            f"stages[0] must be at least the number of personas, {len(names)}, so that "
+            f"the first batch spans them, got {rollout.stages[0]}. Raise it, or group "
+            "viewers into fewer personas."
+        )
     if response is None:
         response = _learned(rollout, videos, persona, np.asarray(names))
     none = np.zeros((len(videos), 0), dtype=bool)
@@ -105,11 +126,12 @@ def _thresholds(rollout: Any, videos: pd.DataFrame) -> NDArray[np.float64]:
     threshold = np.full(len(videos), rollout.threshold_)
     if rollout.authority is None:
         return threshold
-    authority = rollout.authority.transform(videos)
-    authority = np.asarray(authority)[:, 0]
-    if not (authority > 0).all():
+    authority, prior = with_prior(rollout.authority, videos)
+    known = ~np.isnan(prior)
+    lowest = np.minimum(authority, prior)[known]
+    if not (lowest > 0).all():
         raise ValueError(
             "authority must score all creators above 0, got "
-            f"{authority.min()}. Fit it on non-negative points."
+            f"{lowest.min()}. Fit it on non-negative points."
         )
-    return threshold * rollout.authority.prior_ / authority
+    return np.where(known, threshold * prior / authority, threshold)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln, expit, logit
 
+FORGOTTEN = 1e-12  # an impression that has faded so far is as good as absent
 _ALL_ALIKE = 1e5  # impressions; a prior worth so many hides any difference
 
 
@@ -27,10 +28,11 @@ class Tallies:
 
     Parameters
     ----------
-    cells : DataFrame with index (user, genre) and columns `weight`, `engaged`, `points`
-        A row of several genres counts for each of them in equal shares.
-    pairs : DataFrame with index (user, video) and columns `weight`, `engaged`
-        Empty where no video is known.
+    cells : DataFrame with index (user, genre)
+        Columns `weight`, `engaged`, `points`, and `fade`, that of the newest row. A row
+        of several genres counts for each of them in equal shares.
+    pairs : DataFrame with index (user, video)
+        Columns `weight`, `engaged`, `fade`. Empty where no video is known.
     genres : Series
         The genre, or genres joined by commas, of each video.
     """
@@ -47,18 +49,25 @@ class Tallies:
         )
 
     def __mul__(self, factor: float) -> "Tallies":
-        return Tallies(self.cells * factor, self.pairs * factor, self.genres)
+        """Let all fade, and forget what has faded too far."""
+        cells, pairs = self.cells * factor, self.pairs * factor
+        cells = cells[cells["fade"] > FORGOTTEN]
+        pairs = pairs[pairs["fade"] > FORGOTTEN]
+        known = self.genres.index.isin(pairs.index.get_level_values("video"))
+        return Tallies(cells, pairs, self.genres[known])
 
 
-def tally(rows: Rows, weight: Any, engaged: Any, points: Any) -> Tallies:
-    """Add up one batch of impressions."""
+def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tallies:
+    """Add up one batch of impressions, each weighing `weight` times `fade`."""
+    weight = weight * fade
     sums = {"weight": weight, "engaged": weight * engaged, "points": weight * points}
     table = pd.DataFrame(sums, dtype=np.float64)
     place, genre, share = split_genres(rows.genre)
     index = [rows.user.iloc[place].rename("user"), genre.rename("genre")]
-    cells = table.iloc[place].mul(share, axis=0)
+    cells = table.iloc[place].mul(share, axis=0).assign(fade=fade[place])
     video = rows.user.iloc[:0] if rows.video is None else rows.video
-    known = table.iloc[: len(video)][["weight", "engaged"]]
+    known = table.assign(fade=fade).iloc[: len(video)]
+    known = known[["weight", "engaged", "fade"]]
     user = rows.user.iloc[: len(video)]
     pairs = known.set_axis(_index(user.rename("user"), video.rename("video")))
     genres = pd.Series(
@@ -105,11 +114,22 @@ def _index(*levels: "pd.Series[Any]") -> pd.MultiIndex:
 
 
 def _total(table: pd.DataFrame) -> pd.DataFrame:
-    return table.groupby(level=[0, 1], sort=True).sum()
+    by = table.groupby(level=[0, 1], sort=True)
+    return by.sum().assign(fade=by["fade"].max())
 
 
 def _last(genres: "pd.Series[Any]") -> "pd.Series[Any]":
     return genres[~genres.index.duplicated(keep="last")].sort_index()
+
+
+def mean_points(cells: pd.DataFrame, shrinkage: float) -> pd.DataFrame:
+    """Return the shrunken mean points of each user and genre, as `profile_`."""
+    genre = cells.groupby(level="genre").sum()
+    mean = cells["points"].sum() / cells["weight"].sum()
+    prior = (genre["points"] + shrinkage * mean) / (genre["weight"] + shrinkage)
+    prior = prior.reindex(cells.index, level="genre")
+    score = (cells["points"] + shrinkage * prior) / (cells["weight"] + shrinkage)
+    return pd.DataFrame({"score": score, "weight": cells["weight"]}).reset_index()
 
 
 class Rates:

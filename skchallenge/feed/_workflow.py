@@ -1,18 +1,20 @@
 """From upload to rest: review, duplicate search and rollout in one object."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skchallenge._validation import check_columns
-from skchallenge.feed._plan import check_table, upload_days
+from skchallenge.feed._plan import check_table, no_report, upload_days
 from skchallenge.feed._rollout import BatchRollout, Log
+from skchallenge.feed._setup import viewers_of
 from skchallenge.feed._world import Response
 
 _OUTCOMES = ("pass", "review", "reject")
@@ -22,9 +24,9 @@ class FeedWorkflow(BaseEstimator):
     """Send uploaded videos through the workflow that articles describe.
 
     A machine reviews each video. What it flags goes to a human. What passes is checked
-    for duplicates of earlier uploads. What is new is rolled out in batches, widened or
-    paused, boosted if there is momentum, and cooled down. Every step leaves a reason in
-    the journey of the video [1]_.
+    for duplicates of earlier uploads in the same run; other runs are not known. What is
+    new is rolled out in batches, widened or paused, boosted if there is momentum, and
+    cooled down. Every step leaves a reason in the journey of the video [1]_.
 
     No platform has confirmed this workflow. Each step can be left out or replaced.
 
@@ -148,12 +150,12 @@ class FeedWorkflow(BaseEstimator):
             `BatchRollout.simulate` does.
         """
         check_is_fitted(self)
+        check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
         videos = check_table(videos, "videos", "video_id", ["creator_id"])
         steps = _Steps(videos)
         self._review(videos, steps)
         self._find_duplicates(videos, steps)
         rows = np.flatnonzero(steps.outcome == "")
-        result = Bunch(journeys=None, events=None, decisions=None)
         if len(rows):
             if response is not None:
                 response = _shifted(response, rows)
@@ -165,6 +167,9 @@ class FeedWorkflow(BaseEstimator):
                 n_worlds=n_worlds,
                 log=log,
             )
+        else:
+            viewers = viewers_of(self.rollout_, viewers)
+            result = no_report(videos, viewers, log=log is True)
         return steps.join(result, n_worlds)
 
     def _review(self, videos: pd.DataFrame, steps: "_Steps") -> None:
@@ -271,10 +276,8 @@ class _Steps:
 
 def _stack(tables: list[Any], order: "pd.Series[int]") -> pd.DataFrame:
     """Join tables, world by world and video by video, earlier tables first."""
-    last = tables[-1]
-    first = last if last is not None else tables[0]
-    columns = first.columns.drop("row", errors="ignore")
-    filled = [t.reindex(columns=columns) for t in tables if t is not None and len(t)]
+    columns = tables[-1].columns
+    filled = [t.reindex(columns=columns) for t in tables if len(t)]
     joined = pd.concat(filled)
     key = joined["video_id"].map(order)
     place = np.lexsort([np.arange(len(joined)), key, joined["world"]])

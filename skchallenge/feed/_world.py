@@ -11,7 +11,6 @@ from skchallenge.feed._audience import Audience, Batches, Ints, spread
 from skchallenge.feed._diary import (
     COOLED,
     EXHAUSTED,
-    NEW,
     PAUSED,
     WAITING,
     WIDENED,
@@ -104,9 +103,7 @@ class World:
     def run(self) -> None:
         """Let days pass until nothing can happen any more."""
         day = int(self.plan.upload.min())
-        while np.isin(self.phase, [WAITING, NEW, WIDENED]).any() or self._may_boost(
-            day
-        ):
+        while np.isin(self.phase, [WAITING, WIDENED]).any() or self._may_boost(day):
             self._upload(day)
             self._widen(day)
             self._cool(day)
@@ -144,6 +141,9 @@ class World:
         self._note_first(video, mean[video].max(axis=1), day)
         if n_personas > 1:
             batches = self.audience.plan(video, self.persona[video], size)
+            self._exhaust(np.setdiff1d(video, batches.video), day)
+            if not len(batches.video):
+                return
             sums = self._show(batches, day, 1, self.bets)
             self._note_batch("rescored", batches, sums, day)
         self._decide(batches, sums, day)
@@ -153,10 +153,7 @@ class World:
         video = np.flatnonzero((self.phase == WIDENED) & (self.due <= day))
         size = self.plan.stages[self.stage[video]]
         batches = self.audience.plan(video, self.persona[video], size)
-        none_left = np.setdiff1d(video, batches.video)
-        self.phase[none_left] = EXHAUSTED
-        reason = ["its persona has no viewers left who have not seen it"]
-        self._note("no viewers left", none_left, reason * len(none_left), day)
+        self._exhaust(np.setdiff1d(video, batches.video), day)
         if not len(batches.video):
             return
         self.stage[batches.video] += 1
@@ -211,6 +208,12 @@ class World:
         sd = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.inf)
         threshold, stage = self.plan.threshold[video], self.stage[video]
         return Scores(n, mean, sd, threshold, self.peak[video], stage)
+
+    def _exhaust(self, video: Ints, day: int) -> None:
+        """End videos whose persona has all seen them."""
+        self.phase[video] = EXHAUSTED
+        reason = "its persona has no viewers left who have not seen it"
+        self._note("no viewers left", video, [reason] * len(video), day)
 
     def _finish(self, video: Ints) -> None:
         self.phase[video] = COOLED

@@ -24,10 +24,10 @@ def by_loop(videos, row, *, m=3, k=5.0):
     first = (
         videos.sort_values("create_time", kind="stable").groupby("creator_id").head(m)
     )
-    prior = first["score"].mean()
-    own = first[first["creator_id"] == row["creator_id"]]
-    before = own.loc[own["create_time"] < row["create_time"], "score"]
-    return (before.sum() + k * prior) / (len(before) + k), len(before)
+    past = first[first["create_time"] < row["create_time"]]
+    prior = past["score"].mean()  # missing before the first video of all
+    own = past.loc[past["creator_id"] == row["creator_id"], "score"]
+    return (own.sum() + k * prior) / (len(own) + k), len(own)
 
 
 def test_it_is_what_its_definition_says():
@@ -39,16 +39,15 @@ def test_it_is_what_its_definition_says():
 
 
 def test_a_row_knows_nothing_of_its_own_time_or_later():
+    """Not even through the prior: change all later scores, of all creators."""
     videos = make_videos()
     authority = CreatorAuthority(n_first=8).fit(videos)
     rows = videos[["creator_id", "create_time"]]
     before = authority.transform(rows)
     for i in range(0, len(videos), 17):
         later = videos["create_time"] >= videos["create_time"][i]
-        later &= videos["creator_id"] == videos["creator_id"][i]
-        changed = videos.assign(score=videos["score"].where(~later, 0.0))
+        changed = videos.assign(score=videos["score"].where(~later, 1000.0))
         other = CreatorAuthority(n_first=8).fit(changed)
-        other.prior_ = authority.prior_
         np.testing.assert_allclose(other.transform(rows.iloc[[i]]), before[[i]])
 
 
@@ -121,8 +120,24 @@ def test_parameters_are_checked(options, match):
         CreatorAuthority(**options).fit(make_videos())
 
 
+def test_before_the_first_video_of_all_nothing_is_known():
+    videos = make_videos(5, 3)
+    first = videos["create_time"].min()
+    authority = CreatorAuthority().fit(videos)
+    found = authority.transform(videos.assign(create_time=first))
+    assert np.isnan(found[:, 0]).all()
+    assert (found[:, 1] == 0).all()
+    found = authority.transform(videos.assign(create_time=first + 1e-3))
+    assert np.isfinite(found[:, 0]).all()
+
+
 def test_wrong_input_is_refused():
     videos = make_videos()
+    total = videos.assign(total=np.where(videos["creator_id"] == 7, 6, 8))
+    with pytest.raises(
+        ValueError, match=r"X\['total'\] must be at least .*, got 6 for 8 rows of 7"
+    ):
+        CreatorAuthority(total="total").fit(total)
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
         CreatorAuthority().fit(videos.assign(score=np.nan))
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):

@@ -123,6 +123,37 @@ def test_names_matter_and_order_does_not():
     np.testing.assert_array_equal(EngagementScorer().fit_transform(nameless), score)
 
 
+def test_other_columns_are_ignored_whatever_they_hold():
+    signals = engagement_signals(random_log())
+    score = EngagementScorer().fit_transform(signals)
+    others = {"title": "a cat", "shift": -1.0, "when": pd.Timestamp("2020-06-12")}
+    wide = signals.assign(**others)[[*others, *signals.columns]]
+    scorer = EngagementScorer().fit(wide)
+    np.testing.assert_array_equal(scorer.transform(wide), score)
+    assert scorer.n_features_in_ == len(wide.columns)
+    np.testing.assert_array_equal(
+        EngagementScorer().fit_transform(pl.from_pandas(wide)), score
+    )
+    assert np.isnan(scorer.transform(wide.assign(like=np.nan))).all()
+    with pytest.raises(ValueError, match="Negative values in data passed to Engage"):
+        scorer.transform(wide.assign(like=-1.0))
+    with pytest.raises(ValueError, match="could not convert string to float: 'much'"):
+        scorer.transform(wide.assign(like="much"))
+    with pytest.raises(ValueError, match="feature names should match"):
+        scorer.transform(wide.drop(columns="title"))
+    single = EngagementScorer().fit_transform(signals.astype(np.float32))
+    assert single.dtype == np.float32
+
+
+def test_nameless_columns_must_be_as_many_as_the_points():
+    signals = engagement_signals(random_log()).to_numpy()
+    EngagementScorer().fit(signals)
+    with pytest.raises(
+        ValueError, match=r"X has 4 feature\(s\), but points has 5 .*'like'"
+    ):
+        EngagementScorer().fit(signals[:, :4])
+
+
 def test_negative_points_lower_the_score():
     signals = engagement_signals(random_log())
     score = EngagementScorer({"like": 2, "hate": -5}).fit_transform(signals)[:, 0]

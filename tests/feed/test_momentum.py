@@ -31,6 +31,20 @@ def test_the_creator_trigger_follows_its_rule_exactly():
     assert 200 < fires.sum() < 1000
 
 
+def test_the_trigger_is_exact_in_tenths():
+    """Sums of tenths are rounded; whole tenths, counted as integers, are not."""
+    rng = np.random.default_rng(0)
+    tenths = rng.poisson(rng.uniform(0, 3, (400, 1)), (400, 90))
+    tenths *= np.where(rng.uniform(size=(400, 90)) < 0.02, 0, 1).cumprod(axis=1)
+    tenths[:200] *= 1 + 2 ** (np.arange(90) < 40)  # many exact halves
+    week = np.lib.stride_tricks.sliding_window_view(tenths, 7, axis=1).sum(axis=-1)
+    fallen = np.zeros(tenths.shape, dtype=bool)
+    fallen[:, 13:] = (2 * week[:, 7:] <= week[:, :-7]) & (week[:, :-7] > 0)
+    expected = fallen & ~np.pad(fallen, ((0, 0), (1, 0)))[:, :-1]
+    np.testing.assert_array_equal(creator_falls(tenths / 10), expected)
+    np.testing.assert_array_equal(creator_falls(tenths * 1e6 / 3), expected)
+
+
 def test_the_trigger_by_hand():
     row = np.r_[np.full(10, 2.0), np.zeros(20), np.full(7, 2.0), np.zeros(7)]
     # Day 13: the last seven days have 6, at most half of the 14 before. Day 40: 6, but

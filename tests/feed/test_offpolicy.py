@@ -182,6 +182,17 @@ def test_wrong_logs_are_refused(log, target, match):
         inverse_propensity(log, target)
 
 
+def test_what_the_target_never_reaches_needs_no_support():
+    """The target never widens a, so what it would do there later does not matter."""
+    log = make_log(
+        [8.0, 5.0, 1.0], [0.5, 1.0, 0.5], video_id=["a", "a", "b"], world=[0, 0, 0]
+    )
+    estimate = inverse_propensity(log, [0.0, 0.0, 0.5])
+    assert estimate["value"] == pytest.approx(1 / 2)
+    with pytest.raises(ValueError, match="in row 1 the logged decision was certain"):
+        inverse_propensity(log, [0.1, 0.0, 0.5])
+
+
 def test_options_are_checked(logged):
     with pytest.raises(ValueError, match="confidence_level == 1, must be < 1"):
         inverse_propensity(make_log(), np.ones(4), confidence_level=1)

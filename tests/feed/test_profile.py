@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import sklearn
 from scipy.special import expit, logit
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -91,6 +92,37 @@ def test_partial_fit_equals_fit(half_life):
     np.testing.assert_allclose(
         parts.predict_proba(X), whole.predict_proba(X), rtol=1e-4, atol=1e-6
     )
+
+
+def test_after_a_long_gap_the_past_is_forgotten_either_way():
+    X, y = make_log(8, 20)
+    late = X["user"] >= 4
+    X = X.assign(time=X["time"] + 5000.0 * late, video=X["video"] + 100 * late)
+    weight = np.where(X["time"] % 2, 1e-11, 3.0)  # light, but not old
+    options = BY_NAME | {"time": "time", "half_life": 1.0, "exploration": 0.0}
+    whole = GenreProfiler(**options).fit(X, y, weight)
+    parts = GenreProfiler(**options)
+    for rows in (~late, late, ~late):  # the third batch is all too old
+        rows = rows.to_numpy()
+        parts.partial_fit(X[rows], y[rows], sample_weight=weight[rows])
+    assert set(whole.profile_["user"]) == {4, 5, 6, 7}
+    assert np.isfinite(whole.profile_["score"]).all()
+    pd.testing.assert_frame_equal(parts.profile_, whole.profile_, rtol=1e-9)
+    np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X))
+    table = parts.recommend([0, 5], k=40)
+    pd.testing.assert_frame_equal(table, whole.recommend([0, 5], k=40))
+    assert set(table.loc[table["user"] == 0, "reason"]) == {"cold"}
+    assert (table["video"] >= 100).all()
+
+
+def test_rows_of_no_weight_are_as_good_as_absent():
+    X, y = make_log(8, 20)
+    weight = (X["time"] < 10).astype(float)
+    options = BY_NAME | {"time": "time", "half_life": 0.1}
+    kept = weight.to_numpy() > 0
+    expected = GenreProfiler(**options).fit(X[kept], y[kept]).profile_
+    found = GenreProfiler(**options).fit(X, y, weight).profile_
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_fit_forgets_what_was_learned_before():
@@ -188,6 +220,29 @@ def test_any_two_labels_will_do():
     )
 
 
+@pytest.mark.parametrize("label", [0, 1, False, True, 0.0, 1.0])
+def test_a_lone_label_is_engaged_only_if_it_says_so(label):
+    X, _ = make_log(10, 15)
+    y = np.full(len(X), label)
+    profiler = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
+    assert (profiler.predict(X) == label).all()
+    assert profiler.predict_proba(X).tolist() == [[1.0]] * len(X)
+    np.testing.assert_allclose(profiler.profile_["score"], float(label))
+    score = profiler.recommend([3, "new"], k=3)["score"]
+    assert ((score > 0.5) == bool(label)).all()
+
+
+@pytest.mark.parametrize("label", ["skipped", 2, -1])
+def test_a_lone_label_that_does_not_say_so_is_refused(label):
+    X, _ = make_log(10, 15)
+    y = np.full(len(X), label)
+    with pytest.raises(ValueError, match="y must hold both classes, or be 0 or 1, got"):
+        GenreProfiler(**BY_NAME).fit(X, y)
+    both = [label, 5] if not isinstance(label, str) else [label, "watched"]
+    profiler = GenreProfiler(**BY_NAME).partial_fit(X, y, classes=both)
+    assert profiler.profile_["score"].max() == 0
+
+
 def test_recommendations_are_new_distinct_and_best_first():
     X, y = make_log(10, 15)
     profiler = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
@@ -283,6 +338,56 @@ def test_wrong_input_is_refused():
         GenreProfiler("user", "genre").fit(X, y).recommend([0])
     with pytest.raises(ValueError, match="k == 0, must be >= 1"):
         profiler.fit(X, y).recommend([0], k=0)
+
+
+@pytest.mark.parametrize("column", ["user", "genre", "video"])
+def test_ids_of_several_kinds_are_refused(column):
+    """39 and "39,68" would be two genres that share nothing."""
+    X, y = make_log(4, 4)
+    mixed = X.astype({column: object})
+    mixed.loc[3, column] = "39,68"
+    with pytest.raises(TypeError, match=f"{column}: argument must be .* got mixed-int"):
+        GenreProfiler(**BY_NAME).fit(mixed, y)
+    GenreProfiler(**BY_NAME).fit(mixed.astype({column: str}), y)
+
+
+def test_nobody_gets_no_recommendations():
+    X, y = make_log(4, 4)
+    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([])
+    assert table.columns.tolist() == ["user", "rank", "video", "score", "reason"]
+    assert table.empty
+
+
+def test_a_failed_call_leaves_no_half_fitted_object():
+    X, y = make_log(6, 10)
+    options = BY_NAME | {"time": "time", "half_life": 2.0}
+    bad = X.assign(genre=None)
+    for call in ("fit", "partial_fit"):
+        profiler = GenreProfiler(**options)
+        with pytest.raises(ValueError, match="column of genre must have no missing"):
+            getattr(profiler, call)(bad, np.where(y, "b", "a"))
+        with pytest.raises(NotFittedError):
+            profiler.predict(X)
+        profiler.partial_fit(X, y)  # starts anew, with other labels
+        assert profiler.classes_.tolist() == [0, 1]
+    before = profiler.predict_proba(X)
+    with pytest.raises(ValueError, match="column of genre must have no missing"):
+        profiler.partial_fit(bad.assign(time=bad["time"] + 50), y)
+    np.testing.assert_array_equal(profiler.predict_proba(X), before)
+    once = GenreProfiler(**options).fit(X, y)
+    profiler.partial_fit(X[:0:-1], y[:0:-1])  # nothing of the failed call faded
+    once.partial_fit(X[:0:-1], y[:0:-1])
+    pd.testing.assert_frame_equal(profiler.profile_, once.profile_)
+
+
+def test_later_classes_must_be_the_first_ones():
+    X, y = make_log(6, 10)
+    profiler = GenreProfiler(**BY_NAME).partial_fit(X, y, classes=[1, 0])
+    profiler.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(
+        ValueError, match=r"classes must be those of the first call, \[0, 1\], got"
+    ):
+        profiler.partial_fit(X, y, classes=[0, 1, 2])
 
 
 def test_known_and_new_users_may_be_asked_for_together():

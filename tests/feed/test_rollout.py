@@ -162,20 +162,49 @@ def test_an_equal_persona_looks_better_than_it_is():
     assert scores["rescored"] == pytest.approx(1, abs=0.03)
 
 
-def test_the_chance_that_a_first_batch_kills_a_good_video():
-    """15 % above the threshold, 100 viewers: exact for rates, about .27 on points."""
-    assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
-    assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=6e-3)
+def chance_of_less(proba, threshold, n=100):
+    """Exact chance that n viewers give less than the threshold on average."""
+    points = np.zeros(19)  # of one viewer, by what they do with the video itself
+    points[[0, 8, 18]] = 1 - proba[1], proba[1] - proba[0], proba[0]
+    for earned, p in zip((6, 4, 2), proba[2:], strict=True):
+        points = np.convolve(points, [1 - p, *[0] * (earned - 1), p])
+    total = np.ones(1)
+    for _ in range(n):
+        total = np.convolve(total, points)
+    return total[np.arange(len(total)) < n * threshold - 1e-9].sum()
+
+
+ONLY_COMPLETION = np.array([0, 1.0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("appeal", "shares", "threshold", "known"),
+    [
+        (0.30 * 1.15, ONLY_COMPLETION, 8 * 0.30, binom.cdf(29, 100, 0.345)),
+        (0.438 * 1.15, ONLY_COMPLETION, 8 * 0.438, binom.cdf(43, 100, 0.5037)),
+        # Points whose mean is .47 of their sd, as in a real log: far more noise.
+        (0.178, SHARES, mean_points(0.178) / 1.15, 0.27),
+    ],
+    ids=["rate of .30", "rate of .438", "points"],
+)
+def test_the_chance_that_a_first_batch_kills_a_good_video(
+    appeal, shares, threshold, known
+):
+    """15 % above the threshold, 100 viewers, one decision."""
+    exact = chance_of_less(appeal * shares, threshold)
+    assert exact == pytest.approx(known, abs=0.01)
     good = World(3000, 4000, 1, sd=0.0)
-    good.appeal[:] = 0.345
-    only_completion = np.array([0, 1.0, 0, 0, 0])
-    good.response = lambda video, viewer, day: np.outer(
-        good.appeal[video, 0], only_completion
-    )
-    journeys = simulate(good, stages=(100, 200), threshold=8 * 0.3).journeys
-    killed = (journeys["stage"] == 1).mean()
-    # 30 of 100 reach the threshold, so 29 or fewer kill the video.
-    assert killed == pytest.approx(binom.cdf(29, 100, 0.345), abs=0.02)
+    good.response = lambda v, u, day: np.tile(appeal * shares, (len(v), 1))
+    result = simulate(good, stages=(100, 200), threshold=threshold)
+    assert (result.decisions["exposures"] == 100).all()
+    killed = (result.journeys["outcome"] == "paused").mean()
+    # Three standard errors of a share of 3,000 videos.
+    assert killed == pytest.approx(exact, abs=3 * np.sqrt(exact * (1 - exact) / 3000))
+
+
+def test_the_chances_of_the_issue_are_those_of_the_binomial():
+    assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
+    assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=5e-3)
 
 
 def scores_of(mean, *, n=100, sd=3.0, threshold=2.0, peak=-np.inf, stage=1):
@@ -211,10 +240,24 @@ def test_the_top_fraction_is_by_stage_and_ties_share():
     mean = [5, 4, 3, 2, 1, 9, 9, 9, 0]
     stage = [1, 1, 1, 1, 1, 2, 2, 2, 2]
     chance = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=0.4)
-    third = 2 / 3
+    third = 1.6 / 3
     np.testing.assert_allclose(chance, [1, 1, 0, 0, 0, third, third, third, 0])
     everything = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=1.0)
     assert (everything == 1).all()
+
+
+@pytest.mark.parametrize("fraction", [0.07, 0.2, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_the_top_fraction_is_a_fraction(fraction, n):
+    """Whatever the size of a cohort and its ties, its share is exact on average."""
+    rng = np.random.default_rng(0)
+    for values in (rng.uniform(size=n), rng.integers(0, 3, n), np.ones(n)):
+        chance = RULES["top_fraction"](scores_of(values), fraction=fraction)
+        assert chance.sum() == pytest.approx(fraction * n)
+        order = np.argsort(-values, kind="stable")
+        assert (np.diff(chance[order]) <= 0).all()  # nobody overtakes a better one
+        lots = (chance > 0) & (chance < 1)
+        assert len(np.unique(values[lots])) <= 1  # lots are drawn for the last places
 
 
 def test_the_top_fraction_is_by_day(world):
@@ -264,6 +307,27 @@ def test_a_small_audience_runs_out():
     assert (result.journeys["outcome"] == "no viewers left").all()
     assert (result.journeys["stage"] == 3).all()
     assert result.journeys["reasons"].str[-1].str.contains("no viewers left").all()
+
+
+def test_the_first_batch_may_use_up_a_persona():
+    """Nobody fresh is left to rescore: no crash, no endless wait, an outcome."""
+    videos = pd.DataFrame({"video_id": ["a", "b"], "creator_id": "ann"})
+    persona = np.repeat([0, 1], [50, 1000])
+
+    def response(video, viewer, day):
+        return np.outer(np.where(video == persona[viewer], 0.9, 0.1), SHARES)
+
+    options = {"threshold": 2.5, "random_state": 0}
+    rollout = BatchRollout((100, 200), **options).fit()
+    viewers = pd.DataFrame({"viewer_id": range(1050), "persona": persona})
+    result = rollout.simulate(videos, viewers, response)
+    assert result.journeys["outcome"].tolist() == ["no viewers left", "cooled down"]
+    assert result.journeys["exposures"].tolist() == [100, 400]
+    assert "no viewers left" in result.journeys["reasons"][0][-1]
+    assert result.decisions["video_id"].tolist() == ["b"]
+    alone = rollout.simulate(videos[:1], viewers, response)  # all are dropped
+    assert alone.journeys["outcome"].tolist() == ["no viewers left"]
+    assert alone.decisions.empty
 
 
 def test_reasons_tell_the_journey_in_order(world):
@@ -348,6 +412,20 @@ def test_authority_moves_the_threshold(world):
     # Prior 4: c0 has (6 + 4) / 2 = 5, c1 has 3, strangers have 4.
     expected = {f"c{i}": 2.5 for i in range(2, 7)} | {"c0": 2.0, "c1": 2.5 * 4 / 3}
     assert threshold.first().to_dict() == pytest.approx(expected)
+    # On the day of the past videos themselves nothing is known of anybody yet.
+    early = simulate(world, authority=authority)
+    day = world.videos.set_index("video_id")["day"][early.decisions["video_id"]]
+    assert (early.decisions["threshold"][day.to_numpy() == 0] == 2.5).all()
+
+
+def test_a_threshold_moves_by_what_was_known_on_its_day(world):
+    past = pd.DataFrame(
+        {"creator_id": ["c0", "x"], "day": [-1, 2], "score": [6.0, 60.0]}
+    )
+    authority = CreatorAuthority(time="day", shrinkage=1.0).fit(past)
+    decisions = simulate(world, authority=authority).decisions
+    # Until day 2 only c0 was there: all are usual, whatever x does later.
+    assert (decisions["threshold"] == 2.5).all()
 
 
 def make_log(n=6000, seed=0):
@@ -417,6 +495,7 @@ def test_parameters_are_kept_and_cloned():
         ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
         ({"epsilon": 1.1}, "epsilon == 1.1, must be <= 1"),
         ({"fraction": 2.0}, "fraction == 2.0, must be <= 1"),
+        ({"fraction": 0.0}, "fraction == 0.0, must be > 0"),
         ({"threshold": 0}, "threshold == 0, must be > 0"),
         ({"n_personas": 0}, "n_personas == 0, must be >= 1"),
         ({"cooldown_days": 0}, "cooldown_days == 0, must be >= 1"),
@@ -441,6 +520,20 @@ def test_tables_are_checked(world):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
     with pytest.raises(ValueError, match=r"viewers lacks the columns \['persona'\]"):
         rollout.simulate(videos, viewers.drop(columns="persona"), response)
+    with pytest.raises(
+        ValueError, match=r"viewers\['persona'\] must have no missing .* got 1"
+    ):
+        rollout.simulate(
+            videos, viewers.assign(persona=[np.nan] + [1.0] * 7999), response
+        )
+    mixed = viewers.assign(persona=["a", *[1] * 7999])
+    with pytest.raises(TypeError, match=r"viewers\['persona'\] must hold .*mixed-int"):
+        rollout.simulate(videos, mixed, response)
+    few = BatchRollout((3, 10), threshold=2.5).fit()
+    with pytest.raises(
+        ValueError, match=r"stages\[0\] must be at least .* personas, 4, .* got 3"
+    ):
+        few.simulate(videos, viewers, response)
     with pytest.raises(ValueError, match="viewers=None takes the users of the log"):
         rollout.simulate(videos, None, response)
     with pytest.raises(ValueError, match="response=None takes what fit learned"):
@@ -464,6 +557,11 @@ def test_activity_is_checked(world):
     bad = pd.DataFrame({"creator_id": ["c0"], "day": [1], "activity": [-1.0]})
     with pytest.raises(ValueError, match="activity must hold days and activities of"):
         simulate(world, momentum="creator", options={"activity": bad})
+    half = bad.assign(day=1.5, activity=1.0)
+    with pytest.raises(
+        ValueError, match=r"activity\['day'\] must hold whole .* from 0, got 1.5"
+    ):
+        simulate(world, momentum="creator", options={"activity": half})
 
 
 @pytest.mark.parametrize(

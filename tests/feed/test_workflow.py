@@ -172,7 +172,21 @@ def test_nothing_may_be_left():
     result = make_workflow().run(rejected, VIEWERS, response, n_worlds=2)
     assert (result.journeys["outcome"] == "rejected").all()
     assert result.journeys["world"].tolist() == [0] * 7 + [1] * 7
-    assert result.decisions is None
+    some = make_workflow().run(VIDEOS, VIEWERS, response, n_worlds=2, log=True)
+    nothing = make_workflow().run(rejected, VIEWERS, response, log=True)
+    ids = ["video_id", "persona"]  # strings and objects, if there are none
+    for name in ("journeys", "events", "decisions", "log"):
+        assert nothing[name].columns.tolist() == some[name].columns.tolist()
+        if name in ("decisions", "log"):
+            assert nothing[name].empty
+            kinds = (
+                t[name].drop(columns=ids).dtypes.to_dict() for t in (nothing, some)
+            )
+            assert next(kinds) == next(kinds)
+    assert "log" not in result
+    assert result.decisions.empty
+    with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
+        make_workflow().run(rejected, VIEWERS, response, n_worlds=0)
 
 
 def test_worlds_and_logs_pass_through():
