@@ -44,19 +44,19 @@ _NAMES: dict[Role, dict[str, str]] = {
     "label_part": {
         "n_followers": "authorMeta.fans authorStatsV2.followerCount "
         "authorStats.followerCount followerCount followers fans num_followers "
-        "author_followers user_followers",
+        "author_followers user_followers followers_count",
     },
     "post_outcome": {
         "n_plays": "playCount statsV2.playCount stats.playCount plays views viewCount "
-        "n_views num_views video_views",
+        "n_views num_views video_views plays_count views_count",
         "n_likes": "diggCount statsV2.diggCount stats.diggCount likes likeCount "
-        "num_likes video_likes",
+        "num_likes video_likes likes_count",
         "n_comments": "commentCount statsV2.commentCount stats.commentCount comments "
-        "num_comments",
+        "num_comments comments_count",
         "n_shares": "shareCount statsV2.shareCount stats.shareCount shares num_shares "
-        "forwardCount",
+        "forwardCount shares_count",
         "n_saves": "collectCount statsV2.collectCount stats.collectCount saves "
-        "saveCount bookmarks",
+        "saveCount bookmarks saves_count",
         "n_reposts": "repostCount statsV2.repostCount stats.repostCount",
         "n_downloads": "downloadCount stats.downloadCount",
         "virality": "virality_score viral is_viral views_per_follower "
@@ -103,10 +103,10 @@ _ROLES: dict[str, Role] = {
     canonical: role for role, columns in _NAMES.items() for canonical in columns
 }
 # What MetadataFeaturizer and SentimentFeaturizer make of a column: known as soon as the
-# column is, and of a time only what says nothing about the age of the video.
+# column is, but for the parts of a time that say nothing about the age of the video.
 _DERIVED = re.compile(
     r"(?P<base>.+)_"
-    r"(length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
+    r"(?P<made>length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
 )
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 _WHY: dict[Role, str] = {
@@ -127,7 +127,9 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
         Names of columns: those of `load_tiktok_export`, or those of the known
         scrapers, such as ``"diggCount"`` or ``"stats.diggCount"``. Prefixes that a
         ColumnTransformer adds (``"remainder__n_likes"``), case and punctuation do not
-        matter.
+        matter. What `MetadataFeaturizer` and `SentimentFeaturizer` make of a column,
+        such as ``"caption_length"``, has the role of the column; but the hour and the
+        weekday of a time are ``pre_post``.
 
     Returns
     -------
@@ -191,7 +193,7 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
         first = refused[0]
         more = f" So must {refused[1:]}." if refused[1:] else ""
         raise LeakageError(
-            f"X has the column {first!r} ({canonical_name(first)}), whose role is "
+            f"X has the column {first!r} ({_origin(first)[0]}), whose role is "
             f"{roles[first]!r}: {_WHY[roles[first]]}. Drop it.{more} To describe "
             "videos that are online rather than predict, pass "
             f"nowcast={tuple(refused)!r}."
@@ -209,16 +211,23 @@ def canonical_name(column: str, *, logarithms: bool = True) -> str | None:
 
 
 def _role(column: str) -> Role:
+    base, made = _origin(column)
+    if base == "create_time" and made.startswith(("hour", "weekday")):
+        return "pre_post"
+    return "unknown" if base is None else _ROLES[base]
+
+
+def _origin(column: str) -> tuple[str | None, str]:
+    """Return the known column that this one is or is made of, and what is made."""
     canonical = canonical_name(column)
-    if canonical is None:
-        derived = _DERIVED.fullmatch(str(column))
-        known = derived is not None and canonical_name(derived["base"]) is not None
-        return "pre_post" if known else "unknown"
-    return _ROLES[canonical]
+    derived = None if canonical else _DERIVED.fullmatch(str(column))
+    if derived is None:
+        return canonical, ""
+    return canonical_name(derived["base"]), derived["made"]
 
 
 def _identity(column: str) -> str:
-    return canonical_name(column) or _plain(str(column).rpartition("__")[2])
+    return _origin(column)[0] or _plain(str(column).rpartition("__")[2])
 
 
 def _readings(column: str, logarithms: bool) -> Iterator[str]:

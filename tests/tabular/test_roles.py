@@ -59,13 +59,53 @@ def test_every_column_of_the_loader_has_a_role():
         *("n_likes", "N_Likes", "diggCount", "digg_count", "DiggCount", "likes"),
         *("stats.diggCount", "stats_diggCount", "itemStruct.stats.diggCount"),
         *("remainder__n_likes", "a__b__diggCount", "log_n_likes", "x__log1p_likes"),
-        "n_likes_log",
+        *("n_likes_log", "likes_count", "likesCount"),
     ],
 )
 def test_spellings_do_not_hide_a_column(name):
     assert canonical_name(name) == "n_likes"
     with pytest.raises(LeakageError):
         check_roles([name])
+
+
+@pytest.mark.parametrize(
+    "name, column",
+    [
+        *(("views_count", "n_plays"), ("plays_count", "n_plays")),
+        *(("comments_count", "n_comments"), ("shares_count", "n_shares")),
+        *(("saves_count", "n_saves"), ("followers_count", "n_followers")),
+    ],
+)
+def test_counts_in_the_plural_are_the_column(name, column):
+    assert canonical_name(name) == column
+
+
+@pytest.mark.parametrize(
+    "name, role",
+    [
+        ("n_likes_count", "post_outcome"),
+        ("mine__comments_pos", "post_outcome"),
+        ("diggCount_length", "post_outcome"),
+        ("n_followers_count", "label_part"),
+        ("n_total_likes_count", "scrape_aggregate"),
+        ("create_time_count", "exposure"),
+        ("video_id_length", "exposure"),
+        ("video_age_hour_sin", "exposure"),
+        ("createTime_weekday_cos", "pre_post"),
+        ("text_length", "pre_post"),
+        ("caption_compound", "pre_post"),
+    ],
+)
+def test_what_is_made_of_a_column_has_its_role(name, role):
+    """But for the hour and the weekday, which tell no age."""
+    assert column_roles([name]) == {name: role}
+
+
+def test_what_is_made_of_an_outcome_raises_by_the_outcomes_name():
+    match = r"'n_likes_count' \(n_likes\), whose role is 'post_outcome'"
+    with pytest.raises(LeakageError, match=match):
+        check_roles(["n_likes_count"])
+    assert check_roles(["n_likes_count"], ["n_likes"])
 
 
 @pytest.mark.parametrize(
