@@ -1,8 +1,9 @@
 """What each column of an export may be used for.
 
 A column is found by its name, in this order: as it is, without the prefixes that a
-ColumnTransformer adds, without leading parts of a dotted name, without the marks of a
-logarithm. Case and punctuation do not matter.
+ColumnTransformer adds, without the suffixes of joins and repeated names, without the
+marks of a logarithm; each time also without leading parts of a dotted name. Case and
+punctuation do not matter.
 """
 
 import re
@@ -48,17 +49,21 @@ _NAMES: dict[Role, dict[str, str]] = {
     },
     "post_outcome": {
         "n_plays": "playCount statsV2.playCount stats.playCount plays views viewCount "
-        "n_views num_views video_views plays_count views_count",
+        "n_views num_views video_views plays_count views_count "
+        "video_view_count video_play_count statistics_play_count statistics_view_count",
         "n_likes": "diggCount statsV2.diggCount stats.diggCount likes likeCount "
-        "num_likes video_likes likes_count",
+        "num_likes video_likes likes_count video_like_count "
+        "statistics_digg_count statistics_like_count",
         "n_comments": "commentCount statsV2.commentCount stats.commentCount comments "
-        "num_comments comments_count",
+        "num_comments comments_count video_comment_count "
+        "statistics_comment_count",
         "n_shares": "shareCount statsV2.shareCount stats.shareCount shares num_shares "
-        "forwardCount shares_count",
+        "forwardCount shares_count video_share_count statistics_share_count",
         "n_saves": "collectCount statsV2.collectCount stats.collectCount saves "
-        "saveCount bookmarks saves_count",
+        "saveCount bookmarks saves_count favorites_count statistics_collect_count",
         "n_reposts": "repostCount statsV2.repostCount stats.repostCount",
-        "n_downloads": "downloadCount stats.downloadCount",
+        "n_downloads": "downloadCount stats.downloadCount video_download_count "
+        "statistics_download_count",
         "virality": "virality_score viral is_viral views_per_follower "
         "engagement engagement_rate",
     },
@@ -79,7 +84,8 @@ _NAMES: dict[Role, dict[str, str]] = {
     },
     "exposure": {
         "create_time": "createTime video_time createTimeISO create_date created_at "
-        "timestamp upload_time post_time posted_at",
+        "timestamp upload_time upload_date post_time post_date posted_at published_at "
+        "publish_time create_time_utc",
         "video_age": "age_days video_age_days age",
         # The upper half of a video's id is its time of posting; addresses hold the id.
         "video_id": "id secretID aweme_id itemId",
@@ -108,6 +114,7 @@ _DERIVED = re.compile(
     r"(?P<base>.+)_"
     r"(?P<made>length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
 )
+_REPEATED = re.compile(r"(_x|_y|_right|\.\d+)$")  # as pandas and polars mark them
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 _WHY: dict[Role, str] = {
     "post_outcome": "it is counted after the video was posted",
@@ -220,7 +227,7 @@ def _role(column: str) -> Role:
 def _origin(column: str) -> tuple[str | None, str]:
     """Return the known column that this one is or is made of, and what is made."""
     canonical = canonical_name(column)
-    derived = None if canonical else _DERIVED.fullmatch(str(column))
+    derived = None if canonical else _DERIVED.fullmatch(_REPEATED.sub("", str(column)))
     if derived is None:
         return canonical, ""
     return canonical_name(derived["base"]), derived["made"]
@@ -234,7 +241,8 @@ def _readings(column: str, logarithms: bool) -> Iterator[str]:
     """Yield the ways to read a name, the fullest first."""
     column = str(column)
     name = column.rpartition("__")[2]
-    bare = _LOGARITHM.sub("", name) if logarithms else name
-    for whole in dict.fromkeys((column, name, bare)):
+    once = _REPEATED.sub("", name)
+    bare = _LOGARITHM.sub("", once) if logarithms else once
+    for whole in dict.fromkeys((column, name, once, bare)):
         parts = whole.split(".")
         yield from (".".join(parts[i:]) for i in range(len(parts)))

@@ -59,7 +59,9 @@ def test_every_column_of_the_loader_has_a_role():
         *("n_likes", "N_Likes", "diggCount", "digg_count", "DiggCount", "likes"),
         *("stats.diggCount", "stats_diggCount", "itemStruct.stats.diggCount"),
         *("remainder__n_likes", "a__b__diggCount", "log_n_likes", "x__log1p_likes"),
-        *("n_likes_log", "likes_count", "likesCount"),
+        *("n_likes_log", "likes_count", "likesCount", "video_like_count"),
+        *("n_likes_x", "diggCount_y", "x__likes.1", "stats.diggCount.12"),
+        *("n_likes_log_x", "n_likes_right"),
     ],
 )
 def test_spellings_do_not_hide_a_column(name):
@@ -74,9 +76,16 @@ def test_spellings_do_not_hide_a_column(name):
         *(("views_count", "n_plays"), ("plays_count", "n_plays")),
         *(("comments_count", "n_comments"), ("shares_count", "n_shares")),
         *(("saves_count", "n_saves"), ("followers_count", "n_followers")),
+        *(("video_view_count", "n_plays"), ("statistics_play_count", "n_plays")),
+        *(("n_plays_x", "n_plays"), ("n_plays_y", "n_plays"), ("n_plays.1", "n_plays")),
+        ("favorites_count", "n_saves"),
+        *(("create_time_x", "create_time"), ("create_time_utc", "create_time")),
+        *(("upload_date", "create_time"), ("uploadDate", "create_time")),
+        *(("published_at", "create_time"), ("publish_time", "create_time")),
+        ("post_date", "create_time"),
     ],
 )
-def test_counts_in_the_plural_are_the_column(name, column):
+def test_other_names_of_a_column_are_the_column(name, column):
     assert canonical_name(name) == column
 
 
@@ -94,6 +103,8 @@ def test_counts_in_the_plural_are_the_column(name, column):
         ("createTime_weekday_cos", "pre_post"),
         ("text_length", "pre_post"),
         ("caption_compound", "pre_post"),
+        ("hashtags_count_x", "pre_post"),
+        ("n_likes_count.1", "post_outcome"),
     ],
 )
 def test_what_is_made_of_a_column_has_its_role(name, role):
@@ -120,7 +131,7 @@ def test_what_is_made_of_an_outcome_raises_by_the_outcomes_name():
         ("numbers__hashtags_count", "pre_post"),
         ("my_length", "unknown"),
         ("n_followers_log", "label_part"),
-        (3, "unknown"),
+        *((3, "unknown"), (1.5, "unknown"), ("position_x", "unknown")),
     ],
 )
 def test_other_names_are_not_taken_for_outcomes(name, role):
