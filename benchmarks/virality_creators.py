@@ -92,6 +92,23 @@ def feature_tables(videos):
     return tables
 
 
+def pasts_length(videos, tables):
+    """Tell the label by how short the past is, which its statistics show."""
+    folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
+    print("\nHow short the past is, no counts, unseen creators, AUC:")
+    for min_age in ("7D", "0D"):
+        past = tables[f"+ past, {min_age}"]
+        mean = past["past_plays_mean"]
+        told = {
+            "none": mean.isna(),
+            "one": np.isclose(mean, past["past_plays_last"]),
+            "up to five": np.isclose(mean, past["past_plays_recent"]),
+        }
+        X = pd.DataFrame(told).astype(float)
+        (aucs,) = fold_aucs({"": LogisticRegression()}, X, videos, folds).values()
+        print(f"  min_age={min_age!r}: {aucs.mean():.4f}", flush=True)
+
+
 def compare(videos, tables):
     folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
     rows = [
@@ -200,6 +217,7 @@ def main():
     old, old_tables = without_young(videos, tables)
     print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
     compare(old, old_tables)
+    pasts_length(videos, tables)
     network(videos, tables)
     network(old, old_tables)
     contrast(videos, tables)
