@@ -81,7 +81,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     early_stopping : bool, default=True
         Whether to hold rows out, stop when their loss no longer falls, and keep the
         weights of the best pass. Rows of the same numbers and the same cover are never
-        on both sides.
+        on both sides. Where the cover is all there is, rows without one count as
+        different.
     validation_fraction : float, default=0.1
         Share of the different rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
@@ -360,6 +361,13 @@ class MultimodalVirality(_BaseTorchClassifier):
             nn.init.zeros_(linear.head.weight)
             nn.init.zeros_(linear.head.bias)
         return module
+
+    def _split_key(self, aligned: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        if self.image is None or self.metadata_layers is not None:
+            return super()._split_key(aligned)
+        _, places = aligned
+        # Where covers are all there is, those that lack one are no copies of a video.
+        return np.where(places < 0, -1 - np.arange(len(places)), places)[:, None]
 
     def _optimizer_options(self) -> dict[str, Any]:
         decay = {"weight_decay": self.alpha}  # its gradient is that of the penalty

@@ -402,6 +402,39 @@ def test_copies_of_a_cover_stay_on_one_side(table, y, tmp_path):
     assert (pd.Series(valid).groupby(original).nunique() == 1).all()
 
 
+@pytest.fixture
+def splits(monkeypatch):
+    """The held-out rows of each fit."""
+    found = []
+
+    def spy(*args):
+        found.append(original(*args))
+        return found[-1]
+
+    original = _base.validation_rows
+    monkeypatch.setattr(_base, "validation_rows", spy)
+    return found
+
+
+def test_rows_without_a_cover_are_held_out_like_others(table, y, splits):
+    table["cover"] = table["cover"].where(np.arange(120) % 2 > 0, None)
+    for seed in range(20):
+        model(metadata_layers=None, max_iter=1, random_state=seed).fit(table, y)
+    shares = np.array([valid.mean() for valid in splits])
+    assert len(shares) == 20
+    assert (shares > 0).all()
+    assert shares.max() <= 0.15
+    bare = [valid[::2].sum() for valid in splits]
+    assert 0 < np.mean(bare) / 60 < 0.15
+
+
+def test_covers_alone_fit_where_there_are_none(table, y, splits):
+    bare = table.assign(cover=None)
+    proba = model(metadata_layers=None).fit(bare, y).predict_proba(bare)
+    assert (proba == proba[0]).all()
+    assert splits[0].sum() == 12
+
+
 def test_covers_train_in_float32_and_columns_in_their_own(table, y):
     assert model().fit(table, y).predict_proba(table).dtype == np.float32
     X = table[NUMBERS].to_numpy()
