@@ -273,6 +273,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             with threads_for(net.module_, net.batch_size):
                 _run(net, rest)
                 self._after_training(net.module_.eval(), rest)
+        net.train_split = None  # it holds the held-out rows, and all covers
         self.net_ = net
         self._keep_history(net)
 

@@ -1,8 +1,10 @@
 """MultimodalVirality: columns, covers, both; every network of the report."""
 
+import gc
 import pickle
 import shutil
 import warnings
+import weakref
 
 import contract
 import numpy as np
@@ -470,6 +472,24 @@ def test_a_pickle_holds_no_covers(table, y):
     assert b"skorch" not in data
     assert len(data) < 4 * n_parameters(fitted) + 20_000
     assert b".png" not in data
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_fitted_model_holds_no_covers(table, y, monkeypatch, early_stopping):
+    made = []
+
+    def spy(*args):
+        data = original(*args)
+        made.append(weakref.ref(data))
+        return data
+
+    original = _base.tensors_of
+    monkeypatch.setattr(_base, "tensors_of", spy)
+    fitted = model(early_stopping=early_stopping).fit(table, y)
+    gc.collect()
+    assert len(made) == 2
+    assert [data() for data in made] == [None, None]
+    assert fitted.predict(table).shape == (120,)
 
 
 def test_the_table_alone_is_an_mlp():
