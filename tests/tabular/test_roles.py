@@ -1,9 +1,10 @@
 import pytest
 
+from skchallenge._names import canonical_name
 from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles
-from skchallenge.tabular._roles import canonical_name, check_roles
+from skchallenge.tabular._roles import check_roles
 
 # The columns of the report's scraper, in its order.
 NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
