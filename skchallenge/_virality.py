@@ -11,13 +11,12 @@ import pandas as pd
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
-from sklearn.utils import check_array, check_consistent_length, check_scalar
+from sklearn.utils import check_consistent_length, check_scalar
 from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skchallenge._base import Inputs, _BaseTorchClassifier
-from skchallenge._columns import read_columns
-from skchallenge._cover_column import check_numbers, place_of
+from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData
 from skchallenge._validation import check_option
@@ -272,7 +271,7 @@ class MultimodalVirality(_BaseTorchClassifier):
             self._check_leaks(inputs[0][0], y, _names(self) or [])
             return inputs, y
         y = validate_data(self, X="no_validation", y=y)
-        table = read_columns(self, X, reset=True)
+        table = read_table(self, X, reset=True)
         check_consistent_length(table, y)
         self._place_ = place_of(self.image, table.shape[1], _names(self))
         metadata = self._numbers(table)
@@ -284,7 +283,7 @@ class MultimodalVirality(_BaseTorchClassifier):
     def _read(self, X: Any) -> Inputs:
         if self.image is None:
             return super()._read(X)
-        table = read_columns(self, X, reset=False)
+        table = read_table(self, X, reset=False)
         return self._read_covers(table, self._numbers(table))
 
     def _check_leaks(
@@ -303,11 +302,11 @@ class MultimodalVirality(_BaseTorchClassifier):
         return [i for i in range(n_columns) if i != self._place_]
 
     def _read_covers(
-        self, table: NDArray[Any], metadata: NDArray[np.float32]
+        self, table: pd.DataFrame, metadata: NDArray[np.float32]
     ) -> Inputs:
         """Decode the covers beside the numbers."""
         covers, places, bad = load_covers(
-            table[:, self._place_],
+            table.iloc[:, self._place_],
             self.image_size + self.image_size // _SPARE,
             n_threads=effective_n_jobs(self.n_jobs),
             skip_bad=self.on_error == "nan",
@@ -321,19 +320,10 @@ class MultimodalVirality(_BaseTorchClassifier):
             )
         return (metadata, places), (covers,)
 
-    def _numbers(self, table: NDArray[Any]) -> NDArray[np.float32]:
+    def _numbers(self, table: pd.DataFrame) -> NDArray[np.float32]:
         if self.metadata_layers is None:
             return np.empty((len(table), 0), dtype=np.float32)
-        if table.shape[1] < 2:
-            raise ValueError(
-                "X has no column beside the cover. Set metadata_layers=None to use "
-                "the cover alone."
-            )
-        columns = self._columns(table.shape[1])
-        names = _names(self) or [f"column {i}" for i in range(table.shape[1])]
-        numbers = table[:, columns]
-        check_numbers(numbers, [names[i] for i in columns])
-        return check_array(numbers, dtype=np.float32, estimator=self, input_name="X")
+        return numbers_of(table, self._columns(table.shape[1]), _names(self))
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {

@@ -3,6 +3,7 @@
 import gc
 import pickle
 import shutil
+import tracemalloc
 import warnings
 import weakref
 
@@ -23,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skchallenge import MultimodalVirality, _base, _virality
+from skchallenge._cover_column import numbers_of, read_table
 from skchallenge.exceptions import LeakageError, LeakageWarning, MediaError
 from skchallenge.nn import MLP
 
@@ -556,6 +558,8 @@ def test_bad_parameters_are_refused(table, y, options, error, match):
         (pd.NA, "duration_s is <NA> in row 3"),
         (pd.Timestamp("2020-01-01"), "duration_s is Timestamp.* in row 3"),
         ([1], r"duration_s is \[1\] in row 3"),
+        (1j, "duration_s is 1j in row 3"),
+        (1e300, "contains infinity or a value too large"),
         (np.inf, "contains infinity"),
     ],
 )
@@ -564,6 +568,38 @@ def test_what_is_no_number_is_refused(table, y, cell, match):
     table.at[3, "duration_s"] = cell
     with pytest.raises(ValueError, match=match):
         model().fit(table, y)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "float32"])
+def test_a_missing_number_is_refused_whatever_its_type(table, y, dtype):
+    table["duration_s"] = table["duration_s"].astype(dtype)
+    table.loc[3, "duration_s"] = None
+    with pytest.raises(ValueError, match=r"duration_s is (nan|<NA>) in row 3"):
+        model().fit(table, y)
+
+
+def test_numbers_of_any_type_are_the_same_numbers(table, y):
+    table["duration_s"] = np.arange(120)
+    expected = model().fit(table, y).predict_proba(table)
+    for dtype in ("int8", "Int64", "float64", "Float32", object):
+        X = table.astype({"duration_s": dtype})
+        found = model().fit(X, y).predict_proba(X)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_do_not_become_objects_beside_a_cover():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20_000, 30)))
+    X = X.add_prefix("x").assign(cover=None)
+    estimator = model()
+    tracemalloc.start()
+    try:
+        table = read_table(estimator, X, reset=True)
+        numbers = numbers_of(table, range(30), list(X))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(numbers, X.iloc[:, :30].astype(np.float32))
+    assert peak < 2 * 20_000 * 30 * 8  # as objects they take five times as much
 
 
 def test_a_cover_column_that_is_not_named_is_text(table, y):
