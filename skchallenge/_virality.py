@@ -22,6 +22,7 @@ from skchallenge._rows import TensorData
 from skchallenge._validation import check_option
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
 from skchallenge.embed._covers import load_covers
+from skchallenge.exceptions import MediaWarning
 from skchallenge.nn import MLP, CoverFusion
 from skchallenge.tabular._leakage import warn_if_leaking
 from skchallenge.tabular._roles import check_roles
@@ -155,7 +156,7 @@ class MultimodalVirality(_BaseTorchClassifier):
     LeakageWarning
         If a column of unknown name tells y almost exactly, together with one that is
         half of the label. Looked at with two classes and 1,000 rows or more.
-    UserWarning
+    MediaWarning
         If covers are unreadable and `on_error` is "nan".
 
     See Also
@@ -174,8 +175,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     are in a temporary file, which the system deletes.
 
     A row without a cover gets a learned vector in place of the cover's features, or
-    their mean over the training rows if each of those has a cover. Where the cover is
-    all there is, that vector is not learned: it is zero, or that mean.
+    their weighted mean over the rows trained on if each of those has a cover. Where
+    the cover is all there is, that vector is not learned: it is zero, or that mean.
 
     References
     ----------
@@ -316,6 +317,7 @@ class MultimodalVirality(_BaseTorchClassifier):
             warnings.warn(
                 f"{len(bad)} covers cannot be read and count as missing, first in row "
                 f"{first}: {bad[first]}",
+                MediaWarning,
                 stacklevel=4,
             )
         return (metadata, places), (covers,)
@@ -373,14 +375,15 @@ class MultimodalVirality(_BaseTorchClassifier):
         """Let a missing cover be the mean cover, if training has shown no other."""
         if not isinstance(module, CoverFusion):
             return
-        *_, places = data.aligned
+        _, weight, _, places = data.aligned
         if (places < 0).any():
             return
+        share = (weight / weight.sum()).split(_ROWS_A_PASS)
         with torch.no_grad():
-            total = torch.zeros_like(module.missing)
-            for part in torch.split(places, _ROWS_A_PASS):
-                total += module.embed(part, *data.shared).sum(dim=0)
-            module.missing.copy_(total / len(places))
+            mean = torch.zeros_like(module.missing)
+            for part, rows in zip(share, places.split(_ROWS_A_PASS), strict=True):
+                mean += part @ module.embed(rows, *data.shared)
+            module.missing.copy_(mean)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

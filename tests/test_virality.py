@@ -16,6 +16,7 @@ import torch
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from PIL import Image
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +26,12 @@ from sklearn.preprocessing import StandardScaler
 
 from skchallenge import MultimodalVirality, _base, _virality
 from skchallenge._cover_column import numbers_of, read_table
-from skchallenge.exceptions import LeakageError, LeakageWarning, MediaError
+from skchallenge.exceptions import (
+    LeakageError,
+    LeakageWarning,
+    MediaError,
+    MediaWarning,
+)
 from skchallenge.nn import MLP
 
 SIZE = 16
@@ -174,20 +180,37 @@ def test_no_hidden_layer_is_scikit_learns_logistic_regression(gap, name):
     np.testing.assert_allclose(weight[1] - weight[0], theirs.coef_[0], atol=0.01)
 
 
-def test_the_penalty_spares_biases_and_counts_each_weight_once():
-    """One step of plain gradients, worked by hand, has the sign that Adam takes."""
-    X, y = np.zeros((4, 1)), np.array([0, 1, 1, 1])
-    fitted = MultimodalVirality(
+def test_the_penalty_spares_biases_and_counts_each_weight_once(monkeypatch):
+    """The gradient of one full batch, worked by hand: X.T @ (p - y) / n + alpha * W."""
+    X, y = logistic_data(0.7)
+    alpha, steps = 0.3, []
+
+    def spy(net, *args, **kwargs):
+        layer, optimizer = net.module_.head, net.optimizer_
+        before = [p.detach().numpy().copy() for p in (layer.weight, layer.bias)]
+        result = original(net, *args, **kwargs)
+        moments = [optimizer.state[p]["exp_avg"] for p in (layer.weight, layer.bias)]
+        steps.append((before, [m.detach().numpy().copy() for m in moments]))
+        return result
+
+    original = _base._Net.train_step
+    monkeypatch.setattr(_base._Net, "train_step", spy)
+    MultimodalVirality(
         metadata_layers=(),
-        alpha=50.0,
+        alpha=alpha,
         lr=0.1,
-        max_iter=400,
-        batch_size=4,
+        max_iter=2,
+        batch_size=len(X),
         early_stopping=False,
-        random_state=0,
     ).fit(X, y)
-    # Only the biases can act, and they reach the share of ones.
-    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], 0.75, atol=1e-3)
+    ((_, first), ((weight, bias), second)) = steps
+    assert min(np.abs(weight).min(), np.abs(bias).min()) > 0.05
+    p = softmax(X @ weight.T + bias, axis=1)
+    error = (p - np.eye(2)[y]) / len(X)
+    expected = error.T @ X + alpha * weight, error.sum(axis=0)
+    for old, new, gradient in zip(first, second, expected, strict=True):
+        # Adam's first moment is 0.9 of the old one and 0.1 of the gradient.
+        np.testing.assert_allclose((new - 0.9 * old) / 0.1, gradient, atol=1e-10)
 
 
 def test_logistic_regression_starts_at_zero_and_drops_nothing():
@@ -233,17 +256,20 @@ def test_the_cover_alone_looks_at_no_column(table, y):
 
 
 @pytest.mark.parametrize("metadata_layers", [(8,), None])
+@pytest.mark.parametrize("weight", [np.ones(120), np.arange(120) % 7])
 def test_a_missing_cover_is_the_mean_of_training_that_lacks_none(
-    table, y, metadata_layers
+    table, y, metadata_layers, weight, monkeypatch
 ):
+    monkeypatch.setattr(_virality, "_ROWS_A_PASS", 50)
     options = {"metadata_layers": metadata_layers, "early_stopping": False}
-    fitted = model(**options).fit(table, y)
+    fitted = model(**options).fit(table, y, sample_weight=weight)
     module = fitted.net_.module_
     (_, places), covers = fitted._read(table)
     places, covers = torch.from_numpy(places), torch.from_numpy(covers[0])
     with torch.no_grad():
-        expected = module.embed(places, covers).mean(dim=0)
-    torch.testing.assert_close(module.missing.detach(), expected)
+        embedded = module.embed(places, covers).numpy()
+    expected = np.average(embedded, axis=0, weights=weight)
+    np.testing.assert_allclose(module.missing.detach(), expected, rtol=1e-4, atol=1e-6)
     bare = table.assign(cover=None)
     assert np.isfinite(fitted.predict_proba(bare)).all()
 
@@ -269,11 +295,11 @@ def test_unreadable_covers(table, y, videos):
     with pytest.raises(MediaError, match=r"Row 5: .*broken\.jpg.*on_error='nan'"):
         model().fit(bad, y)
     lenient = model(on_error="nan")
-    with pytest.warns(UserWarning, match="2 covers cannot be read.*first in row 5: "):
+    with pytest.warns(MediaWarning, match="2 covers cannot be read.*first in row 5: "):
         lenient.fit(bad, y)
     null = bad.copy()
     null.loc[[5, 7, 9], "cover"] = None
-    with pytest.warns(UserWarning, match="2 covers cannot be read"):
+    with pytest.warns(MediaWarning, match="2 covers cannot be read"):
         found = lenient.predict_proba(bad)
     np.testing.assert_array_equal(found, lenient.predict_proba(null))
 
