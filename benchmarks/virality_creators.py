@@ -92,17 +92,33 @@ def feature_tables(videos):
     return tables
 
 
+def pasts_length(videos, tables):
+    """Tell the label by how short the past is, which its statistics show."""
+    folds = both_splits(videos)["unseen creators"]
+    print("\nHow short the past is, no counts, unseen creators, AUC:")
+    for min_age in ("7D", "0D"):
+        past = tables[f"+ past, {min_age}"]
+        mean = past["past_plays_mean"]
+        told = {
+            "none": mean.isna(),
+            "one": np.isclose(mean, past["past_plays_last"]),
+            "up to five": np.isclose(mean, past["past_plays_recent"]),
+        }
+        X = pd.DataFrame(told).astype(float)
+        (aucs,) = fold_aucs({"": LogisticRegression()}, X, videos, folds).values()
+        print(f"  min_age={min_age!r}: {aucs.mean():.4f}", flush=True)
+
+
 def compare(videos, tables):
-    folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
+    folds = both_splits(videos)["unseen creators"]
     rows = [
         line(name, fold_aucs(models(), X, videos, folds)) for name, X in tables.items()
     ]
     print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
 
 
-def network(videos, tables):
+def network(title, videos, tables, folds):
     """Put MultimodalVirality beside the better plain model, fold by fold."""
-    folds = list(GroupKFold(3).split(videos, groups=videos["user_id"]))
     scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     net = MultimodalVirality(batch_size="auto", random_state=0)
     plain = {name: model for name, model in models().items() if name != "stack"}
@@ -114,8 +130,16 @@ def network(videos, tables):
         better = max(("logistic", "boosting"), key=means.get)
         difference = (aucs["network"] - aucs[better]).mean()
         rows.append({"columns": name, **means, "network - better": difference})
-    print(f"\nThe metadata network, {len(videos)} videos, unseen creators, AUC:")
+    print(f"\nThe metadata network, {len(videos)} videos, {title}, AUC:")
     print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
+
+
+def both_splits(videos):
+    at_random = KFold(3, shuffle=True, random_state=0)
+    return {
+        "unseen creators": list(GroupKFold(3).split(videos, groups=videos["user_id"])),
+        "random folds": list(at_random.split(videos)),
+    }
 
 
 def without_young(videos, tables):
@@ -127,8 +151,7 @@ def without_young(videos, tables):
 def contrast(videos, tables):
     """Show what users in training and test at once do, outside and inside the stack."""
     X = tables["+ creator at the scrape"]
-    grouped = list(GroupKFold(3).split(X, groups=videos["user_id"]))
-    at_random = list(KFold(3, shuffle=True, random_state=0).split(X))
+    grouped, at_random = both_splits(videos).values()
     boosting = {"boosting": models()["boosting"]}
     shuffled = make_virality_stack().set_params(
         cv=StratifiedKFold(5, shuffle=True, random_state=0)
@@ -200,8 +223,10 @@ def main():
     old, old_tables = without_young(videos, tables)
     print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
     compare(old, old_tables)
-    network(videos, tables)
-    network(old, old_tables)
+    pasts_length(videos, tables)
+    for data, features in ((videos, tables), (old, old_tables)):
+        for title, folds in both_splits(data).items():
+            network(title, data, features, folds)
     contrast(videos, tables)
     guard(videos, tables)
     trending()

@@ -211,6 +211,10 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Validate what a fitted estimator is given."""
         return (validate_data(self, X, dtype=_FLOATS, reset=False),), ()
 
+    def _split_key(self, aligned: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        """Return what tells rows apart: those alike are on one side of the split."""
+        return np.column_stack(aligned)
+
     def _optimizer_options(self) -> dict[str, Any]:
         """Further options of the optimizer, by skorch's names."""
         return {}
@@ -257,7 +261,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         aligned, shared = inputs
         valid = np.zeros(len(target), dtype=bool)
         if self.early_stopping:
-            key = np.column_stack(aligned)
+            key = self._split_key(aligned)
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
         with isolated_rng(device, seed):
@@ -269,6 +273,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             with threads_for(net.module_, net.batch_size):
                 _run(net, rest)
                 self._after_training(net.module_.eval(), rest)
+        net.train_split = None  # it holds the held-out rows, and all covers
         self.net_ = net
         self._keep_history(net)
 

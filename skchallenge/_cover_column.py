@@ -1,12 +1,19 @@
-"""Which column of a table holds the covers, and whether the others hold numbers."""
+"""A table of covers and numbers: which column holds what."""
 
 from collections.abc import Sequence
-from numbers import Integral, Number
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_complex_dtype, is_numeric_dtype
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from skchallenge._columns import read_columns
+from skchallenge._validation import as_frame
 
 
 def place_of(image: str | int, n_columns: int, names: list[str] | None) -> int:
@@ -37,16 +44,68 @@ def place_of(image: str | int, n_columns: int, names: list[str] | None) -> int:
     return found[0]
 
 
-def check_numbers(cells: NDArray[Any], names: Sequence[str]) -> None:
-    """Raise unless all cells are numbers: text of a number is none."""
+def read_table(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:
+    """Return X column by column, and record its width and names.
+
+    Columns of numbers stay what they are: as objects they would take eight times the
+    memory.
+    """
+    if not hasattr(X, "columns"):
+        return pd.DataFrame(read_columns(estimator, X, reset=reset))
+    frame = as_frame(X, "X")
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if 0 in frame.shape:
+        check_array(np.empty(frame.shape), estimator=estimator)  # says so
+    return frame
+
+
+def numbers_of(
+    table: pd.DataFrame, places: Sequence[int], names: Sequence[str] | None
+) -> NDArray[np.float32]:
+    """Return columns as numbers; raise unless all cells are: text of a number is none.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_samples, n_columns)
+        The columns, and the cover.
+    places : sequence of int
+        Positions of the columns.
+    names : sequence of str of length n_columns or None
+        What error messages call them.
+    """
+    if not places:
+        raise ValueError(
+            "X has no column beside the cover. Set metadata_layers=None to use the "
+            "cover alone."
+        )
+    numbers = np.empty((len(table), len(places)), dtype=np.float32)
+    for i, place in enumerate(places):
+        column = table.iloc[:, place]
+        if _may_hold_others(column):
+            name = names[place] if names else f"column {place}"
+            _check_cells(column.to_numpy(dtype=object), name)
+        with np.errstate(over="ignore"):  # it becomes infinite, and is refused
+            numbers[:, i] = column.to_numpy(dtype=np.float32)
+    return check_array(numbers, dtype=np.float32, copy=False, input_name="X")
+
+
+def _may_hold_others(column: "pd.Series[Any]") -> bool:
+    """Tell whether a column may hold a missing value, or anything but real numbers."""
+    dtype = column.dtype
+    is_real = is_numeric_dtype(dtype) and not is_complex_dtype(dtype)
+    return not is_real or bool(column.isna().any())
+
+
+def _check_cells(cells: NDArray[Any], name: str) -> None:
     bad = ~_is_number(cells).astype(bool) | pd.isna(cells)
     if bad.any():
-        row, column = np.argwhere(bad)[0]
+        row = bad.argmax()
         raise ValueError(
-            f"X must hold numbers beside the cover, but {names[column]} is "
-            f"{cells[row, column]!r} in row {row}. Convert or impute the column in an "
-            "earlier step of the pipeline, or leave it out."
+            f"X must hold numbers beside the cover, but {name} is {cells[row]!r} in "
+            f"row {row}. Convert or impute the column in an earlier step of the "
+            "pipeline, or leave it out."
         )
 
 
-_is_number = np.frompyfunc(lambda cell: isinstance(cell, Number | np.bool_), 1, 1)
+_REAL = (Real, Decimal, np.bool_)
+_is_number = np.frompyfunc(lambda cell: isinstance(cell, _REAL), 1, 1)

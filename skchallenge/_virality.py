@@ -11,18 +11,18 @@ import pandas as pd
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
-from sklearn.utils import check_array, check_consistent_length, check_scalar
+from sklearn.utils import check_consistent_length, check_scalar
 from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skchallenge._base import Inputs, _BaseTorchClassifier
-from skchallenge._columns import read_columns
-from skchallenge._cover_column import check_numbers, place_of
+from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData
 from skchallenge._validation import check_option
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
 from skchallenge.embed._covers import load_covers
+from skchallenge.exceptions import MediaWarning
 from skchallenge.nn import MLP, CoverFusion
 from skchallenge.tabular._leakage import warn_if_leaking
 from skchallenge.tabular._roles import check_roles
@@ -81,7 +81,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     early_stopping : bool, default=True
         Whether to hold rows out, stop when their loss no longer falls, and keep the
         weights of the best pass. Rows of the same numbers and the same cover are never
-        on both sides.
+        on both sides. Where the cover is all there is, rows without one count as
+        different.
     validation_fraction : float, default=0.1
         Share of the different rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
@@ -155,7 +156,7 @@ class MultimodalVirality(_BaseTorchClassifier):
     LeakageWarning
         If a column of unknown name tells y almost exactly, together with one that is
         half of the label. Looked at with two classes and 1,000 rows or more.
-    UserWarning
+    MediaWarning
         If covers are unreadable and `on_error` is "nan".
 
     See Also
@@ -174,8 +175,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     are in a temporary file, which the system deletes.
 
     A row without a cover gets a learned vector in place of the cover's features, or
-    their mean over the training rows if each of those has a cover. Where the cover is
-    all there is, that vector is not learned: it is zero, or that mean.
+    their weighted mean over the rows trained on if each of those has a cover. Where
+    the cover is all there is, that vector is not learned: it is zero, or that mean.
 
     References
     ----------
@@ -271,7 +272,7 @@ class MultimodalVirality(_BaseTorchClassifier):
             self._check_leaks(inputs[0][0], y, _names(self) or [])
             return inputs, y
         y = validate_data(self, X="no_validation", y=y)
-        table = read_columns(self, X, reset=True)
+        table = read_table(self, X, reset=True)
         check_consistent_length(table, y)
         self._place_ = place_of(self.image, table.shape[1], _names(self))
         metadata = self._numbers(table)
@@ -283,7 +284,7 @@ class MultimodalVirality(_BaseTorchClassifier):
     def _read(self, X: Any) -> Inputs:
         if self.image is None:
             return super()._read(X)
-        table = read_columns(self, X, reset=False)
+        table = read_table(self, X, reset=False)
         return self._read_covers(table, self._numbers(table))
 
     def _check_leaks(
@@ -302,11 +303,11 @@ class MultimodalVirality(_BaseTorchClassifier):
         return [i for i in range(n_columns) if i != self._place_]
 
     def _read_covers(
-        self, table: NDArray[Any], metadata: NDArray[np.float32]
+        self, table: pd.DataFrame, metadata: NDArray[np.float32]
     ) -> Inputs:
         """Decode the covers beside the numbers."""
         covers, places, bad = load_covers(
-            table[:, self._place_],
+            table.iloc[:, self._place_],
             self.image_size + self.image_size // _SPARE,
             n_threads=effective_n_jobs(self.n_jobs),
             skip_bad=self.on_error == "nan",
@@ -316,23 +317,15 @@ class MultimodalVirality(_BaseTorchClassifier):
             warnings.warn(
                 f"{len(bad)} covers cannot be read and count as missing, first in row "
                 f"{first}: {bad[first]}",
+                MediaWarning,
                 stacklevel=4,
             )
         return (metadata, places), (covers,)
 
-    def _numbers(self, table: NDArray[Any]) -> NDArray[np.float32]:
+    def _numbers(self, table: pd.DataFrame) -> NDArray[np.float32]:
         if self.metadata_layers is None:
             return np.empty((len(table), 0), dtype=np.float32)
-        if table.shape[1] < 2:
-            raise ValueError(
-                "X has no column beside the cover. Set metadata_layers=None to use "
-                "the cover alone."
-            )
-        columns = self._columns(table.shape[1])
-        names = _names(self) or [f"column {i}" for i in range(table.shape[1])]
-        numbers = table[:, columns]
-        check_numbers(numbers, [names[i] for i in columns])
-        return check_array(numbers, dtype=np.float32, estimator=self, input_name="X")
+        return numbers_of(table, self._columns(table.shape[1]), _names(self))
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {
@@ -361,6 +354,13 @@ class MultimodalVirality(_BaseTorchClassifier):
             nn.init.zeros_(linear.head.bias)
         return module
 
+    def _split_key(self, aligned: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        if self.image is None or self.metadata_layers is not None:
+            return super()._split_key(aligned)
+        _, places = aligned
+        # Where covers are all there is, those that lack one are no copies of a video.
+        return np.where(places < 0, -1 - np.arange(len(places)), places)[:, None]
+
     def _optimizer_options(self) -> dict[str, Any]:
         decay = {"weight_decay": self.alpha}  # its gradient is that of the penalty
         return {"optimizer__param_groups": [("*weight", decay)]} if self.alpha else {}
@@ -375,14 +375,15 @@ class MultimodalVirality(_BaseTorchClassifier):
         """Let a missing cover be the mean cover, if training has shown no other."""
         if not isinstance(module, CoverFusion):
             return
-        *_, places = data.aligned
+        _, weight, _, places = data.aligned
         if (places < 0).any():
             return
+        share = (weight / weight.sum()).split(_ROWS_A_PASS)
         with torch.no_grad():
-            total = torch.zeros_like(module.missing)
-            for part in torch.split(places, _ROWS_A_PASS):
-                total += module.embed(part, *data.shared).sum(dim=0)
-            module.missing.copy_(total / len(places))
+            mean = torch.zeros_like(module.missing)
+            for part, rows in zip(share, places.split(_ROWS_A_PASS), strict=True):
+                mean += part @ module.embed(rows, *data.shared)
+            module.missing.copy_(mean)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

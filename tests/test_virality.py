@@ -1,8 +1,11 @@
 """MultimodalVirality: columns, covers, both; every network of the report."""
 
+import gc
 import pickle
 import shutil
+import tracemalloc
 import warnings
+import weakref
 
 import contract
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from PIL import Image
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -21,7 +25,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skchallenge import MultimodalVirality, _base, _virality
-from skchallenge.exceptions import LeakageError, LeakageWarning, MediaError
+from skchallenge._cover_column import numbers_of, read_table
+from skchallenge.exceptions import (
+    LeakageError,
+    LeakageWarning,
+    MediaError,
+    MediaWarning,
+)
 from skchallenge.nn import MLP
 
 SIZE = 16
@@ -170,20 +180,37 @@ def test_no_hidden_layer_is_scikit_learns_logistic_regression(gap, name):
     np.testing.assert_allclose(weight[1] - weight[0], theirs.coef_[0], atol=0.01)
 
 
-def test_the_penalty_spares_biases_and_counts_each_weight_once():
-    """One step of plain gradients, worked by hand, has the sign that Adam takes."""
-    X, y = np.zeros((4, 1)), np.array([0, 1, 1, 1])
-    fitted = MultimodalVirality(
+def test_the_penalty_spares_biases_and_counts_each_weight_once(monkeypatch):
+    """The gradient of one full batch, worked by hand: X.T @ (p - y) / n + alpha * W."""
+    X, y = logistic_data(0.7)
+    alpha, steps = 0.3, []
+
+    def spy(net, *args, **kwargs):
+        layer, optimizer = net.module_.head, net.optimizer_
+        before = [p.detach().numpy().copy() for p in (layer.weight, layer.bias)]
+        result = original(net, *args, **kwargs)
+        moments = [optimizer.state[p]["exp_avg"] for p in (layer.weight, layer.bias)]
+        steps.append((before, [m.detach().numpy().copy() for m in moments]))
+        return result
+
+    original = _base._Net.train_step
+    monkeypatch.setattr(_base._Net, "train_step", spy)
+    MultimodalVirality(
         metadata_layers=(),
-        alpha=50.0,
+        alpha=alpha,
         lr=0.1,
-        max_iter=400,
-        batch_size=4,
+        max_iter=2,
+        batch_size=len(X),
         early_stopping=False,
-        random_state=0,
     ).fit(X, y)
-    # Only the biases can act, and they reach the share of ones.
-    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], 0.75, atol=1e-3)
+    ((_, first), ((weight, bias), second)) = steps
+    assert min(np.abs(weight).min(), np.abs(bias).min()) > 0.05
+    p = softmax(X @ weight.T + bias, axis=1)
+    error = (p - np.eye(2)[y]) / len(X)
+    expected = error.T @ X + alpha * weight, error.sum(axis=0)
+    for old, new, gradient in zip(first, second, expected, strict=True):
+        # Adam's first moment is 0.9 of the old one and 0.1 of the gradient.
+        np.testing.assert_allclose((new - 0.9 * old) / 0.1, gradient, atol=1e-10)
 
 
 def test_logistic_regression_starts_at_zero_and_drops_nothing():
@@ -229,17 +256,20 @@ def test_the_cover_alone_looks_at_no_column(table, y):
 
 
 @pytest.mark.parametrize("metadata_layers", [(8,), None])
+@pytest.mark.parametrize("weight", [np.ones(120), np.arange(120) % 7])
 def test_a_missing_cover_is_the_mean_of_training_that_lacks_none(
-    table, y, metadata_layers
+    table, y, metadata_layers, weight, monkeypatch
 ):
+    monkeypatch.setattr(_virality, "_ROWS_A_PASS", 50)
     options = {"metadata_layers": metadata_layers, "early_stopping": False}
-    fitted = model(**options).fit(table, y)
+    fitted = model(**options).fit(table, y, sample_weight=weight)
     module = fitted.net_.module_
     (_, places), covers = fitted._read(table)
     places, covers = torch.from_numpy(places), torch.from_numpy(covers[0])
     with torch.no_grad():
-        expected = module.embed(places, covers).mean(dim=0)
-    torch.testing.assert_close(module.missing.detach(), expected)
+        embedded = module.embed(places, covers).numpy()
+    expected = np.average(embedded, axis=0, weights=weight)
+    np.testing.assert_allclose(module.missing.detach(), expected, rtol=1e-4, atol=1e-6)
     bare = table.assign(cover=None)
     assert np.isfinite(fitted.predict_proba(bare)).all()
 
@@ -265,11 +295,11 @@ def test_unreadable_covers(table, y, videos):
     with pytest.raises(MediaError, match=r"Row 5: .*broken\.jpg.*on_error='nan'"):
         model().fit(bad, y)
     lenient = model(on_error="nan")
-    with pytest.warns(UserWarning, match="2 covers cannot be read.*first in row 5: "):
+    with pytest.warns(MediaWarning, match="2 covers cannot be read.*first in row 5: "):
         lenient.fit(bad, y)
     null = bad.copy()
     null.loc[[5, 7, 9], "cover"] = None
-    with pytest.warns(UserWarning, match="2 covers cannot be read"):
+    with pytest.warns(MediaWarning, match="2 covers cannot be read"):
         found = lenient.predict_proba(bad)
     np.testing.assert_array_equal(found, lenient.predict_proba(null))
 
@@ -402,6 +432,39 @@ def test_copies_of_a_cover_stay_on_one_side(table, y, tmp_path):
     assert (pd.Series(valid).groupby(original).nunique() == 1).all()
 
 
+@pytest.fixture
+def splits(monkeypatch):
+    """The held-out rows of each fit."""
+    found = []
+
+    def spy(*args):
+        found.append(original(*args))
+        return found[-1]
+
+    original = _base.validation_rows
+    monkeypatch.setattr(_base, "validation_rows", spy)
+    return found
+
+
+def test_rows_without_a_cover_are_held_out_like_others(table, y, splits):
+    table["cover"] = table["cover"].where(np.arange(120) % 2 > 0, None)
+    for seed in range(20):
+        model(metadata_layers=None, max_iter=1, random_state=seed).fit(table, y)
+    shares = np.array([valid.mean() for valid in splits])
+    assert len(shares) == 20
+    assert (shares > 0).all()
+    assert shares.max() <= 0.15
+    bare = [valid[::2].sum() for valid in splits]
+    assert 0 < np.mean(bare) / 60 < 0.15
+
+
+def test_covers_alone_fit_where_there_are_none(table, y, splits):
+    bare = table.assign(cover=None)
+    proba = model(metadata_layers=None).fit(bare, y).predict_proba(bare)
+    assert (proba == proba[0]).all()
+    assert splits[0].sum() == 12
+
+
 def test_covers_train_in_float32_and_columns_in_their_own(table, y):
     assert model().fit(table, y).predict_proba(table).dtype == np.float32
     X = table[NUMBERS].to_numpy()
@@ -437,6 +500,24 @@ def test_a_pickle_holds_no_covers(table, y):
     assert b"skorch" not in data
     assert len(data) < 4 * n_parameters(fitted) + 20_000
     assert b".png" not in data
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_fitted_model_holds_no_covers(table, y, monkeypatch, early_stopping):
+    made = []
+
+    def spy(*args):
+        data = original(*args)
+        made.append(weakref.ref(data))
+        return data
+
+    original = _base.tensors_of
+    monkeypatch.setattr(_base, "tensors_of", spy)
+    fitted = model(early_stopping=early_stopping).fit(table, y)
+    gc.collect()
+    assert len(made) == 2
+    assert [data() for data in made] == [None, None]
+    assert fitted.predict(table).shape == (120,)
 
 
 def test_the_table_alone_is_an_mlp():
@@ -503,6 +584,8 @@ def test_bad_parameters_are_refused(table, y, options, error, match):
         (pd.NA, "duration_s is <NA> in row 3"),
         (pd.Timestamp("2020-01-01"), "duration_s is Timestamp.* in row 3"),
         ([1], r"duration_s is \[1\] in row 3"),
+        (1j, "duration_s is 1j in row 3"),
+        (1e300, "contains infinity or a value too large"),
         (np.inf, "contains infinity"),
     ],
 )
@@ -511,6 +594,38 @@ def test_what_is_no_number_is_refused(table, y, cell, match):
     table.at[3, "duration_s"] = cell
     with pytest.raises(ValueError, match=match):
         model().fit(table, y)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "float32"])
+def test_a_missing_number_is_refused_whatever_its_type(table, y, dtype):
+    table["duration_s"] = table["duration_s"].astype(dtype)
+    table.loc[3, "duration_s"] = None
+    with pytest.raises(ValueError, match=r"duration_s is (nan|<NA>) in row 3"):
+        model().fit(table, y)
+
+
+def test_numbers_of_any_type_are_the_same_numbers(table, y):
+    table["duration_s"] = np.arange(120)
+    expected = model().fit(table, y).predict_proba(table)
+    for dtype in ("int8", "Int64", "float64", "Float32", object):
+        X = table.astype({"duration_s": dtype})
+        found = model().fit(X, y).predict_proba(X)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_do_not_become_objects_beside_a_cover():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20_000, 30)))
+    X = X.add_prefix("x").assign(cover=None)
+    estimator = model()
+    tracemalloc.start()
+    try:
+        table = read_table(estimator, X, reset=True)
+        numbers = numbers_of(table, range(30), list(X))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(numbers, X.iloc[:, :30].astype(np.float32))
+    assert peak < 2 * 20_000 * 30 * 8  # as objects they take five times as much
 
 
 def test_a_cover_column_that_is_not_named_is_text(table, y):

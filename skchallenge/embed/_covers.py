@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from skchallenge._columns import is_missing, places_of
 from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._frames import Picture, sample_file
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._matrix import reserve
 from skchallenge.exceptions import MediaError
 
 _IN_MEMORY_BYTES = 512 * 2**20
@@ -52,6 +54,8 @@ def load_covers(
     ------
     MediaError
         If a file cannot be read and `skip_bad` is False.
+    OSError
+        If the folder of temporary files has no room for them.
     TypeError
         If a cell is neither a path nor null.
     """
@@ -110,7 +114,9 @@ def _path_or_none(row: int, cell: Any) -> str | None:
 
 def _room_for(shape: tuple[int, ...]) -> Picture:
     """Return an array in memory, or in a file that the system deletes after use."""
-    if np.prod(shape, dtype=np.int64) <= _IN_MEMORY_BYTES:
+    if math.prod(shape) <= _IN_MEMORY_BYTES:
         return np.empty(shape, dtype=np.uint8)
+    what = f"A file of {shape[0]:,} covers of {shape[1]} x {shape[2]} pixels"
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+        reserve(file.fileno(), tempfile.gettempdir(), math.prod(shape), what)
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)

@@ -29,7 +29,8 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
         return np.empty(shape, dtype=np.float32)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
     try:
-        _reserve(file, path, 4 * shape[0] * shape[1])
+        n_bytes = 4 * shape[0] * shape[1]
+        reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
         matrix: Any = np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
     except BaseException:
         os.unlink(path)
@@ -40,9 +41,11 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     return matrix
 
 
-def _reserve(file: int, path: str, n_bytes: int) -> None:
-    """Take the room now: a full disk would end the process when a page is written."""
-    folder = os.path.dirname(path)
+def reserve(file: int, folder: str, n_bytes: int, what: str) -> None:
+    """Take the room now: a full disk would end the process when a page is written.
+
+    `what` is what needs the room, for the message of the OSError.
+    """
     try:
         if shutil.disk_usage(folder).free < n_bytes:
             raise OSError(errno.ENOSPC, "not enough room")
@@ -53,7 +56,7 @@ def _reserve(file: int, path: str, n_bytes: int) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"output='memmap' needs {n_bytes:,} bytes in {folder!r}, the folder for "
+            f"{what} needs {n_bytes:,} bytes in {folder!r}, the folder for "
             f"temporary files ({error.strerror}). Set TMPDIR to a disk that has room.",
         ) from error
 

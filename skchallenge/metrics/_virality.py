@@ -29,6 +29,7 @@ from sklearn.utils import (
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge._cells import to_counts
+from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
 from skchallenge.metrics._report import _check_binary, _resamples
 
@@ -99,7 +100,8 @@ def virality_report(
           for the others;
         - `followers`, the score of a logistic regression on log(1 + followers) alone.
           Followers are half of the ratio label: what does not beat them has learnt
-          nothing of the video. NaN where `videos` knows no followers.
+          nothing of the video. The column may have any name that `column_roles` knows;
+          NaN where there is none.
 
     Raises
     ------
@@ -180,15 +182,17 @@ def _label(
 
 def _by_followers(train: pd.DataFrame, y: Labels, test: pd.DataFrame) -> Floats | None:
     """Predict by followers alone, if they are known."""
-    if "n_followers" not in train or train["n_followers"].isna().all():
+    column = find_columns(train).get("n_followers")
+    if column is None:
         return None
     model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
-    return model.fit(_followers(train), y).predict_proba(_followers(test))[:, 1]
+    model.fit(_followers(train, column), y)
+    return model.predict_proba(_followers(test, column))[:, 1]
 
 
-def _followers(videos: pd.DataFrame) -> Floats:
-    cells = videos["n_followers"].astype(object).reset_index(drop=True)
-    counts = to_counts(cells.where(cells.notna(), None), "n_followers")
+def _followers(videos: pd.DataFrame, column: str) -> Floats:
+    cells = videos[column].astype(object).reset_index(drop=True)
+    counts = to_counts(cells.where(cells.notna(), None), column)
     return np.log1p(counts.to_numpy(dtype=np.float64))[:, None]
 
 

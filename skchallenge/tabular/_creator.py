@@ -76,7 +76,8 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
 
     **There is no count of past videos.** Exports hold each creator's latest videos,
     some 25: how many are earlier tells how old the row's video is, and so how long it
-    has been seen.
+    has been seen. That is not kept out altogether: NaN says that no video is earlier,
+    ``mean == last`` that one is, and ``mean == recent`` that at most five are.
 
     Examples
     --------

@@ -9,9 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skchallenge._names import find_columns
 from skchallenge._validation import as_frame, check_columns, check_option
 from skchallenge.tabular._metadata import read_counts
-from skchallenge.tabular._roles import canonical_name
 
 Kind = Literal["views_per_follower", "log_residual", "creator_relative", "views"]
 _NEEDS: dict[str, tuple[str, ...]] = {
@@ -216,7 +216,7 @@ default="views_per_follower"
         """Return what the label is made of, one column a part."""
         check_option("kind", self.kind, list(_NEEDS))
         frame = as_frame(videos, "videos")
-        columns = _find_columns(frame)
+        columns = find_columns(frame)
         missing = [c for c in _NEEDS[self.kind] if c not in columns]
         if missing:
             possible = [k for k in _NEEDS if set(_NEEDS[k]) <= set(columns)]
@@ -274,19 +274,6 @@ def _has_label(parts: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
     if kind == "views_per_follower":
         known &= parts["n_followers"] > 0
     return known.to_numpy(dtype=bool)
-
-
-def _find_columns(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the column that holds each part of a label, if it holds anything.
-
-    The table's own names go before those of scrapers.
-    """
-    names = sorted(frame.columns, key=lambda c: c != canonical_name(c))
-    filled = [c for c in names if frame[c].notna().any()]
-    found: dict[str, Any] = {}
-    for column in filled:
-        found.setdefault(canonical_name(column, logarithms=False) or "", column)
-    return found
 
 
 def _fit_line(parts: pd.DataFrame) -> Floats:

@@ -40,9 +40,10 @@ def warn_if_leaking(
     ----------
     table : pandas.DataFrame of shape (n_samples, n_features)
         Columns that are not numeric are left out.
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,) or (n_samples, 1)
         Labels. Nothing is done unless there are two classes, at least 1,000 rows, and
-        a column whose role is ``label_part``.
+        a column whose role is ``label_part``; nor if y has several columns, or if a
+        class is too rare to be tried.
     roles : mapping of str to str
         As `column_roles` returns.
 
@@ -51,17 +52,17 @@ def warn_if_leaking(
     LeakageWarning
         If a column is suspicious. The message names all of them.
     """
-    classes, labels = np.unique(np.asarray(y), return_inverse=True)
+    y = np.asarray(y)
+    if len(table) < FEWEST_ROWS or y.size != len(table):
+        return
+    rows = _some_rows(len(table))
+    labels = _two_classes(y.ravel()[rows])
     parts = _numeric(table, roles, "label_part")
     unknown = _numeric(table, roles, "unknown")
-    rare = np.bincount(labels).min(initial=len(labels))
-    if len(classes) != 2 or len(table) < FEWEST_ROWS or rare < _FOLDS:
+    if labels is None or not parts or not unknown:
         return
-    if not parts or not unknown:
-        return
-    rows = _some_rows(labels)
     base, columns = _scores(table[parts], rows), _scores(table[unknown], rows)
-    found = _suspicious(base, columns, labels[rows], unknown)
+    found = _suspicious(base, columns, labels, unknown)
     if found:
         listed = ", ".join(f"{name!r} (AUC {auc:.3f})" for name, auc in found.items())
         warnings.warn(
@@ -91,9 +92,15 @@ def _numeric(table: pd.DataFrame, roles: Mapping[str, str], role: str) -> list[A
     return [c for c in numeric if roles[c] == role and table[c].nunique() > 1]
 
 
-def _some_rows(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    rng = np.random.default_rng(0)
-    return rng.permutation(len(labels))[:_MOST_ROWS]
+def _two_classes(y: NDArray[Any]) -> NDArray[np.intp] | None:
+    """Return y as 0 and 1, None if it has other classes or one with too few rows."""
+    classes, labels = np.unique(y, return_inverse=True)
+    rare = np.bincount(labels).min(initial=len(labels))
+    return labels if len(classes) == 2 and rare >= _FOLDS else None
+
+
+def _some_rows(n_rows: int) -> NDArray[np.intp]:
+    return np.random.default_rng(0).permutation(n_rows)[:_MOST_ROWS]
 
 
 def _scores(table: pd.DataFrame, rows: NDArray[np.intp]) -> Matrix:

@@ -15,9 +15,10 @@ from sklearn.utils.validation import (
 
 from skchallenge._cells import refuse, to_counts, to_flags, to_sizes, to_times
 from skchallenge._columns import is_missing
+from skchallenge._names import canonical_name
 from skchallenge._validation import as_frame
 from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import canonical_name, check_roles, column_roles
+from skchallenge.tabular._roles import check_roles, column_roles
 from skchallenge.tabular._tags import read_tag_counts
 
 Features = dict[str, NDArray[Any]]  # of float64

@@ -1,114 +1,20 @@
-"""What each column of an export may be used for.
-
-A column is found by its name, in this order: as it is, without the prefixes that a
-ColumnTransformer adds, without leading parts of a dotted name, without the marks of a
-logarithm. Case and punctuation do not matter.
-"""
+"""What each column of an export may be used for."""
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable
 
+from skchallenge._names import NAMES, REPEATED, Role, canonical_name, plain
 from skchallenge.exceptions import LeakageError
 
-Role = Literal[
-    "pre_post", "label_part", "post_outcome", "scrape_aggregate", "exposure", "unknown"
-]
-
-# The columns of load_tiktok_export, then columns that it drops; with the names that
-# scrapers and their users have for them.
-_NAMES: dict[Role, dict[str, str]] = {
-    "pre_post": {
-        "user_id": "authorMeta.id author.id author_id userId authorMeta.name "
-        "author.uniqueId authorMeta.secUid author.secUid user_name username author",
-        "caption": "text desc description video_desc",
-        "hashtags": "challenges textExtra tags hashtag_names",
-        "mentions": "",
-        "effect_stickers": "effectStickers effects",
-        "song": "musicMeta.musicName music.title music song_name",
-        "sound_id": "musicMeta.musicId music.id music_id",
-        "sound_original": "musicMeta.musicOriginal music.original",
-        "sound_duration_s": "musicMeta.duration music.duration music_duration",
-        "sound_author": "musicMeta.musicAuthor music.authorName",
-        "sound_album": "musicMeta.musicAlbum music.album",
-        "sound_url": "musicMeta.playUrl music.playUrl",
-        "sound_cover": "musicMeta.coverThumb musicMeta.coverMedium "
-        "musicMeta.coverLarge music.coverThumb music.coverMedium music.coverLarge",
-        "duration_s": "videoMeta.duration video.duration video_length duration",
-        "width": "videoMeta.width video.width",
-        "height": "videoMeta.height video.height",
-        "cover": "covers.default video.cover covers.origin covers.dynamic "
-        "video.originCover video.dynamicCover",
-        "path": "",
-    },
-    "label_part": {
-        "n_followers": "authorMeta.fans authorStatsV2.followerCount "
-        "authorStats.followerCount followerCount followers fans num_followers "
-        "author_followers user_followers",
-    },
-    "post_outcome": {
-        "n_plays": "playCount statsV2.playCount stats.playCount plays views viewCount "
-        "n_views num_views video_views",
-        "n_likes": "diggCount statsV2.diggCount stats.diggCount likes likeCount "
-        "num_likes video_likes",
-        "n_comments": "commentCount statsV2.commentCount stats.commentCount comments "
-        "num_comments",
-        "n_shares": "shareCount statsV2.shareCount stats.shareCount shares num_shares "
-        "forwardCount",
-        "n_saves": "collectCount statsV2.collectCount stats.collectCount saves "
-        "saveCount bookmarks",
-        "n_reposts": "repostCount statsV2.repostCount stats.repostCount",
-        "n_downloads": "downloadCount stats.downloadCount",
-        "virality": "virality_score viral is_viral views_per_follower "
-        "engagement engagement_rate",
-    },
-    "scrape_aggregate": {
-        "verified": "authorMeta.verified author.verified is_verified",
-        "n_following": "authorMeta.following authorStatsV2.followingCount "
-        "authorStats.followingCount followingCount following",
-        "n_total_likes": "authorMeta.heart authorStatsV2.heartCount "
-        "authorStatsV2.heart authorStats.heartCount authorStats.heart heartCount",
-        "n_user_likes": "authorMeta.digg authorStatsV2.diggCount authorStats.diggCount",
-        "n_total_videos": "authorMeta.video authorStatsV2.videoCount "
-        "authorStats.videoCount videoCount n_total_vids",
-        "nickname": "authorMeta.nickName author.nickname",
-        "signature": "authorMeta.signature author.signature bio",
-        "avatar": "authorMeta.avatar author.avatarThumb author.avatarMedium "
-        "author.avatarLarger",
-        "downloaded": "",
-    },
-    "exposure": {
-        "create_time": "createTime video_time createTimeISO create_date created_at "
-        "timestamp upload_time post_time posted_at",
-        "video_age": "age_days video_age_days age",
-        # The upper half of a video's id is its time of posting; addresses hold the id.
-        "video_id": "id secretID aweme_id itemId",
-        "video_url": "webVideoUrl videoUrl videoUrlNoWaterMark videoApiUrlNoWaterMark "
-        "video.playAddr video.downloadAddr url",
-    },
-}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
-_CANONICAL = {
-    _plain(alias): canonical
-    for columns in _NAMES.values()
-    for canonical, aliases in columns.items()
-    for alias in (canonical, *aliases.split())
-}
 _ROLES: dict[str, Role] = {
-    canonical: role for role, columns in _NAMES.items() for canonical in columns
+    canonical: role for role, columns in NAMES.items() for canonical in columns
 }
 # What MetadataFeaturizer and SentimentFeaturizer make of a column: known as soon as the
-# column is, and of a time only what says nothing about the age of the video.
+# column is, but for the parts of a time that say nothing about the age of the video.
 _DERIVED = re.compile(
     r"(?P<base>.+)_"
-    r"(length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
+    r"(?P<made>length|count|(hour|weekday)_(sin|cos)|compound|pos|neu|neg)"
 )
-_LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 _WHY: dict[Role, str] = {
     "post_outcome": "it is counted after the video was posted",
     "exposure": (
@@ -127,7 +33,9 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
         Names of columns: those of `load_tiktok_export`, or those of the known
         scrapers, such as ``"diggCount"`` or ``"stats.diggCount"``. Prefixes that a
         ColumnTransformer adds (``"remainder__n_likes"``), case and punctuation do not
-        matter.
+        matter. What `MetadataFeaturizer` and `SentimentFeaturizer` make of a column,
+        such as ``"caption_length"``, has the role of the column; but the hour and the
+        weekday of a time are ``pre_post``.
 
     Returns
     -------
@@ -191,7 +99,7 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
         first = refused[0]
         more = f" So must {refused[1:]}." if refused[1:] else ""
         raise LeakageError(
-            f"X has the column {first!r} ({canonical_name(first)}), whose role is "
+            f"X has the column {first!r} ({_origin(first)[0]}), whose role is "
             f"{roles[first]!r}: {_WHY[roles[first]]}. Drop it.{more} To describe "
             "videos that are online rather than predict, pass "
             f"nowcast={tuple(refused)!r}."
@@ -199,33 +107,21 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
     return roles
 
 
-def canonical_name(column: str, *, logarithms: bool = True) -> str | None:
-    """Return the name that `load_tiktok_export` has for a column, None if unknown.
-
-    With `logarithms`, the logarithm of a column goes by the column's name.
-    """
-    names = _readings(column, logarithms)
-    return next(filter(None, (_CANONICAL.get(_plain(name)) for name in names)), None)
-
-
 def _role(column: str) -> Role:
+    base, made = _origin(column)
+    if base == "create_time" and made.startswith(("hour", "weekday")):
+        return "pre_post"
+    return "unknown" if base is None else _ROLES[base]
+
+
+def _origin(column: str) -> tuple[str | None, str]:
+    """Return the known column that this one is or is made of, and what is made."""
     canonical = canonical_name(column)
-    if canonical is None:
-        derived = _DERIVED.fullmatch(str(column))
-        known = derived is not None and canonical_name(derived["base"]) is not None
-        return "pre_post" if known else "unknown"
-    return _ROLES[canonical]
+    derived = None if canonical else _DERIVED.fullmatch(REPEATED.sub("", str(column)))
+    if derived is None:
+        return canonical, ""
+    return canonical_name(derived["base"]), derived["made"]
 
 
 def _identity(column: str) -> str:
-    return canonical_name(column) or _plain(str(column).rpartition("__")[2])
-
-
-def _readings(column: str, logarithms: bool) -> Iterator[str]:
-    """Yield the ways to read a name, the fullest first."""
-    column = str(column)
-    name = column.rpartition("__")[2]
-    bare = _LOGARITHM.sub("", name) if logarithms else name
-    for whole in dict.fromkeys((column, name, bare)):
-        parts = whole.split(".")
-        yield from (".".join(parts[i:]) for i in range(len(parts)))
+    return _origin(column)[0] or plain(str(column).rpartition("__")[2])

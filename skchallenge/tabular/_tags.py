@@ -19,8 +19,8 @@ from sklearn.utils.validation import (
 
 from skchallenge._cells import SEPARATORS, to_tags
 from skchallenge._columns import is_missing
+from skchallenge._names import canonical_name
 from skchallenge._validation import as_frame
-from skchallenge.tabular._roles import canonical_name
 
 Tags = list[list[str]]
 

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 from pathlib import Path
 
 import av
@@ -140,6 +141,18 @@ def test_many_covers_go_to_a_file(covers, monkeypatch):
     assert isinstance(in_file, np.memmap)
     np.testing.assert_array_equal(in_file, in_memory)
     np.testing.assert_array_equal(places_in_file, places)
+
+
+def test_the_room_of_that_file_is_taken_beforehand(covers, monkeypatch):
+    monkeypatch.setattr(_covers, "_IN_MEMORY_BYTES", 0)
+    cells = [covers / f"{name}.png" for name in COLOURS]
+    usage = shutil.disk_usage(".")._replace(free=3 * 8 * 8 * 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    assert len(load(cells)[0]) == 3
+    usage = usage._replace(free=3 * 8 * 8 * 3 - 1)
+    match = r"A file of 3 covers of 8 x 8 pixels needs 576 bytes in .*TMPDIR"
+    with pytest.raises(OSError, match=match):
+        load(cells)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the name stays until the file is closed")

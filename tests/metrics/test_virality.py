@@ -100,6 +100,17 @@ def test_the_baseline_is_what_followers_tell():
     assert unknown[["score", "low", "high", "chance"]].notna().all(axis=None)
 
 
+@pytest.mark.parametrize("name", ["authorMeta.fans", "stats__followerCount_x"])
+def test_the_baseline_knows_the_names_of_scrapers(name):
+    X, videos, _ = study(90)
+    views = ViralityLabeler("views")
+    expected = report(X, videos, KFold(3), views)
+    renamed = videos.rename(columns={"n_followers": name, "n_plays": "playCount"})
+    assert_frame_equal(report(X, renamed, KFold(3), views), expected)
+    empty = renamed.assign(n_followers=np.nan)  # tells nothing, and hides nothing
+    assert_frame_equal(report(X, empty, KFold(3), views), expected)
+
+
 def test_chance_is_what_a_dummy_scores():
     X, videos, _ = study()
     labeler = ViralityLabeler(quantile=0.8)

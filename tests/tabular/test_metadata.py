@@ -88,7 +88,7 @@ def test_raw_time_comes_out_on_request_only():
     assert not any(c == "create_time" for c in featurize(videos))
     raw = featurize(videos, nowcast=["create_time"])["create_time"]
     assert raw.tolist() == [18262.0, 18263.0]
-    with pytest.raises(LeakageError, match=r"'create_time', whose role|exposure"):
+    with pytest.raises(LeakageError, match=r"'video_id' .*role is 'exposure'"):
         MetadataFeaturizer().fit(videos.assign(video_id=[1, 2]))
     # What comes out is named so that the next guard knows it.
     second = featurize(videos, nowcast=["create_time"])[["create_time"]]
@@ -119,6 +119,12 @@ def test_a_renamed_copy_warns_in_a_pipeline():
     with pytest.warns(LeakageWarning, match=r"\['n_followers_log'\].*'mine' \(AUC"):
         model.fit(X, y)
     MetadataFeaturizer().fit(X)  # without labels nothing is said
+
+
+@pytest.mark.parametrize("n", [1200, 50])
+def test_several_labels_a_row_are_no_business_of_the_guard(n):
+    X, y = planted(n)
+    assert MetadataFeaturizer().fit(X, np.c_[y, y]).transform(X).shape == (n, 2)
 
 
 def test_columns_without_a_value_make_no_feature():

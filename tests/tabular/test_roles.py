@@ -1,9 +1,10 @@
 import pytest
 
+from skchallenge._names import canonical_name
 from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles
-from skchallenge.tabular._roles import canonical_name, check_roles
+from skchallenge.tabular._roles import check_roles
 
 # The columns of the report's scraper, in its order.
 NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
@@ -59,13 +60,64 @@ def test_every_column_of_the_loader_has_a_role():
         *("n_likes", "N_Likes", "diggCount", "digg_count", "DiggCount", "likes"),
         *("stats.diggCount", "stats_diggCount", "itemStruct.stats.diggCount"),
         *("remainder__n_likes", "a__b__diggCount", "log_n_likes", "x__log1p_likes"),
-        "n_likes_log",
+        *("n_likes_log", "likes_count", "likesCount", "video_like_count"),
+        *("n_likes_x", "diggCount_y", "x__likes.1", "stats.diggCount.12"),
+        *("n_likes_log_x", "n_likes_right"),
     ],
 )
 def test_spellings_do_not_hide_a_column(name):
     assert canonical_name(name) == "n_likes"
     with pytest.raises(LeakageError):
         check_roles([name])
+
+
+@pytest.mark.parametrize(
+    "name, column",
+    [
+        *(("views_count", "n_plays"), ("plays_count", "n_plays")),
+        *(("comments_count", "n_comments"), ("shares_count", "n_shares")),
+        *(("saves_count", "n_saves"), ("followers_count", "n_followers")),
+        *(("video_view_count", "n_plays"), ("statistics_play_count", "n_plays")),
+        *(("n_plays_x", "n_plays"), ("n_plays_y", "n_plays"), ("n_plays.1", "n_plays")),
+        ("favorites_count", "n_saves"),
+        *(("create_time_x", "create_time"), ("create_time_utc", "create_time")),
+        *(("upload_date", "create_time"), ("uploadDate", "create_time")),
+        *(("published_at", "create_time"), ("publish_time", "create_time")),
+        ("post_date", "create_time"),
+    ],
+)
+def test_other_names_of_a_column_are_the_column(name, column):
+    assert canonical_name(name) == column
+
+
+@pytest.mark.parametrize(
+    "name, role",
+    [
+        ("n_likes_count", "post_outcome"),
+        ("mine__comments_pos", "post_outcome"),
+        ("diggCount_length", "post_outcome"),
+        ("n_followers_count", "label_part"),
+        ("n_total_likes_count", "scrape_aggregate"),
+        ("create_time_count", "exposure"),
+        ("video_id_length", "exposure"),
+        ("video_age_hour_sin", "exposure"),
+        ("createTime_weekday_cos", "pre_post"),
+        ("text_length", "pre_post"),
+        ("caption_compound", "pre_post"),
+        ("hashtags_count_x", "pre_post"),
+        ("n_likes_count.1", "post_outcome"),
+    ],
+)
+def test_what_is_made_of_a_column_has_its_role(name, role):
+    """But for the hour and the weekday, which tell no age."""
+    assert column_roles([name]) == {name: role}
+
+
+def test_what_is_made_of_an_outcome_raises_by_the_outcomes_name():
+    match = r"'n_likes_count' \(n_likes\), whose role is 'post_outcome'"
+    with pytest.raises(LeakageError, match=match):
+        check_roles(["n_likes_count"])
+    assert check_roles(["n_likes_count"], ["n_likes"])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +132,7 @@ def test_spellings_do_not_hide_a_column(name):
         ("numbers__hashtags_count", "pre_post"),
         ("my_length", "unknown"),
         ("n_followers_log", "label_part"),
-        (3, "unknown"),
+        *((3, "unknown"), (1.5, "unknown"), ("position_x", "unknown")),
     ],
 )
 def test_other_names_are_not_taken_for_outcomes(name, role):
