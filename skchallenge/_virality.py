@@ -25,7 +25,7 @@ from skchallenge.embed._covers import load_covers
 from skchallenge.exceptions import MediaWarning
 from skchallenge.nn import MLP, CoverFusion
 from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import check_roles
+from skchallenge.tabular._roles import check_nowcast, check_roles
 
 _ROWS_A_PASS = 256  # their first convolution takes 70 MB at 64 pixels
 _SPARE = 8  # a cover is an eighth larger than the square that is cut out of it
@@ -96,7 +96,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         for random weights, as in `VideoFrameEmbedder`. The CNN does not look at it.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
-    nowcast : sequence of str, default=()
+    nowcast : str or sequence of str, default=()
         Columns that are let in although they are only known after posting, to describe
         videos that are online rather than predict: see `column_roles`.
     on_error : {"raise", "nan"}, default="raise"
@@ -146,8 +146,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     MediaError
         If a cover is unreadable and `on_error` is "raise".
     ValueError
-        If a parameter is out of range, `image` is no column of X, or another column
-        holds no numbers.
+        If a parameter is out of range, `image` or a name in `nowcast` is no column of
+        X, or another column holds no numbers.
     TypeError
         If a cell of the column of covers is neither a path nor null.
 
@@ -214,7 +214,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         alpha: float = 0.0,
         weights: str | os.PathLike[str] | None = "DEFAULT",
         class_weight: dict[Any, float] | str | None = None,
-        nowcast: Sequence[str] = (),
+        nowcast: str | Sequence[str] = (),
         on_error: Literal["raise", "nan"] = "raise",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -291,7 +291,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self, metadata: NDArray[Any], y: NDArray[Any], names: list[str]
     ) -> None:
         """Refuse columns by name, and warn of those that have another name."""
-        self.column_roles_ = check_roles(names, self.nowcast)
+        self.column_roles_ = check_roles(names, check_nowcast(self.nowcast, names))
         if names:
             table = pd.DataFrame(metadata, columns=names)
             warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
@@ -378,11 +378,12 @@ class MultimodalVirality(_BaseTorchClassifier):
         _, weight, _, places = data.aligned
         if (places < 0).any():
             return
-        share = (weight / weight.sum()).split(_ROWS_A_PASS)
+        whole = weight / weight.sum(), places
+        pieces = (torch.split(tensor, _ROWS_A_PASS) for tensor in whole)
         with torch.no_grad():
             mean = torch.zeros_like(module.missing)
-            for part, rows in zip(share, places.split(_ROWS_A_PASS), strict=True):
-                mean += part @ module.embed(rows, *data.shared)
+            for share, part in zip(*pieces, strict=True):
+                mean += share @ module.embed(part, *data.shared)
             module.missing.copy_(mean)
 
     def __sklearn_tags__(self) -> Any:

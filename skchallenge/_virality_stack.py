@@ -48,7 +48,8 @@ def make_virality_stack(
     -------
     model : sklearn.ensemble.StackingClassifier
         Its X is a pandas table with the columns `group`, `caption` and `image`. All
-        others are for `MetadataFeaturizer`.
+        others are for `MetadataFeaturizer`; without any, drop the two models that read
+        them: ``model.set_params(linear="drop", trees="drop")``.
 
     See Also
     --------
@@ -145,7 +146,14 @@ def _on_metadata(apart: list[str], model: Any) -> Pipeline:
 
 
 def _columns_but(X: Any, apart: list[str]) -> list[str]:
-    return [column for column in X.columns if column not in apart]
+    columns = [column for column in X.columns if column not in apart]
+    if not columns:
+        raise ValueError(
+            f"X must hold a column beside {apart} for the models of the metadata. Add "
+            "one, such as 'duration_s', or leave these models out: "
+            "model.set_params(linear='drop', trees='drop')."
+        )
+    return columns
 
 
 def _linear() -> Pipeline:

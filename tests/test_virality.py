@@ -669,6 +669,8 @@ def test_what_is_counted_after_posting_is_refused(table, y, name, image):
         model(image=image).fit(X, y)
     nowcast = model(image=image, nowcast=(name,)).fit(X, y)
     assert nowcast.column_roles_[name] == "post_outcome"
+    with pytest.raises(ValueError, match=r"but \['n_likess'\] are none of"):
+        model(image=image, nowcast=[name, "n_likess"]).fit(X, y)
 
 
 @pytest.mark.parametrize(

@@ -196,3 +196,16 @@ def test_covers_are_one_more_modality(tmp_path):
     assert cnn.n_features_in_ == 1  # neither the user nor any other column
     assert model.final_estimator_.coef_[0, -1] > 0.5  # the cover counts
     assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_captions_alone_need_a_stack_without_the_models_of_metadata():
+    X, y = study()
+    X = X[["user_id", "caption"]]
+    model = make_virality_stack(caption="caption")
+    match = (
+        r"beside \['user_id', 'caption'\] .*set_params\(linear='drop', trees='drop'\)"
+    )
+    with pytest.raises(ValueError, match=match):
+        model.fit(X, y)
+    fitted = model.set_params(linear="drop", trees="drop").fit(X, y)
+    assert fitted.score(X, y) > 0.7

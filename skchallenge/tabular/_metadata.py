@@ -1,6 +1,6 @@
 """Numbers from the columns of an export."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from skchallenge._columns import is_missing
 from skchallenge._names import canonical_name
 from skchallenge._validation import as_frame
 from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import check_roles, column_roles
+from skchallenge.tabular._roles import check_nowcast, check_roles, column_roles
 from skchallenge.tabular._tags import read_tag_counts
 
 Features = dict[str, NDArray[Any]]  # of float64
@@ -33,9 +33,9 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    nowcast : iterable of str, default=()
-        Columns that are let through although they are not known in time: any name of a
-        column of the roles ``post_outcome`` and ``exposure``.
+    nowcast : str or sequence of str, default=()
+        Columns of X that are let through although they are not known in time: any name
+        of a column of the roles ``post_outcome`` and ``exposure``.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
     describe videos that are online rather than predict, pass nowcast=('n_likes',).
     """
 
-    def __init__(self, *, nowcast: Iterable[str] = ()) -> None:
+    def __init__(self, *, nowcast: str | Sequence[str] = ()) -> None:
         self.nowcast = nowcast
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -132,9 +132,9 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         LeakageError
             If a column is not known in time and `nowcast` does not list it.
         TypeError
-            If X has no named columns.
+            If X has no named columns, or `nowcast` holds other things than strings.
         ValueError
-            If a column cannot be read.
+            If a column cannot be read, or X has no column that `nowcast` lists.
 
         Warns
         -----
@@ -164,8 +164,9 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any) -> Features:
         frame = self._check(X, reset=True)
         names: list[Any] = list(frame)
-        check_roles([c for c in names if _kind(c) != "create_time"], self.nowcast)
-        self._raw_times = _allowed_times(names, self.nowcast)
+        nowcast = check_nowcast(self.nowcast, names)
+        check_roles([c for c in names if _kind(c) != "create_time"], nowcast)
+        self._raw_times = _allowed_times(names, nowcast)
         self.column_roles_ = column_roles(names)
         self.empty_columns_ = [c for c in names if all(map(is_missing, frame[c]))]
         features = self._features(frame)
@@ -247,7 +248,6 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
 
 
 def _allowed_times(columns: Iterable[str], nowcast: Iterable[str]) -> list[str]:
-    nowcast = [nowcast] if isinstance(nowcast, str) else nowcast
     if "create_time" not in map(_kind, nowcast):
         return []
     return [c for c in columns if _kind(c) == "create_time"]

@@ -79,19 +79,14 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
     ----------
     columns : iterable of str
         Names of columns, see `column_roles`.
-    nowcast : str or iterable of str, default=()
-        Columns that are let through all the same. Any known name of a column will do.
+    nowcast : iterable of str, default=()
+        Columns that are let through all the same, see `check_nowcast`.
 
     Raises
     ------
     LeakageError
         If a column that `nowcast` does not list is a ``post_outcome`` or ``exposure``.
-    TypeError
-        If `nowcast` holds other things than strings.
     """
-    nowcast = [nowcast] if isinstance(nowcast, str) else list(nowcast)
-    if not all(isinstance(name, str) for name in nowcast):
-        raise TypeError(f"nowcast must hold names of columns, got {nowcast!r}.")
     roles = column_roles(columns)
     allowed = {_identity(name) for name in nowcast}
     refused = [c for c in roles if roles[c] in _WHY and _identity(c) not in allowed]
@@ -105,6 +100,37 @@ def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str
             f"nowcast={tuple(refused)!r}."
         )
     return roles
+
+
+def check_nowcast(nowcast: str | Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Return the names that `nowcast` lists; each must be a column of X.
+
+    Parameters
+    ----------
+    nowcast : str or iterable of str
+        Any known names of columns.
+    columns : iterable of str
+        The columns of X. If there are none, X has no names and nothing is compared.
+
+    Raises
+    ------
+    TypeError
+        If `nowcast` holds other things than strings.
+    ValueError
+        If X has no such column.
+    """
+    names = [nowcast] if isinstance(nowcast, str) else list(nowcast)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"nowcast must hold names of columns, got {names!r}.")
+    columns = list(columns)
+    present = {_identity(column) for column in columns}
+    absent = [name for name in names if _identity(name) not in present]
+    if columns and absent:
+        raise ValueError(
+            f"nowcast must hold names of columns of X, but {absent} are none of "
+            f"{columns}, under any known name. Correct or remove them."
+        )
+    return names
 
 
 def _role(column: str) -> Role:

@@ -96,6 +96,16 @@ def test_raw_time_comes_out_on_request_only():
         featurize(second.rename(columns={"create_time": "video_age"}))
 
 
+def test_nowcast_lists_columns_of_x():
+    videos = pd.DataFrame({"create_time": [1577836800, 1577923200], "n_likes": [1, 2]})
+    found = featurize(videos, nowcast=(c for c in ["n_likes", "createTime"]))
+    assert {"n_likes_log", "create_time"} <= set(found)
+    with pytest.raises(ValueError, match=r"nowcast .* but \['n_plays'\] are none of"):
+        featurize(videos, nowcast=["n_likes", "n_plays"])
+    with pytest.raises(TypeError, match="nowcast must hold names of columns"):
+        featurize(videos, nowcast=[1])
+
+
 def test_roles_are_kept():
     roles = MetadataFeaturizer().fit(VIDEOS).column_roles_
     assert list(roles) == list(VIDEOS)

@@ -4,7 +4,7 @@ from skchallenge._names import canonical_name
 from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles
-from skchallenge.tabular._roles import check_roles
+from skchallenge.tabular._roles import check_nowcast, check_roles
 
 # The columns of the report's scraper, in its order.
 NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
@@ -153,8 +153,17 @@ def test_what_is_not_known_in_time_raises(column):
 def test_nowcast_knows_every_name_and_lets_through_no_other():
     assert check_roles(["x__stats.diggCount"], ["n_likes"])
     assert check_roles(["n_likes"], ("diggCount",))
-    assert check_roles(["n_likes"], "n_likes")
     with pytest.raises(LeakageError, match=r"'n_plays'.*So must \['n_shares'\]"):
         check_roles(["n_likes", "n_plays", "n_shares"], ["n_likes"])
+
+
+def test_nowcast_lists_columns_of_the_table():
+    columns = ["x__stats.diggCount", "mine"]
+    assert check_nowcast("n_likes", columns) == ["n_likes"]
+    assert check_nowcast(iter(["mine", "likes"]), columns) == ["mine", "likes"]
+    assert check_nowcast(["n_plays"], []) == ["n_plays"]  # a table without names
+    match = r"columns of X, but \['n_plays', 'n_like'\] are none of \['x__stats\.digg"
+    with pytest.raises(ValueError, match=match):
+        check_nowcast(["n_plays", "n_likes", "n_like"], columns)
     with pytest.raises(TypeError, match=r"nowcast must hold names of columns, got \[1"):
-        check_roles(["n_likes"], [1])
+        check_nowcast([1], columns)
