@@ -221,7 +221,8 @@ def main():
     print("\nUnseen creators, AUC:")
     compare(videos, tables)
     old, old_tables = without_young(videos, tables)
-    print(f"\nThe same without {1 - len(old) / len(videos):.0%} younger than {YOUNG}:")
+    share = 1 - len(old) / len(videos)
+    print(f"\nThe same without the {share:.0%} younger than {YOUNG.days} days:")
     compare(old, old_tables)
     pasts_length(videos, tables)
     for data, features in ((videos, tables), (old, old_tables)):
