@@ -1,9 +1,6 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
-from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +11,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
-from sklearn.utils import check_consistent_length, check_random_state, check_scalar
+from sklearn.utils import check_consistent_length, check_scalar
 from sklearn.utils.validation import column_or_1d
 
-Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+from skchallenge.metrics._bootstrap import resampled_scores
 
 
 def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
@@ -154,15 +151,13 @@ def participation_report(
     )
     rows = np.arange(len(truth)) if groups is None else column_or_1d(groups)
     check_consistent_length(truth, rows)
-    score_all = partial(_scores, threshold=threshold)
-    drawn = [
-        score_all(truth[sample], score[sample])
-        for sample in _resamples(truth, rows, n_resamples, random_state)
-    ]
+    drawn = resampled_scores(
+        truth, score, rows, n_resamples, random_state, threshold=threshold
+    )
     tail = (1 - confidence_level) / 2
-    report = pd.DataFrame({"score": pd.Series(score_all(truth, score))})
-    report["low"] = pd.DataFrame(drawn).quantile(tail)
-    report["high"] = pd.DataFrame(drawn).quantile(1 - tail)
+    report = pd.DataFrame({"score": pd.Series(_scores(truth, score, threshold))})
+    report["low"] = drawn.quantile(tail)
+    report["high"] = drawn.quantile(1 - tail)
     report["chance"] = pd.Series(_chance(truth))
     return report
 
@@ -212,21 +207,3 @@ def _chance(truth: NDArray[np.int64]) -> dict[str, float]:
         "average_precision": rate,
         "brier": rate * (1 - rate),
     }
-
-
-def _resamples(
-    truth: NDArray[np.int64], groups: NDArray[Any], n: int, random_state: Any
-) -> list[NDArray[np.intp]]:
-    """Draw whole groups with replacement; keep draws that hold both classes."""
-    rng = check_random_state(random_state)
-    _, code = np.unique(groups, return_inverse=True)
-    members = np.split(
-        np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1]
-    )
-    samples: list[NDArray[np.intp]] = []
-    while len(samples) < n:
-        chosen = rng.randint(len(members), size=len(members))
-        sample = np.concatenate([members[i] for i in chosen])
-        if 0 < truth[sample].mean() < 1:
-            samples.append(sample)
-    return samples

@@ -31,7 +31,8 @@ from sklearn.utils.validation import column_or_1d
 from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
-from skchallenge.metrics._report import _check_binary, _resamples
+from skchallenge.metrics._bootstrap import resampled_scores
+from skchallenge.metrics._report import _check_binary
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -146,9 +147,11 @@ def virality_report(
         proba = model.predict_proba(_safe_indexing(X, test))[:, 1]
         y, p = _check_binary(y_test, proba)
         baseline = _by_followers(frame.iloc[train], y_train, frame.iloc[test])
-        samples = _resamples(y, rows[test], n_resamples, rng)
         tables.append(_table(y, p, baseline, y_train))
-        draws.append([list(_scores(y[s], p[s]).values()) for s in samples])
+        drawn = resampled_scores(y, p, rows[test], n_resamples, rng)
+        # With both classes in each sample, the one is the other:
+        drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
+        draws.append(drawn[list(_METRICS)].to_numpy())
     return _summary(tables, draws, confidence_level)
 
 
@@ -220,7 +223,7 @@ def _scores(y: Labels, p: Floats) -> dict[str, float]:
 
 
 def _summary(
-    tables: list[Floats], draws: list[list[list[float]]], confidence_level: float
+    tables: list[Floats], draws: list[Floats], confidence_level: float
 ) -> pd.DataFrame:
     """Average over the folds; the samples of different folds are independent."""
     columns = ["score", "chance", "followers"]
