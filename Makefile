@@ -12,7 +12,7 @@ type:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --cov --cov-report=term
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -32,6 +32,7 @@ study:
 
 bench:
 	$(PYTHON) benchmarks/training.py
+	$(PYTHON) benchmarks/reports.py
 	$(PYTHON) benchmarks/odd_media.py
 	$(PYTHON) benchmarks/store.py
 	$(PYTHON) benchmarks/store_choice.py

@@ -119,7 +119,7 @@ def make_deep_challenger(
     --------
     >>> from tempfile import TemporaryDirectory
     >>> from sklearn.compose import make_column_transformer
-    >>> from sklearn.feature_extraction.text import HashingVectorizer
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.decomposition import TruncatedSVD
     >>> from skchallenge import make_challenge_clips, make_deep_challenger
@@ -127,7 +127,7 @@ def make_deep_challenger(
     ...     data = make_challenge_clips(
     ...         folder, n_users=6, n_challenges=2, random_state=0
     ...     )
-    >>> words = make_pipeline(HashingVectorizer(), TruncatedSVD(8, random_state=0))
+    >>> words = make_pipeline(TfidfVectorizer(), TruncatedSVD(8, random_state=0))
     >>> model = make_deep_challenger(
     ...     data.catalog, make_column_transformer((words, "caption")),
     ...     embedding_size=4, max_iter=2, random_state=0,
