@@ -14,7 +14,6 @@ from sklearn.utils import (
     check_random_state,
     check_scalar,
 )
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -25,10 +24,12 @@ from sklearn.utils.validation import (
 from skchallenge._validation import as_frame
 from skchallenge.feed._columns import (
     Column,
-    check_labels,
+    check_kind,
     check_points,
     ids_of,
+    labels_of,
     times_of,
+    users_of,
 )
 from skchallenge.feed._recommend import recommend
 from skchallenge.feed._tallies import (
@@ -169,6 +170,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter is out of range, a column is not there, an id is missing, or
             there are more than two labels, or one that is neither 0 nor 1.
+        TypeError
+            If a column holds ids of several kinds, or times that are no numbers.
         """
         for name in ("_tallies", "_rates", "_now", "classes_"):
             self.__dict__.pop(name, None)
@@ -207,6 +210,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ValueError
             As `fit` does, if `y` holds a label that is not in `classes_`, or if
             `classes` are others than at the first call. What was learned stays.
+        TypeError
+            As `fit` does, or if ids are of another kind than at the first call.
         """
         first = not hasattr(self, "_tallies")
         return self._learn(X, y, classes, sample_weight, points, reset=first)
@@ -223,6 +228,11 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         -------
         proba : ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        TypeError
+            If ids are of another kind than in `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
         rows = self._rows(self._table(X, reset=False))
@@ -273,6 +283,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If no `video` column is named, or `k` is below 1.
+        TypeError
+            If `users` is a single id or a table.
         """
         check_is_fitted(self)
         check_scalar(k, "k", Integral, min_val=1)
@@ -282,9 +294,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "the constructor and fit again."
             )
         rng = check_random_state(self.random_state)
-        return recommend(
-            self._tallies, self._rates, list(users), k, self.exploration, rng
-        )
+        asked = users_of(users)
+        return recommend(self._tallies, self._rates, asked, k, self.exploration, rng)
 
     def _learn(
         self,
@@ -306,7 +317,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_consistent_length(table, y)
-        labels = self._labels(y, classes, first=reset)
+        labels = labels_of(y, classes, getattr(self, "classes_", None))
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
@@ -338,22 +349,6 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                     "None. Name the column, or set half_life=None."
                 )
 
-    def _labels(
-        self, y: NDArray[Any], classes: ArrayLike | None, *, first: bool
-    ) -> NDArray[Any]:
-        check_classification_targets(y)
-        labels = np.unique(y if classes is None else classes)
-        if not first:
-            if classes is not None and not np.array_equal(labels, self.classes_):
-                raise ValueError(
-                    "classes must be those of the first call, "
-                    f"{self.classes_.tolist()}, got {labels.tolist()}. Call fit to "
-                    "start anew."
-                )
-            labels = self.classes_
-        check_labels(y, labels)
-        return labels
-
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Check the shape and the names; keep each column's own type."""
         if not hasattr(X, "columns"):
@@ -370,6 +365,12 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         user = ids_of(table, self.user, "user")
         genre = ids_of(table, self.genre, "genre")
         video = None if self.video is None else ids_of(table, self.video, "video")
+        if hasattr(self, "_tallies"):  # ids of another kind would all be unknown
+            known = self._tallies.cells.index
+            check_kind(user, known.unique("user"), "user")
+            check_kind(genre, known.unique("genre"), "genre")
+            if video is not None:
+                check_kind(video, self._tallies.genres.index, "video")
         return Rows(user, genre, video)
 
     def _fade(
