@@ -55,13 +55,13 @@ def check_ids(
     With `like`, they must also be of the same kind as those.
     """
     _check_no_missing(values, name)
-    kind = _id_kind(values)
+    kind = id_kind(values)
     if kind not in {"strings", "integers"}:
         raise TypeError(
             f"{name} must hold strings or integers, got {kind}. Make ids strings with "
             f".astype(str) before missing values turn them into floats."
         )
-    _check_same_kind(kind, _id_kind, name, like)
+    _check_same_kind(kind, id_kind, name, like)
 
 
 def check_times(
@@ -72,13 +72,13 @@ def check_times(
     With `like`, they must also be of the same kind as those.
     """
     _check_no_missing(values, name)
-    kind = _time_kind(values)
+    kind = time_kind(values)
     if kind not in {"numbers", "datetimes", "datetimes with a time zone"}:
         raise TypeError(
             f"{name} must hold numbers or datetimes, got {kind}. Parse text with "
             f"pandas.to_datetime."
         )
-    _check_same_kind(kind, _time_kind, name, like)
+    _check_same_kind(kind, time_kind, name, like)
 
 
 def read_duration(
@@ -135,11 +135,12 @@ def _check_same_kind(
         )
 
 
-def _id_kind(values: pd.Series[Any]) -> str:
+def id_kind(values: pd.Series[Any]) -> str:
+    """Name what ids are: strings, integers, or something that ids may not be."""
     inferred = pd.api.types.infer_dtype(values, skipna=True)
     names = {"string": "strings", "integer": "integers", "empty": "strings"}
     if inferred == "categorical":
-        return _id_kind(pd.Series(values.cat.categories))
+        return id_kind(pd.Series(values.cat.categories))
     return names.get(inferred, f"values of type {inferred}")
 
 
@@ -155,7 +156,8 @@ def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
     return values
 
 
-def _time_kind(values: pd.Series[Any]) -> str:
+def time_kind(values: pd.Series[Any]) -> str:
+    """Name what times are: numbers, datetimes with a zone or without, or neither."""
     values = plain_times(values)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return "datetimes with a time zone"
