@@ -271,8 +271,8 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             row = int(more.to_numpy().argmax())
             raise ValueError(
                 f"X[{self.total!r}] must be at least the number of a creator's rows, "
-                f"got {total.iloc[row]:g} for {rows.iloc[row]} rows of {rows.index[row]}."
-                " Drop repeated rows, or correct the total."
+                f"got {total.iloc[row]:g} for {rows.iloc[row]} rows of "
+                f"{rows.index[row]}. Drop repeated rows, or correct the total."
             )
         return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)
 

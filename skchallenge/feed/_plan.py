@@ -8,11 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skchallenge._validation import as_frame, check_columns, check_ids
+from skchallenge._validation import as_frame, check_columns, check_ids, id_kind
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
-from skchallenge.feed._engagement import SIGNALS, engagement_signals
+from skchallenge.feed._engagement import SIGNALS, engagement_signals, floats_of
 from skchallenge.feed._momentum import creator_falls
 from skchallenge.feed._world import World
+
+_MOST_DAYS = 36_500  # a century; more are seconds, or dates in microseconds
 
 
 def with_signals(log: pd.DataFrame) -> pd.DataFrame:
@@ -54,11 +56,11 @@ def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
 
 def _whole_days(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
     day = table["day"].to_numpy(dtype=np.float64)
-    wrong = ~((day >= 0) & (day == np.floor(day)))
+    wrong = ~((day >= 0) & (day <= _MOST_DAYS) & (day == np.floor(day)))
     if wrong.any():
         raise ValueError(
-            f"{name}['day'] must hold whole numbers from 0, got {day[wrong][0]}. Count "
-            "days from the first upload."
+            f"{name}['day'] must hold whole numbers from 0 to {_MOST_DAYS}, got "
+            f"{day[wrong][0]}. Count days from the first upload."
         )
     return day.astype(np.int64)
 
@@ -72,12 +74,20 @@ def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
         )
     table = as_frame(activity, "activity")
     check_columns(table.columns, ["creator_id", "day", "activity"], "activity")
-    if (table[["day", "activity"]] < 0).any(axis=None) or table.isna().any(axis=None):
-        raise ValueError(
-            "activity must hold days and activities of at least 0, none missing. Drop "
-            "the other rows."
+    check_ids(table["creator_id"], "activity['creator_id']")
+    kinds = [id_kind(t["creator_id"]) for t in (table, videos)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(
+            "activity['creator_id'] must hold ids of the kind of videos['creator_id'], "
+            f"{kinds[1]}, got {kinds[0]}. Convert one of them with .astype."
         )
-    table = table.assign(day=_whole_days(table, "activity"))
+    level = floats_of(table, "activity")
+    if table.empty or not ((level >= 0) & np.isfinite(level)).all():
+        raise ValueError(
+            "activity must hold finite activities of at least 0, at least one row, "
+            "none missing. Drop the other rows."
+        )
+    table = table.assign(day=_whole_days(table, "activity"), activity=level)
     wide = table.pivot_table(
         index="creator_id", columns="day", values="activity", aggfunc="sum"
     )

@@ -518,6 +518,12 @@ def test_tables_are_checked(world):
         rollout.simulate(pd.concat([videos, videos]), viewers, response)
     with pytest.raises(ValueError, match=r"videos\['day'\] must hold whole .* got 0.5"):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
+    dates = pd.to_datetime(videos["day"] + 1, unit="D")
+    for day in (dates, 1_600_000_000, np.inf, np.nan):
+        with pytest.raises(
+            ValueError, match=r"videos\['day'\] must .* from 0 to 36500"
+        ):
+            rollout.simulate(videos.assign(day=day), viewers, response)
     with pytest.raises(ValueError, match=r"viewers lacks the columns \['persona'\]"):
         rollout.simulate(videos, viewers.drop(columns="persona"), response)
     with pytest.raises(
@@ -555,11 +561,22 @@ def test_activity_is_checked(world):
     with pytest.raises(ValueError, match="momentum='creator' needs activity"):
         simulate(world, momentum="creator")
     bad = pd.DataFrame({"creator_id": ["c0"], "day": [1], "activity": [-1.0]})
-    with pytest.raises(ValueError, match="activity must hold days and activities of"):
-        simulate(world, momentum="creator", options={"activity": bad})
+    for level in (-1.0, np.inf, None):
+        options = {"activity": bad.assign(activity=level)}
+        with pytest.raises(ValueError, match="activity must hold finite activities of"):
+            simulate(world, momentum="creator", options=options)
+    with pytest.raises(ValueError, match="activity must hold finite .* at least one"):
+        simulate(world, momentum="creator", options={"activity": bad[:0]})
+    other = bad.assign(creator_id=0, activity=1.0)
+    with pytest.raises(
+        TypeError, match=r"activity\['creator_id'\] must hold ids of th"
+    ):
+        simulate(world, momentum="creator", options={"activity": other})
+    noted = bad.assign(activity=1.0, note=None)  # other columns do not matter
+    simulate(world, momentum="creator", options={"activity": noted})
     half = bad.assign(day=1.5, activity=1.0)
     with pytest.raises(
-        ValueError, match=r"activity\['day'\] must hold whole .* from 0, got 1.5"
+        ValueError, match=r"activity\['day'\] must hold whole .* 36500, got 1.5"
     ):
         simulate(world, momentum="creator", options={"activity": half})
 
