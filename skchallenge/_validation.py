@@ -34,11 +34,16 @@ def _polars_values(column: Any) -> Any:
 
 
 def check_columns(found: Iterable[str], needed: Iterable[str], name: str) -> None:
-    """Raise a ValueError that lists the missing and the present columns."""
-    found = list(found)
+    """Raise a ValueError unless each needed column is there once."""
+    found, needed = list(found), list(needed)
     missing = [c for c in needed if c not in found]
     if missing:
         raise ValueError(f"{name} lacks the columns {missing}; it has {found}.")
+    twice = [c for c in needed if found.count(c) > 1]
+    if twice:
+        raise ValueError(
+            f"{name} has several columns named {twice}. Rename or drop all but one."
+        )
 
 
 def check_option(name: str, value: object, options: Collection[object]) -> None:
