@@ -40,6 +40,10 @@ def check_parameters(rollout: Any) -> None:
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:
         check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
+    for name in ("threshold", "alpha", "epsilon", "fraction"):
+        value = getattr(rollout, name)
+        if value is not None and not np.isfinite(value):  # check_scalar lets NaN pass
+            raise ValueError(f"{name} must be a finite number, got {value}.")
     if rollout.authority is not None:
         check_is_fitted(rollout.authority)
 
@@ -134,4 +138,5 @@ def _thresholds(rollout: Any, videos: pd.DataFrame) -> NDArray[np.float64]:
             "authority must score all creators above 0, got "
             f"{lowest.min()}. Fit it on non-negative points."
         )
-    return np.where(known, threshold * prior / authority, threshold)
+    # In this order, who is as good as the prior has exactly the threshold.
+    return np.where(known, threshold * (prior / authority), threshold)
