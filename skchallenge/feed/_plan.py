@@ -15,6 +15,7 @@ from skchallenge.feed._momentum import creator_falls
 from skchallenge.feed._world import World
 
 _MOST_DAYS = 36_500  # a century; more are seconds, or dates in microseconds
+_RESULTS = ("stage", "exposures", "points", "score", "outcome", "reasons")
 
 
 def with_signals(log: pd.DataFrame) -> pd.DataFrame:
@@ -22,8 +23,13 @@ def with_signals(log: pd.DataFrame) -> pd.DataFrame:
     check_columns(log.columns, ["video_id"], "log")
     if not set(SIGNALS) & set(log.columns) and "play_time_ms" in log.columns:
         signals = engagement_signals(log)
-        log = log.loc[signals.index].join(signals)
+        log = log.loc[signals.index].assign(**signals)
     check_columns(log.columns, SIGNALS, "log")
+    check_ids(log["video_id"], "log['video_id']")
+    # NumPy's types: categories and nullable numbers would need care all the way.
+    ids = [name for name in ("video_id", "user_id", "genre") if name in log.columns]
+    plain = {name: log[name].to_numpy() for name in ids}
+    log = pd.DataFrame(plain | {name: floats_of(log, name) for name in SIGNALS})
     log = log[log[list(SIGNALS)].notna().all(axis=1)].reset_index(drop=True)
     if log.empty:
         raise ValueError(
@@ -45,6 +51,24 @@ def check_table(table: Any, name: str, key: str, needed: list[str]) -> pd.DataFr
             f"rows and {twice.sum()} repeated ids. Keep one row each."
         )
     return table
+
+
+def check_videos(videos: Any) -> pd.DataFrame:
+    """Return the videos; their columns must not be those of the journeys.
+
+    Raises
+    ------
+    ValueError
+        If they are, or as `check_table` does.
+    """
+    videos = check_table(videos, "videos", "video_id", ["creator_id"])
+    taken = [name for name in ("world", *_RESULTS) if name in videos.columns]
+    if taken:
+        raise ValueError(
+            f"videos must not have the columns {taken}, which journeys will have. "
+            "Rename or drop them."
+        )
+    return videos
 
 
 def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
@@ -156,9 +180,8 @@ def no_report(videos: pd.DataFrame, viewers: pd.DataFrame, *, log: bool) -> Bunc
     none, videos = np.zeros(0, dtype=np.int64), videos[:0]
     events = to_frame([], EVENTS)
     decisions = to_frame([], DECISIONS).assign(reward=0.0)
-    names = ("stage", "exposures", "points", "score", "outcome", "reasons")
     result = Bunch(
-        journeys=_label(videos.assign(**dict.fromkeys(names, 0)), 0),
+        journeys=_label(videos.assign(**dict.fromkeys(_RESULTS, 0)), 0),
         events=_label(_name(events, videos), 0),
         decisions=_label(_name(decisions, videos), 0),
     )

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skchallenge._validation import as_frame, check_columns
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
-from skchallenge.feed._plan import NamedLog, check_table, report, with_signals
+from skchallenge.feed._plan import NamedLog, check_videos, report, with_signals
 from skchallenge.feed._rules import chance_to_widen, logged_scores
 from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
 from skchallenge.feed._viewers import group_users, learn_response
@@ -209,7 +209,7 @@ class BatchRollout(BaseEstimator):
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
             the upload, a whole number from 0 (0 if absent). A learned response needs
-            `genre`. Further columns are kept.
+            `genre`. Further columns are kept, but must not have a name of `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None
@@ -250,7 +250,7 @@ class BatchRollout(BaseEstimator):
         check_is_fitted(self, "threshold_")
         check_parameters(self)
         check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
-        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        videos = check_videos(videos)
         viewers = viewers_of(self, viewers)
         plan = make_plan(self, videos, viewers, response, activity)
         seeds = check_random_state(self.random_state).randint(2**31, size=4)

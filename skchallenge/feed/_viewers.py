@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from skchallenge.feed._columns import check_kind
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
 from skchallenge.feed._profile import GenreProfiler
 
@@ -60,7 +61,14 @@ class LogResponse:
     def __call__(
         self, videos: pd.DataFrame, personas: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Return probabilities, of shape (n_videos, n_personas, 5)."""
+        """Return probabilities, of shape (n_videos, n_personas, 5).
+
+        Raises
+        ------
+        TypeError
+            If genres are of another kind than in the log, and so all unknown.
+        """
+        check_kind(videos["genre"], self.genres.index, "genre")
         usual = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
         own = self.videos.reindex(videos["video_id"]).to_numpy()
         own = np.where(np.isnan(own), usual.to_numpy(), own)

@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skchallenge._validation import check_columns
-from skchallenge.feed._plan import check_table, no_report, upload_days
+from skchallenge.feed._plan import check_videos, no_report, upload_days
 from skchallenge.feed._rollout import BatchRollout, Log
 from skchallenge.feed._setup import viewers_of
 from skchallenge.feed._world import Response
@@ -151,7 +151,7 @@ class FeedWorkflow(BaseEstimator):
         """
         check_is_fitted(self)
         check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
-        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        videos = check_videos(videos)
         steps = _Steps(videos)
         self._review(videos, steps)
         self._find_duplicates(videos, steps)

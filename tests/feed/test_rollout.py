@@ -10,7 +10,12 @@ from scipy.stats import binom, norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skchallenge.feed import BatchRollout, CreatorAuthority, EngagementScorer
+from skchallenge.feed import (
+    BatchRollout,
+    CreatorAuthority,
+    EngagementScorer,
+    FeedWorkflow,
+)
 from skchallenge.feed._rules import RULES, Scores
 
 SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
@@ -428,6 +433,14 @@ def test_a_threshold_moves_by_what_was_known_on_its_day(world):
     assert (decisions["threshold"] == 2.5).all()
 
 
+def test_a_creator_as_good_as_the_prior_has_the_threshold_itself(world):
+    past = pd.DataFrame({"creator_id": ["x"], "day": [-1], "score": [3.7]})
+    authority = CreatorAuthority(time="day").fit(past)
+    decisions = simulate(world, authority=authority, threshold=2.7).decisions
+    assert 2.7 * 3.7 / 3.7 != 2.7
+    assert (decisions["threshold"] == 2.7).all()
+
+
 def make_log(n=6000, seed=0):
     """Two tastes: even users complete dances, odd users complete cats."""
     rng = np.random.default_rng(seed)
@@ -460,7 +473,7 @@ def test_fit_learns_threshold_personas_and_response_from_a_log():
 def test_a_raw_log_will_do():
     raw = pd.DataFrame(
         {"video_id": [1, 1, 2], "play_time_ms": [9, 1, 10], "duration_ms": [10, 10, 0]}
-    ).assign(is_forward=0, is_comment=0, is_like=1, is_hate=0)
+    ).assign(is_forward=0, is_comment=0, is_like=1, is_hate=0, hate="a column of ours")
     assert BatchRollout().fit(raw).threshold_ == (8 + 2 + 2) / 2
     with pytest.raises(ValueError, match="log must have at least one impression with"):
         BatchRollout().fit(raw[2:])
@@ -497,6 +510,9 @@ def test_parameters_are_kept_and_cloned():
         ({"fraction": 2.0}, "fraction == 2.0, must be <= 1"),
         ({"fraction": 0.0}, "fraction == 0.0, must be > 0"),
         ({"threshold": 0}, "threshold == 0, must be > 0"),
+        ({"threshold": np.nan}, "threshold must be a finite number, got nan"),
+        ({"threshold": np.inf}, "threshold must be a finite number, got inf"),
+        ({"epsilon": np.nan}, "epsilon must be a finite number, got nan"),
         ({"n_personas": 0}, "n_personas == 0, must be >= 1"),
         ({"cooldown_days": 0}, "cooldown_days == 0, must be >= 1"),
     ],
@@ -557,6 +573,65 @@ def test_tables_are_checked(world):
         BatchRollout(n_personas=2).fit(silent).simulate(videos, viewers, response)
 
 
+@pytest.mark.parametrize("name", ["world", "stage", "score", "reasons"])
+def test_videos_must_not_have_columns_of_journeys(world, name):
+    rollout = BatchRollout(**SMALL).fit()
+    videos = world.videos.assign(**{name: 1})
+    for run in (rollout.simulate, FeedWorkflow(rollout).fit().run):
+        with pytest.raises(
+            ValueError, match=rf"must not have the columns \['{name}'\]"
+        ):
+            run(videos, world.viewers, world.response)
+
+
+def test_columns_come_once(world):
+    rollout = BatchRollout(**SMALL).fit()
+    videos, viewers = world.videos, world.viewers
+    twice = pd.concat([videos, videos[["video_id"]]], axis=1)
+    with pytest.raises(
+        ValueError, match=r"videos has several columns .*\['video_id'\]"
+    ):
+        rollout.simulate(twice, viewers, world.response)
+    twice = pd.concat([viewers, viewers[["persona"]]], axis=1)
+    with pytest.raises(ValueError, match=r"viewers has several columns .*\['persona'"):
+        rollout.simulate(videos, twice, world.response)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda log: log.convert_dtypes(),
+        lambda log: log.convert_dtypes(dtype_backend="pyarrow"),
+        lambda log: log.astype(
+            dict.fromkeys(("user_id", "video_id", "genre"), "category")
+        ),
+        lambda log: log.assign(hate=1.0, note=None).set_axis([7] * len(log)),
+        pl.from_pandas,
+    ],
+)
+def test_a_log_of_any_types_will_do(convert):
+    log = make_log()
+    videos = pd.DataFrame({"video_id": [0, 99], "genre": ["cats", "dance"]})
+    first, second = (
+        BatchRollout((10, 20), n_personas=2, random_state=0).fit(table)
+        for table in (log, convert(log))
+    )
+    assert second.threshold_ == first.threshold_
+    assert second.viewers_.to_numpy().tolist() == first.viewers_.to_numpy().tolist()
+    found, expected = (r.response_(videos, np.arange(2)) for r in (first, second))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_ids_of_a_log_are_checked():
+    log = make_log()
+    with pytest.raises(ValueError, match=r"log\['video_id'\] has 9 missing values"):
+        BatchRollout().fit(log.assign(video_id=log["video_id"].where(log.index > 8)))
+    rollout = BatchRollout(n_personas=2, random_state=0).fit(log)
+    videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": [1]})
+    with pytest.raises(TypeError, match="column of genre must hold the kind of values"):
+        rollout.simulate(videos)
+
+
 def test_activity_is_checked(world):
     with pytest.raises(ValueError, match="momentum='creator' needs activity"):
         simulate(world, momentum="creator")
@@ -595,6 +670,10 @@ def test_activity_is_checked(world):
         (
             lambda n: np.full((n, 5), np.nan),
             r"probabilities in \[0, 1\], got values from",
+        ),
+        (
+            lambda n: pd.DataFrame(np.full((n, 5), 0.5), columns=SIGNALS[::-1]),
+            r"response must return the columns \['rewatch', .* order, got \['like'",
         ),
         (lambda n: np.full((n, 4), 0.5), r"array of shape \(160, 5\).* \(160, 4\)"),
     ],
