@@ -113,7 +113,9 @@ class FeedWorkflow(BaseEstimator):
         self : FeedWorkflow
             This object.
         """
-        rollout = BatchRollout() if self.rollout is None else clone(self.rollout)
+        given = BatchRollout() if self.rollout is None else self.rollout
+        # A clone's authority has forgotten what it learned.
+        rollout = clone(given).set_params(authority=given.authority)
         self.rollout_: BatchRollout = rollout.fit(log)
         return self
 

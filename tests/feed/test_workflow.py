@@ -4,8 +4,14 @@ import pytest
 from feed_worlds import World, mean_points
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
-from skchallenge.feed import BatchRollout, FeedWorkflow, JourneyDisplay
+from skchallenge.feed import (
+    BatchRollout,
+    CreatorAuthority,
+    FeedWorkflow,
+    JourneyDisplay,
+)
 
 
 class Machine:
@@ -204,6 +210,22 @@ def test_it_leaves_its_parts_alone():
     assert FeedWorkflow().fit(VIDEOS_LOG).rollout_.threshold_ == 8.0
     with pytest.raises(NotFittedError):
         FeedWorkflow().run(VIDEOS, VIEWERS, response)
+
+
+@pytest.mark.parametrize("wrap", [lambda fitted: fitted, FrozenEstimator])
+def test_a_fitted_authority_stays_fitted(wrap):
+    past = pd.DataFrame({"creator_id": ["ann"], "day": [-1], "score": [6.0]})
+    rollout = BatchRollout(
+        (100, 1000),
+        threshold=3.0,
+        authority=wrap(CreatorAuthority(time="day").fit(past)),
+        random_state=0,
+    )
+    result = FeedWorkflow(rollout).fit().run(VIDEOS, VIEWERS, response)
+    alone = rollout.fit().simulate(VIDEOS, VIEWERS, response)
+    pd.testing.assert_frame_equal(result.decisions, alone.decisions)
+    if wrap is FrozenEstimator:
+        assert clone(rollout).fit().authority.prior_ == 6.0
 
 
 VIDEOS_LOG = pd.DataFrame(
