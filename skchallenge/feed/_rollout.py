@@ -81,7 +81,8 @@ class BatchRollout(BaseEstimator):
     authority : CreatorAuthority or None, default=None
         A fitted one divides each threshold by the creator's authority relative to the
         prior, both as known at the upload, so that creators with good first videos have
-        an easier start.
+        an easier start. `clone` takes from it what it learned, unless it is wrapped in
+        `sklearn.frozen.FrozenEstimator`.
     random_state : int, RandomState instance or None, default=None
         Seed of the personas and of all worlds.
 
@@ -291,12 +292,18 @@ class BatchRollout(BaseEstimator):
         Raises
         ------
         ValueError
-            If a column is missing, or ``"sequential"`` has another threshold.
+            If a column or a number is missing, `widened` holds anything but booleans,
+            or ``"sequential"`` has another threshold.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
         table = as_frame(decisions, "decisions")
         check_columns(table.columns, _JUDGED, "decisions")
+        if pd.api.types.infer_dtype(table["widened"], skipna=False) != "boolean":
+            raise ValueError(
+                "decisions['widened'] must hold booleans, none missing, got "
+                f"{table['widened'].dtype}. Convert it: any text would be true."
+            )
         scores = logged_scores(table, self.threshold_, self.rule)
         _, chance = chance_to_widen(
             scores,
