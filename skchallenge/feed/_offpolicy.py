@@ -260,7 +260,7 @@ def _check_log(
 
 
 def _units(log: pd.DataFrame) -> "pd.Series[int]":
-    """Number the videos of all worlds; check ids and the order of decisions."""
+    """Give each video of each world a number; check ids and the order."""
     keys = [name for name in ("world", "video_id") if name in log.columns]
     if log[keys].isna().any(axis=None):
         raise ValueError(
@@ -268,7 +268,9 @@ def _units(log: pd.DataFrame) -> "pd.Series[int]":
             "nobody. Drop those rows."
         )
     unit = log.groupby(keys, sort=False, observed=True).ngroup()
-    if "day" in log.columns and (log["day"].groupby(unit).diff() < 0).any():
+    day = log["day"] if "day" in log.columns else unit
+    # Ranks of numbers and of datetimes alike are numbers.
+    if (day.rank().groupby(unit).diff() < 0).any():
         raise ValueError(
             "log must have the earlier decisions of a video first, got a later day "
             "before an earlier one. Sort log, target and all else alike."

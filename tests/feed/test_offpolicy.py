@@ -191,6 +191,11 @@ def test_decisions_of_a_video_are_in_their_order(logged):
         ValueError, match="log must have the earlier decisions of a vid"
     ):
         inverse_propensity(mixed, lcb.propensity(mixed))
+    dates = mixed.assign(day=pd.to_datetime(mixed["day"], unit="D"))
+    with pytest.raises(
+        ValueError, match="log must have the earlier decisions of a vid"
+    ):
+        inverse_propensity(dates, lcb.propensity(dates))
     # Other videos may come in between.
     by_day = mixed.sort_values("day", kind="stable")
     found = inverse_propensity(by_day, lcb.propensity(by_day))
