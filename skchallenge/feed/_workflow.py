@@ -203,7 +203,7 @@ class FeedWorkflow(BaseEstimator):
             steps.note(rows, "human review", "waits for a human")
             steps.stop(rows, "waiting for review")
             return
-        passed = column_or_1d(self.human_review(videos.iloc[rows]))
+        passed = np.asarray(self.human_review(videos.iloc[rows]))
         if passed.shape != rows.shape or passed.dtype != np.bool_:
             raise ValueError(
                 f"human_review must return one boolean for each of {len(rows)} videos, "

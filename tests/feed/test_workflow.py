@@ -166,6 +166,16 @@ def test_steps_can_be_left_out():
     assert outcome[["owl", "fur"]].tolist() == ["waiting for review"] * 2
 
 
+@pytest.mark.parametrize("dtype", [list, "boolean", "bool[pyarrow]"])
+def test_a_human_may_answer_in_any_booleans(result, dtype):
+    def review(rows):
+        owl = rows["what"] == "owl"
+        return owl.to_list() if dtype is list else owl.astype(dtype)
+
+    answered = make_workflow(human_review=review).run(VIDEOS, VIEWERS, response)
+    pd.testing.assert_frame_equal(answered.journeys, result.journeys)
+
+
 def test_of_copies_the_earliest_upload_is_kept():
     late = VIDEOS.assign(day=[2, 0, 0, 0, 0, 1, 1])
     result = make_workflow().run(late, VIEWERS, response)
