@@ -11,6 +11,7 @@ from sklearn.utils import Bunch
 from skchallenge._validation import as_frame, check_columns, check_ids, id_kind
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
 from skchallenge.feed._engagement import SIGNALS, engagement_signals, floats_of
+from skchallenge.feed._exposure import small_creators
 from skchallenge.feed._momentum import creator_falls
 from skchallenge.feed._world import World
 
@@ -59,7 +60,7 @@ def check_videos(videos: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If they are, or as `check_table` does.
+        If they are, as `check_table` does, or if numbers of followers are wrong.
     """
     videos = check_table(videos, "videos", "video_id", ["creator_id"])
     taken = [name for name in ("world", *_RESULTS) if name in videos.columns]
@@ -68,6 +69,8 @@ def check_videos(videos: Any) -> pd.DataFrame:
             f"videos must not have the columns {taken}, which journeys will have. "
             "Rename or drop them."
         )
+    if "followers" in videos.columns:
+        small_creators(videos)
     return videos
 
 

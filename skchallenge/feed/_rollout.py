@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skchallenge._validation import as_frame, check_columns
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
+from skchallenge.feed._exposure import exposure_of
 from skchallenge.feed._plan import NamedLog, check_videos, report, with_signals
 from skchallenge.feed._rules import chance_to_widen, logged_scores
 from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
@@ -209,8 +210,9 @@ class BatchRollout(BaseEstimator):
         ----------
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
-            the upload, a whole number from 0 (0 if absent). A learned response needs
-            `genre`. Further columns are kept, but must not have a name of `journeys`.
+            the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
+            A learned response needs `genre`. Further columns are kept, but must not
+            have a name of `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None
@@ -238,6 +240,11 @@ class BatchRollout(BaseEstimator):
             the rule, `propensity` of what was done, `widened`, and `reward`, the points
             of the batch that the decision opened. Boosts are no decisions.
 
+            `worlds`, one row each: `exposures` in total; `gini`, their inequality among
+            all videos, 0 if all are shown alike and (n - 1) / n if one of n is; with
+            `followers`, `small_creators`, the share of exposures that the videos with
+            fewer followers than the median of the videos get.
+
             `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
             `stage` (0 for probes), the five signals, `points` and `propensity`, that of
             the decision which opened the batch.
@@ -245,8 +252,10 @@ class BatchRollout(BaseEstimator):
         Raises
         ------
         ValueError
-            If a table lacks a column, an id comes twice, or `response` returns anything
-            but probabilities.
+            If a table lacks a column, an id comes twice, a number is out of range, or
+            `response` returns anything but probabilities.
+        TypeError
+            If ids, personas or genres are of no usable kind.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
@@ -267,6 +276,7 @@ class BatchRollout(BaseEstimator):
         tables = [pd.concat(t, ignore_index=True) for t in zip(*parts, strict=True)]
         names = ("journeys", "events", "decisions")
         result = Bunch(**dict(zip(names, tables, strict=True)))
+        result["worlds"] = exposure_of(result.journeys)
         if log is True:
             result["log"] = pd.concat(kept, ignore_index=True)
         return result

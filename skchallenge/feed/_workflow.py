@@ -12,6 +12,7 @@ from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skchallenge._validation import check_columns
+from skchallenge.feed._exposure import exposure_of
 from skchallenge.feed._plan import check_videos, no_report, upload_days
 from skchallenge.feed._rollout import BatchRollout, Log
 from skchallenge.feed._setup import viewers_of
@@ -141,9 +142,9 @@ class FeedWorkflow(BaseEstimator):
         Returns
         -------
         result : sklearn.utils.Bunch
-            As of `BatchRollout.simulate`. `journeys` and `events` tell of all videos;
-            those that were stopped have stage 0 and the `outcome` ``"rejected"``,
-            ``"waiting for review"`` or ``"duplicate"``.
+            As of `BatchRollout.simulate`. `journeys`, `events` and `worlds` tell of all
+            videos; those that were stopped have stage 0 and the `outcome`
+            ``"rejected"``, ``"waiting for review"`` or ``"duplicate"``.
 
         Raises
         ------
@@ -273,6 +274,7 @@ class _Steps:
             pd.MultiIndex.from_frame(journeys[["world", "video_id"]])
         )
         result["journeys"] = journeys.assign(reasons=reasons.to_numpy())
+        result["worlds"] = exposure_of(result.journeys)
         return result
 
 

@@ -16,6 +16,7 @@ from skchallenge.feed import (
     EngagementScorer,
     FeedWorkflow,
 )
+from skchallenge.feed._exposure import exposure_of
 from skchallenge.feed._rules import RULES, Scores
 
 SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
@@ -630,6 +631,42 @@ def test_ids_of_a_log_are_checked():
     videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": [1]})
     with pytest.raises(TypeError, match="column of genre must hold the kind of values"):
         rollout.simulate(videos)
+
+
+def gini_by_pairs(values):
+    """The definition: mean absolute difference of two draws, over twice the mean."""
+    return np.abs(np.subtract.outer(values, values)).mean() / (2 * np.mean(values))
+
+
+def test_worlds_tell_how_unequally_videos_were_shown(world):
+    followers = np.arange(40) ** 2
+    videos = world.videos.assign(followers=pd.array(followers, dtype="Int64"))
+    result = (
+        BatchRollout(**SMALL)
+        .fit()
+        .simulate(videos, world.viewers, world.response, n_worlds=3)
+    )
+    shown = result.journeys["exposures"].to_numpy().reshape(3, 40)
+    worlds = result.worlds
+    assert worlds["world"].tolist() == [0, 1, 2]
+    assert worlds["exposures"].tolist() == shown.sum(axis=1).tolist()
+    np.testing.assert_allclose(worlds["gini"], [gini_by_pairs(row) for row in shown])
+    share = shown[:, followers < np.median(followers)].sum(axis=1) / shown.sum(axis=1)
+    np.testing.assert_allclose(worlds["small_creators"], share)
+    assert "small_creators" not in simulate(world).worlds
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"videos\['followers'\] must hold finite"):
+            BatchRollout(**SMALL).fit().simulate(
+                videos.assign(followers=wrong), world.viewers, world.response
+            )
+
+
+def test_equal_and_single_videos_have_known_ginis():
+    table = pd.DataFrame({"world": [0] * 4 + [1] * 4 + [2] * 4})
+    table["exposures"] = [5, 5, 5, 5, 0, 0, 7, 0, 0, 0, 0, 0]
+    found = exposure_of(table.assign(followers=[1, 2, 3, 4] * 3))
+    np.testing.assert_allclose(found["gini"], [0, 3 / 4, np.nan])
+    np.testing.assert_allclose(found["small_creators"], [0.5, 0, np.nan])
 
 
 def test_activity_is_checked(world):

@@ -200,6 +200,8 @@ def test_nothing_may_be_left():
             )
             assert next(kinds) == next(kinds)
     assert "log" not in result
+    assert result.worlds["exposures"].tolist() == [0, 0]
+    assert some.worlds["exposures"].sum() == some.journeys["exposures"].sum()
     assert result.decisions.empty
     with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
         make_workflow().run(rejected, VIEWERS, response, n_worlds=0)
