@@ -27,6 +27,8 @@ def with_signals(log: pd.DataFrame) -> pd.DataFrame:
         log = log.loc[signals.index].assign(**signals)
     check_columns(log.columns, SIGNALS, "log")
     check_ids(log["video_id"], "log['video_id']")
+    if {"user_id", "genre"} <= set(log.columns):
+        check_ids(log["user_id"], "log['user_id']")
     # NumPy's types: categories and nullable numbers would need care all the way.
     ids = [name for name in ("video_id", "user_id", "genre") if name in log.columns]
     plain = {name: log[name].to_numpy() for name in ids}

@@ -67,8 +67,17 @@ class LogResponse:
         ------
         TypeError
             If genres are of another kind than in the log, and so all unknown.
+        ValueError
+            If a persona is unknown.
         """
         check_kind(videos["genre"], self.genres.index, "genre")
+        known = self.likings.index.unique("persona")
+        strange = [name for name in personas.tolist() if name not in known]
+        if strange:
+            raise ValueError(
+                "viewers['persona'] must hold personas that fit made of the log, "
+                f"{known.tolist()}, got {strange}. Take viewers_, or pass a response."
+            )
         usual = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
         own = self.videos.reindex(videos["video_id"]).to_numpy()
         own = np.where(np.isnan(own), usual.to_numpy(), own)

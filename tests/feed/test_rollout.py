@@ -631,6 +631,22 @@ def test_ids_of_a_log_are_checked():
     videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": [1]})
     with pytest.raises(TypeError, match="column of genre must hold the kind of values"):
         rollout.simulate(videos)
+    with pytest.raises(
+        TypeError, match=r"log\['user_id'\] must hold strings or integers"
+    ):
+        BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
+
+
+def test_a_learned_response_knows_its_own_personas_only():
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
+    videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": ["cats"]})
+    one = rollout.viewers_[rollout.viewers_["persona"] == 1]
+    assert len(rollout.simulate(videos, one).journeys) == 1
+    strange = rollout.viewers_.assign(persona="young")
+    with pytest.raises(
+        ValueError, match=r"must hold personas .* \[0, 1\], got \['young"
+    ):
+        rollout.simulate(videos, strange)
 
 
 def gini_by_pairs(values):
