@@ -79,6 +79,8 @@ def engagement_table(
         check_ids(log[name], f"log[{name!r}]")
     signals = engagement_signals(log, max_rewatches=max_rewatches)
     log = log.loc[signals.index]
+    # NumPy's types: a group for each category, seen or not, would be too many.
+    log = log.assign(**{c: log[c].to_numpy() for c in ("video_id", "user_id")})
     signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
     signals["score"] = EngagementScorer().fit_transform(signals)[:, 0]
     if adjust_duration:

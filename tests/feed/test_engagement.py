@@ -267,6 +267,15 @@ def test_ids_of_a_table_are_checked(column):
         engagement_table(mixed, by="video_id")
 
 
+@pytest.mark.parametrize("dtype", [pd.CategoricalDtype(range(99)), "Int64", object])
+def test_ids_of_any_type_make_the_same_table(dtype):
+    log = random_log()
+    typed = log.astype({"video_id": dtype, "user_id": dtype})
+    for by in ("video_id", "user_id"):
+        found, expected = (engagement_table(t, by=by) for t in (typed, log))
+        pd.testing.assert_frame_equal(found, expected, check_index_type=False)
+
+
 def test_lists_cannot_be_compared():
     log = make_log([1.0, 1.0], tags=[["cats"], ["dogs"]])
     with pytest.raises(TypeError, match="log must hold plain values.* Drop such col"):
