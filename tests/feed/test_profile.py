@@ -85,7 +85,7 @@ def test_partial_fit_equals_fit(half_life):
     whole = GenreProfiler(**options).fit(X, y, weight, points)
     parts = GenreProfiler(**options)
     # Fading must meet later times; without it, any order will do.
-    order = np.argsort(X["time"]) if half_life else rng.permutation(len(y))
+    order = X["time"].to_numpy().argsort() if half_life else rng.permutation(len(y))
     for rows in np.array_split(order, 7):
         parts.partial_fit(
             X.iloc[rows], y[rows], sample_weight=weight[rows], points=points[rows]
