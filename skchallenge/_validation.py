@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from numbers import Real
 from typing import Any
@@ -50,6 +51,16 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+
+
+def check_finite(**parameters: float | None) -> None:
+    """Raise a ValueError if a number is NaN, which check_scalar lets pass, or infinite.
+
+    None is no number, and passes.
+    """
+    for name, value in parameters.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value}.")
 
 
 def check_ids(

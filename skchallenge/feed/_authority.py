@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 from skchallenge._validation import (
     as_frame,
     check_columns,
+    check_finite,
     check_ids,
     check_times,
     id_kind,
@@ -134,6 +135,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         check_scalar(
             self.shrinkage, "shrinkage", Real, min_val=0, include_boundaries="neither"
         )
+        check_finite(shrinkage=self.shrinkage)
         table = as_frame(X, "X")
         needed = [self.creator, self.time, self.score]
         check_columns(table.columns, needed + [c for c in [self.total] if c], "X")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_scalar
+from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -167,6 +167,7 @@ def labels_of(
         If there are more than two, one alone that is neither 0 nor 1, others in y, or
         others than at the first call.
     """
+    assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     labels = np.unique(y if classes is None else classes)
     if first is not None:

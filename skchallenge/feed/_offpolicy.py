@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import as_frame, check_columns
+from skchallenge._validation import as_frame, check_columns, check_finite
 
 Floats = NDArray[np.float64]
 
@@ -230,6 +230,7 @@ def _check_log(
         max_val=1,
         include_boundaries="neither",
     )
+    check_finite(confidence_level=level)
     log = as_frame(log, "log")
     if "propensity" not in log.columns:
         raise ValueError(

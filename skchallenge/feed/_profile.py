@@ -8,12 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import (
-    assert_all_finite,
-    check_consistent_length,
-    check_random_state,
-    check_scalar,
-)
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -21,7 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._validation import as_frame
+from skchallenge._validation import as_frame, check_finite
 from skchallenge.feed._columns import (
     Column,
     check_kind,
@@ -315,7 +310,6 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "None. Pass one label a row."
             )
         y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
         check_consistent_length(table, y)
         labels = labels_of(y, classes, getattr(self, "classes_", None))
         weight = _check_sample_weight(
@@ -341,12 +335,14 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         above = {"min_val": 0, "include_boundaries": "neither"}
         check_scalar(self.shrinkage, "shrinkage", Real, **above)
         check_scalar(self.exploration, "exploration", Real, min_val=0, max_val=1)
+        check_finite(shrinkage=self.shrinkage, exploration=self.exploration)
         if self.half_life is not None:
             check_scalar(self.half_life, "half_life", Real, **above)
+            check_finite(half_life=self.half_life)
             if self.time is None:
                 raise ValueError(
                     f"half_life={self.half_life} needs time, the column of times, got "
-                    "None. Name the column, or set half_life=None."
+                    "None. Name it, or set half_life=None."
                 )
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import check_columns, check_option
+from skchallenge._validation import check_columns, check_finite, check_option
 from skchallenge.feed._authority import with_prior
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
@@ -40,10 +40,8 @@ def check_parameters(rollout: Any) -> None:
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:
         check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
-    for name in ("threshold", "alpha", "epsilon", "fraction"):
-        value = getattr(rollout, name)
-        if value is not None and not np.isfinite(value):  # check_scalar lets NaN pass
-            raise ValueError(f"{name} must be a finite number, got {value}.")
+    names = ("threshold", "alpha", "epsilon", "fraction")
+    check_finite(**{name: getattr(rollout, name) for name in names})
     if rollout.authority is not None:
         check_is_fitted(rollout.authority)
 

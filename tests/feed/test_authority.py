@@ -161,6 +161,7 @@ def test_our_own_contract():
     [
         ({"n_first": 0}, "n_first == 0, must be >= 1"),
         ({"shrinkage": 0}, "shrinkage == 0, must be > 0"),
+        ({"shrinkage": np.nan}, "shrinkage must be a finite number, got nan"),
         ({"creator": "user_id"}, r"X lacks the columns \['user_id'\]"),
         ({"total": "n_total_vids"}, r"X lacks the columns \['n_total_vids'\]"),
     ],

@@ -99,6 +99,8 @@ def test_clicks_are_zero_or_one(value):
     [
         ({"completion_at": 0}, "completion_at == 0, must be > 0"),
         ({"rewatch_at": 0.5}, "rewatch_at == 0.5, must be >= 0.9"),
+        ({"completion_at": np.nan}, "completion_at must be a finite number, got nan"),
+        ({"rewatch_at": np.nan}, "rewatch_at must be a finite number, got nan"),
         ({"max_rewatches": -1}, "max_rewatches == -1, must be >= 0"),
     ],
 )

@@ -241,6 +241,8 @@ def test_what_the_target_never_reaches_needs_no_support():
 def test_options_are_checked(logged):
     with pytest.raises(ValueError, match="confidence_level == 1, must be < 1"):
         inverse_propensity(make_log(), np.ones(4), confidence_level=1)
+    with pytest.raises(ValueError, match="confidence_level must be a finite number"):
+        inverse_propensity(make_log(), np.ones(4), confidence_level=np.nan)
     with pytest.raises(ValueError, match="expected must hold one finite number"):
         doubly_robust(make_log(), np.ones(4), np.full(4, np.nan), np.ones(4))
     with pytest.raises(ValueError, match="rule='sequential' needs decisions that a"):
