@@ -637,6 +637,23 @@ def test_ids_of_a_log_are_checked():
         BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
 
 
+def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
+    """All videos are alike; some were shown to fans of their genre, some to others."""
+    log = make_log(60_000)
+    fan = (log["genre"] == "dance") == (log["user_id"] % 2 == 0)
+    targeted = log[fan == (log["video_id"] < 15)]
+    some = log[log["user_id"] < 6]  # who were shown everything
+    log = pd.concat([targeted, some])
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
+    videos = log.drop_duplicates("video_id")[["video_id", "genre"]]
+    found = rollout.response_(videos, np.array([0, 1]))[..., 1]
+    even = rollout.viewers_.set_index("viewer_id")["persona"][0]
+    likes = (videos["genre"] == "dance").to_numpy()
+    expected = np.where(likes, 0.6, 0.1), np.where(likes, 0.1, 0.6)
+    np.testing.assert_allclose(found[:, even], expected[0], atol=0.1)
+    np.testing.assert_allclose(found[:, 1 - even], expected[1], atol=0.1)
+
+
 def test_a_learned_response_knows_its_own_personas_only():
     rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
     videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": ["cats"]})
