@@ -59,7 +59,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     time : int, str or None, default=None
         Column of times, numbers; `half_life` needs it.
     video : int, str or None, default=None
-        Column of video ids; `recommend` needs it.
+        Column of video ids; `recommend` needs it. If a video comes with several genres
+        in turn, the last one counts.
     half_life : float or None, default=None
         Age at which an impression counts half, in the unit of `time`, above 0, counted
         back from the latest time seen; at 40 half-lives it is forgotten. None: never.

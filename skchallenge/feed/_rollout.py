@@ -221,8 +221,9 @@ class BatchRollout(BaseEstimator):
             of re-watch, completion, share, comment and like, of shape (n, 5). Who
             watches again completes too. None takes `response_`.
         activity : pandas or polars DataFrame or None, default=None
-            `creator_id`, `day`, `activity` (at least 0); a day without a row has none.
-            Needed by ``momentum="creator"``.
+            `creator_id`, `day`, `activity` (at least 0); a day without a row has none,
+            up to the last day of the table; later days are not known, and nobody's
+            activity falls there. Needed by ``momentum="creator"``.
         n_worlds : int, default=1
             Number of worlds. The same videos and viewers meet another chance in each.
         log : bool or callable, default=False

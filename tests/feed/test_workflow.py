@@ -208,8 +208,12 @@ def test_nothing_may_be_left():
 
 
 def test_worlds_and_logs_pass_through():
-    result = make_workflow().run(VIDEOS, VIEWERS, response, n_worlds=3, log=True)
+    videos = VIDEOS.assign(followers=[9, 1, 9, 1, 9, 9, 1])
+    result = make_workflow().run(videos, VIEWERS, response, n_worlds=3, log=True)
     assert len(result.journeys) == 21
+    small = result.journeys[result.journeys["followers"] == 1]
+    share = small.groupby("world")["exposures"].sum() / result.worlds["exposures"]
+    np.testing.assert_allclose(result.worlds["small_creators"], share)
     assert len(result.log) == result.journeys["exposures"].sum()
     assert result.journeys["reasons"].str.len().min() >= 1
 
