@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from numbers import Real
 from typing import Any
@@ -34,17 +35,32 @@ def _polars_values(column: Any) -> Any:
 
 
 def check_columns(found: Iterable[str], needed: Iterable[str], name: str) -> None:
-    """Raise a ValueError that lists the missing and the present columns."""
-    found = list(found)
+    """Raise a ValueError unless each needed column is there once."""
+    found, needed = list(found), list(needed)
     missing = [c for c in needed if c not in found]
     if missing:
         raise ValueError(f"{name} lacks the columns {missing}; it has {found}.")
+    twice = [c for c in needed if found.count(c) > 1]
+    if twice:
+        raise ValueError(
+            f"{name} has several columns named {twice}. Rename or drop all but one."
+        )
 
 
 def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+
+
+def check_finite(**parameters: float | None) -> None:
+    """Raise a ValueError if a number is NaN, which check_scalar lets pass, or infinite.
+
+    None is no number, and passes.
+    """
+    for name, value in parameters.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value}.")
 
 
 def check_ids(
@@ -55,13 +71,13 @@ def check_ids(
     With `like`, they must also be of the same kind as those.
     """
     _check_no_missing(values, name)
-    kind = _id_kind(values)
+    kind = id_kind(values)
     if kind not in {"strings", "integers"}:
         raise TypeError(
             f"{name} must hold strings or integers, got {kind}. Make ids strings with "
             f".astype(str) before missing values turn them into floats."
         )
-    _check_same_kind(kind, _id_kind, name, like)
+    _check_same_kind(kind, id_kind, name, like)
 
 
 def check_times(
@@ -72,13 +88,13 @@ def check_times(
     With `like`, they must also be of the same kind as those.
     """
     _check_no_missing(values, name)
-    kind = _time_kind(values)
+    kind = time_kind(values)
     if kind not in {"numbers", "datetimes", "datetimes with a time zone"}:
         raise TypeError(
             f"{name} must hold numbers or datetimes, got {kind}. Parse text with "
             f"pandas.to_datetime."
         )
-    _check_same_kind(kind, _time_kind, name, like)
+    _check_same_kind(kind, time_kind, name, like)
 
 
 def read_duration(
@@ -135,11 +151,12 @@ def _check_same_kind(
         )
 
 
-def _id_kind(values: pd.Series[Any]) -> str:
+def id_kind(values: pd.Series[Any]) -> str:
+    """Name what ids are: strings, integers, or something that ids may not be."""
     inferred = pd.api.types.infer_dtype(values, skipna=True)
     names = {"string": "strings", "integer": "integers", "empty": "strings"}
     if inferred == "categorical":
-        return _id_kind(pd.Series(values.cat.categories))
+        return id_kind(pd.Series(values.cat.categories))
     return names.get(inferred, f"values of type {inferred}")
 
 
@@ -155,7 +172,8 @@ def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
     return values
 
 
-def _time_kind(values: pd.Series[Any]) -> str:
+def time_kind(values: pd.Series[Any]) -> str:
+    """Name what times are: numbers, datetimes with a zone or without, or neither."""
     values = plain_times(values)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return "datetimes with a time zone"

@@ -5,14 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._display import JourneyDisplay
-from skchallenge.feed._engagement import (
-    EngagementScorer,
-    engagement_signals,
-    engagement_table,
-)
+from skchallenge.feed._engagement import EngagementScorer, engagement_signals
 from skchallenge.feed._offpolicy import doubly_robust, inverse_propensity, replay
 from skchallenge.feed._profile import GenreProfiler
 from skchallenge.feed._rollout import BatchRollout
+from skchallenge.feed._table import engagement_table
 from skchallenge.feed._workflow import FeedWorkflow
 
 if TYPE_CHECKING:

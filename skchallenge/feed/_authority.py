@@ -14,7 +14,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_finite,
+    check_ids,
+    check_times,
+    id_kind,
+    plain_times,
+    time_kind,
+)
+from skchallenge.feed._engagement import floats_of
 
 _NAMES = ("authority", "n_videos", "is_known")
 
@@ -38,7 +48,8 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         Column of scores in the table that is fitted, finite numbers.
     total : str or None, default=None
         Column of how many videos a creator has made in all. Whoever has fewer rows in
-        the fitted table is not known. None says that the table holds all videos.
+        the fitted table, or no number there, is not known. None says that the table
+        holds all videos.
     n_first : int, default=3
         How many first videos count.
     shrinkage : float, default=5.0
@@ -124,6 +135,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         check_scalar(
             self.shrinkage, "shrinkage", Real, min_val=0, include_boundaries="neither"
         )
+        check_finite(shrinkage=self.shrinkage)
         table = as_frame(X, "X")
         needed = [self.creator, self.time, self.score]
         check_columns(table.columns, needed + [c for c in [self.total] if c], "X")
@@ -160,6 +172,14 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             (1 if the creator's first videos are in the fitted table). Unknown creators
             have the prior, 0 and 0. Before the first video of all there is no prior,
             and `authority` is NaN.
+
+        Raises
+        ------
+        ValueError
+            If a column, an id or a time is missing.
+        TypeError
+            If ids or times are of another kind than in `fit`, such as datetimes
+            without a time zone for datetimes with one.
         """
         check_is_fitted(self)
         table = as_frame(X, "X")
@@ -192,20 +212,20 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
 
     def _clock(self, table: pd.DataFrame, *, reset: bool) -> NDArray[np.float64]:
         """Return times as floats; all must be of one kind."""
-        check_ids(table[self.creator], self.creator)
-        check_times(table[self.time], self.time)
-        values = table[self.time]
-        is_datetime = pd.api.types.is_datetime64_any_dtype(values)
+        creator, time = table[self.creator], table[self.time]
+        check_ids(creator, self.creator)
+        check_times(time, self.time)
+        kinds = {self.creator: id_kind(creator), self.time: time_kind(time)}
         if reset:
-            self._is_datetime = is_datetime
-        elif is_datetime != self._is_datetime:
-            kinds = {True: "datetimes", False: "numbers"}
-            raise TypeError(
-                f"X[{self.time!r}] must hold {kinds[self._is_datetime]}, as in fit, "
-                f"got {kinds[is_datetime]}. Convert one of them: units are never "
-                "guessed."
-            )
-        if is_datetime:
+            self._kinds = kinds
+        for name, kind in kinds.items():
+            if kind != self._kinds[name] and len(table):
+                raise TypeError(
+                    f"X[{name!r}] must hold {self._kinds[name]}, as in fit, got "
+                    f"{kind}. Convert one of them: units and types are never guessed."
+                )
+        values = plain_times(time)
+        if pd.api.types.is_datetime64_any_dtype(values):
             values = pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64")
         return np.asarray(values, dtype=np.float64)
 
@@ -245,15 +265,16 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         if self.total is None:
             return np.ones(len(self._creators), dtype=bool)
-        by = table.groupby(self.creator, sort=False)
-        rows, total = by.size(), by[self.total].max()
+        total = pd.Series(floats_of(table, self.total), index=table.index)
+        by = total.groupby(table[self.creator], sort=False, observed=True)
+        rows, total = by.size(), by.max()
         more = rows > total
         if more.any():
             row = int(more.to_numpy().argmax())
             raise ValueError(
                 f"X[{self.total!r}] must be at least the number of a creator's rows, "
-                f"got {total.iloc[row]} for {rows.iloc[row]} rows of {rows.index[row]}."
-                " Drop repeated rows, or correct the total."
+                f"got {total.iloc[row]:g} for {rows.iloc[row]} rows of "
+                f"{rows.index[row]}. Drop repeated rows, or correct the total."
             )
         return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)
 

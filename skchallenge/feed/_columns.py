@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_scalar
+from sklearn.utils import assert_all_finite, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 Column = int | str
@@ -52,13 +53,57 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             f"The column of {parameter} must have no missing values, got "
             f"{values.isna().sum()}. Drop the rows, or name them, such as 'unknown'."
         )
-    kind = pd.api.types.infer_dtype(values)
+    kind = _kind(values)
     if kind in {"mixed", "mixed-integer"}:
         raise TypeError(
             f"{parameter}: argument must be a string or a number, all of one kind, got "
             f"{kind} values. Convert the column with .astype(str)."
         )
     return values
+
+
+def _kind(values: Any) -> str:
+    """Return ``"numbers"``, ``"string"`` or pandas' name of what values are."""
+    kind = pd.api.types.infer_dtype(values)
+    if kind == "categorical":
+        return _kind(values.cat.categories)
+    numbers = {"integer", "floating", "boolean", "mixed-integer-float", "decimal"}
+    return "numbers" if kind in numbers else kind
+
+
+def check_kind(
+    values: "pd.Series[Any]", known: "pd.Index[Any]", parameter: str
+) -> None:
+    """Refuse ids that cannot be among the known ones: 7 is not ``"7"``.
+
+    Raises
+    ------
+    TypeError
+        If one are strings and the others numbers, for example.
+    """
+    kind, kind_known = _kind(values), _kind(known)
+    if kind != kind_known and len(values):
+        raise TypeError(
+            f"The column of {parameter} must hold the kind of values seen in fit, "
+            f"{kind_known}, got {kind}. Convert it with .astype."
+        )
+
+
+def users_of(users: Any) -> list[Any]:
+    """Return user ids as a list.
+
+    Raises
+    ------
+    TypeError
+        If they are a single id or a table.
+    """
+    if isinstance(users, str) or np.ndim(users) != 1:
+        raise TypeError(
+            "users must be a list or another 1-D array-like of user ids, got "
+            f"{type(users).__name__}. Put a single id into a list; select a table's "
+            "column."
+        )
+    return list(users)
 
 
 def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
@@ -68,8 +113,18 @@ def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
     ------
     ValueError
         If it is not there, or a time is not finite.
+    TypeError
+        If it holds dates or durations, of which the unit would be guessed.
     """
-    time = column_of(table, column, "time").to_numpy(dtype=np.float64)
+    values = column_of(table, column, "time")
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind.startswith(("date", "time", "period")):
+        raise TypeError(
+            "The column of time must hold numbers, in the unit of half_life, got "
+            f"{kind} values. Convert it, for example to days by (time - "
+            "time.min()).dt.total_seconds() / 86400."
+        )
+    time = values.to_numpy(dtype=np.float64)
     if not np.isfinite(time).all():
         raise ValueError(
             "The column of time must hold finite numbers, got missing or infinite "
@@ -95,14 +150,38 @@ def check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
     return values
 
 
-def check_labels(y: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse labels that do not say who engaged.
+def labels_of(
+    y: NDArray[Any], classes: ArrayLike | None, first: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Return all labels, of which the last says that a user engaged.
+
+    Parameters
+    ----------
+    y : labels of the rows
+    classes : all labels, if they were passed
+    first : the labels of the first call, if there was one
 
     Raises
     ------
     ValueError
-        If there are more than two, one alone that is neither 0 nor 1, or others in y.
+        If there are more than two, one alone that is neither 0 nor 1, others in y, or
+        others than at the first call.
     """
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    labels = np.unique(y if classes is None else classes)
+    if first is not None:
+        if classes is not None and not np.array_equal(labels, first):
+            raise ValueError(
+                f"classes must be those of the first call, {first.tolist()}, got "
+                f"{labels.tolist()}. Call fit to start anew."
+            )
+        labels = first
+    _check_labels(y, labels)
+    return labels
+
+
+def _check_labels(y: NDArray[Any], labels: NDArray[Any]) -> None:
     if len(labels) > 2:
         raise ValueError(
             f"Only binary classification is supported, got {len(labels)} labels. Say "

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._columns import places_of
 from skchallenge._optional import import_optional
-from skchallenge._validation import check_option
+from skchallenge._validation import check_finite, check_option
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
@@ -271,6 +271,7 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
             max_val=1,
             include_boundaries="neither",
         )
+        check_finite(threshold=self.threshold)
         check_option("on_error", self.on_error, ("raise", "ignore"))
         check_store(self.store)
         if self.limits is not None and not isinstance(self.limits, MediaLimits):

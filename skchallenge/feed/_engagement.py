@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from skchallenge._validation import as_frame, check_columns, check_option
+from skchallenge._validation import as_frame, check_columns, check_finite
 
 SIGNALS = ("rewatch", "completion", "share", "comment", "like")
 POINTS = {"rewatch": 10, "completion": 8, "share": 6, "comment": 4, "like": 2}
@@ -22,7 +22,6 @@ _CLICKS = {
     "hate": "is_hate",
 }
 _TIMES = ("play_time_ms", "duration_ms")
-_N_BINS = 10  # deciles of the duration
 
 
 def engagement_signals(
@@ -67,6 +66,8 @@ def engagement_signals(
     ValueError
         If a column is missing, a time is negative or infinite, or a parameter is out
         of range.
+    TypeError
+        If a column holds lists, so that rows cannot be compared.
 
     See Also
     --------
@@ -95,8 +96,9 @@ def engagement_signals(
         completion_at, "completion_at", Real, min_val=0, include_boundaries="neither"
     )
     check_scalar(rewatch_at, "rewatch_at", Real, min_val=completion_at)
+    check_finite(completion_at=completion_at, rewatch_at=rewatch_at)
     check_scalar(max_rewatches, "max_rewatches", Integral, min_val=0)
-    log = log[~log.duplicated()]
+    log = log[~_repeats(log)]
     ratio = _times(log, "play_time_ms") / _times(log, "duration_ms", zero=np.nan)
     known = ~np.isnan(ratio)
     again = np.where(ratio >= rewatch_at, np.floor(ratio) - 1, 0.0)
@@ -108,9 +110,19 @@ def engagement_signals(
     return pd.DataFrame(signals | clicks, index=log.index)
 
 
+def _repeats(log: pd.DataFrame) -> "pd.Series[bool]":
+    try:
+        return log.duplicated()
+    except TypeError as error:  # lists and the like cannot be hashed
+        raise TypeError(
+            f"log must hold plain values, to tell duplicate rows from others: {error}. "
+            "Drop such columns, or convert them with .astype(str)."
+        ) from error
+
+
 def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.float64]:
     """Return milliseconds as floats, missing ones as NaN and zeros as `zero`."""
-    times = _floats(log, column)
+    times = floats_of(log, column)
     bad = (times < 0) | np.isinf(times)
     if bad.any():
         raise ValueError(
@@ -121,7 +133,7 @@ def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.floa
 
 
 def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    clicks = _floats(log, column)
+    clicks = floats_of(log, column)
     bad = ~np.isin(clicks, [0, 1])
     if bad.any():
         raise ValueError(
@@ -131,7 +143,8 @@ def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return clicks
 
 
-def _floats(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
+def floats_of(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a column as floats, missing values as NaN."""
     values = log[column].astype("Float64")
     return np.asarray(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
 
@@ -141,96 +154,6 @@ def _first(
 ) -> str:
     place = int(bad.argmax())
     return f"{values[place]} in row {log.index.to_numpy()[place]}"
-
-
-def engagement_table(
-    log: Any, *, by: str, adjust_duration: bool = False, max_rewatches: int = 1
-) -> pd.DataFrame:
-    """Add up the engagement points of a feed log by video or by user.
-
-    Re-watches count at most `max_rewatches` times for each user and video, however
-    many impressions they are spread over.
-
-    Parameters
-    ----------
-    log : pandas or polars DataFrame of shape (n_impressions, n_columns)
-        A raw log as `engagement_signals` takes it, with `video_id` and `user_id`.
-    by : {"video_id", "user_id"}
-        Whose table to make.
-    adjust_duration : bool, default=False
-        Whether to subtract, from the points of each impression, the mean points of
-        videos of about that duration (the same tenth of all impressions). Short videos
-        are completed more often, so they lead any table of points.
-    max_rewatches : int, default=1
-        Most re-watches that count for one user and video.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row a video or user, sorted by id; the index is named `by`. Columns
-        `impressions`, `others` (different users of the video, or videos of the user),
-        the mean of each signal, and `score`, the mean points of `EngagementScorer`'s
-        defaults. Impressions without a duration are in none of the means; whoever has
-        no others has missing means.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, a time is negative, or a parameter is out of range.
-
-    See Also
-    --------
-    engagement_signals : The signals of each impression.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from skchallenge.feed import engagement_table
-    >>> log = pd.DataFrame({
-    ...     "video_id": ["a", "a", "b"], "user_id": ["ann", "bob", "ann"],
-    ...     "play_time_ms": [20_000, 9000, 1000], "duration_ms": 10_000,
-    ...     "is_forward": 0, "is_comment": 0, "is_like": [1, 0, 0], "is_hate": 0,
-    ... })
-    >>> engagement_table(log, by="video_id")[["impressions", "others", "score"]]
-              impressions  others  score
-    video_id
-    a                   2       2   14.0
-    b                   1       1    0.0
-    """
-    check_option("by", by, ["video_id", "user_id"])
-    log = as_frame(log, "log")
-    check_columns(log.columns, ["video_id", "user_id"], "log")
-    signals = engagement_signals(log, max_rewatches=max_rewatches)
-    log = log.loc[signals.index]
-    signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
-    signals["score"] = EngagementScorer().fit_transform(signals)[:, 0]
-    if adjust_duration:
-        signals["score"] -= _mean_of_duration(signals["score"], log["duration_ms"])
-    key = log[by]
-    other = log["user_id" if by == "video_id" else "video_id"].groupby(key).nunique()
-    known = signals["score"].notna()
-    means = signals[known].groupby(key[known]).mean()
-    counts = {"impressions": key.groupby(key).size(), "others": other}
-    return pd.DataFrame(counts).join(means).sort_index().rename_axis(by)
-
-
-def _cap_repeats(
-    rewatch: "pd.Series[float]", log: pd.DataFrame, most: int
-) -> "pd.Series[float]":
-    """Count re-watches of the same video by the same user up to `most`, early first."""
-    pair = [log["user_id"], log["video_id"]]
-    total = rewatch.fillna(0).groupby(pair).cumsum()
-    before = total - rewatch
-    return total.clip(upper=most) - before.clip(upper=most)
-
-
-def _mean_of_duration(
-    score: "pd.Series[float]", duration: "pd.Series[Any]"
-) -> "pd.Series[float]":
-    """Average the points over impressions of about the same duration."""
-    length = duration.astype("Float64").where(score.notna())
-    tenth = pd.qcut(length.astype("float64"), _N_BINS, labels=False, duplicates="drop")
-    return score.groupby(tenth).transform("mean")
 
 
 class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -362,7 +285,8 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if is_table:
             X = _safe_indexing(X, columns, axis=1)
             X = check_array(X, estimator=self, input_name="X", **options)
-        check_non_negative(X, type(self).__name__)
+        # The least of values of which one is missing is missing, not negative.
+        check_non_negative(np.nan_to_num(X), type(self).__name__)
         return X if is_table else X[:, columns]
 
     def __sklearn_tags__(self) -> Any:

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import as_frame, check_columns
+from skchallenge._validation import as_frame, check_columns, check_finite
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,8 @@ def inverse_propensity(
     log : pandas or polars DataFrame of shape (n_decisions, n_columns)
         Decisions, the earlier ones of a video first, such as ``decisions`` of
         `BatchRollout.simulate`: `video_id`, `propensity` of what was done, in (0, 1],
-        and `reward`. With `world`, each world's videos are apart.
+        and `reward`. With `world`, each world's videos are apart; with `day`, the order
+        is checked.
     target : array-like of shape (n_decisions,)
         Probability that the target rule does what was done, in [0, 1];
         `BatchRollout.propensity` computes it.
@@ -47,8 +48,9 @@ def inverse_propensity(
     Raises
     ------
     ValueError
-        If the log has no propensities, a number is out of range, or the target rule
-        sometimes does what the log never does.
+        If the log has no propensities, lacks an id, or has a video's decisions in
+        another order, a number is out of range, or the target rule sometimes does what
+        the log never does.
 
     See Also
     --------
@@ -228,6 +230,7 @@ def _check_log(
         max_val=1,
         include_boundaries="neither",
     )
+    check_finite(confidence_level=level)
     log = as_frame(log, "log")
     if "propensity" not in log.columns:
         raise ValueError(
@@ -241,10 +244,9 @@ def _check_log(
     _check_range("target", chance, (chance >= 0) & (chance <= 1), "[0, 1]")
     allowed = (propensity > 0) & (propensity <= 1)
     _check_range("log['propensity']", propensity, allowed, "(0, 1]")
-    keys = [name for name in ("world", "video_id") if name in log.columns]
     table = pd.DataFrame({"propensity": propensity})
     table["reward"] = _finite(log["reward"], "log['reward']", len(log))
-    table["unit"] = log.groupby(keys, sort=False).ngroup()
+    table["unit"] = _units(log)
     ratio = chance / propensity
     # What the target rule never reaches, it need not be able to judge.
     before = _weights(table, ratio).groupby(table["unit"]).shift(fill_value=1.0)
@@ -256,6 +258,25 @@ def _check_log(
             "rule may decide otherwise. Log with epsilon above 0."
         )
     return table, ratio
+
+
+def _units(log: pd.DataFrame) -> "pd.Series[int]":
+    """Give each video of each world a number; check ids and the order."""
+    keys = [name for name in ("world", "video_id") if name in log.columns]
+    if log[keys].isna().any(axis=None):
+        raise ValueError(
+            f"log{keys} must have no missing ids, or their decisions would count for "
+            "nobody. Drop those rows."
+        )
+    unit = log.groupby(keys, sort=False, observed=True).ngroup()
+    day = log["day"] if "day" in log.columns else unit
+    # Ranks of numbers and of datetimes alike are numbers.
+    if (day.rank().groupby(unit).diff() < 0).any():
+        raise ValueError(
+            "log must have the earlier decisions of a video first, got a later day "
+            "before an earlier one. Sort log, target and all else alike."
+        )
+    return unit
 
 
 def _finite(values: ArrayLike, name: str, n: int) -> Floats:

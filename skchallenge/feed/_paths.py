@@ -1,6 +1,7 @@
 """The column of X that holds the paths of files."""
 
 import os
+from numbers import Integral
 from typing import Any
 
 from skchallenge._columns import Cells, is_missing, read_columns
@@ -28,7 +29,7 @@ def read_path_column(estimator: Any, X: Any, *, reset: bool) -> list[str | None]
                 f"path must name a column of X, got {place!r}; X has {names}."
             )
         place = names.index(place)
-    elif isinstance(place, bool) or not isinstance(place, int):
+    elif isinstance(place, bool) or not isinstance(place, Integral):
         raise TypeError(f"path must be an integer or a string, got {place!r}.")
     if not -table.shape[1] <= place < table.shape[1]:
         raise ValueError(

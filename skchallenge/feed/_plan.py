@@ -8,11 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skchallenge._validation import as_frame, check_columns, check_ids
+from skchallenge._validation import as_frame, check_columns, check_ids, id_kind
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
-from skchallenge.feed._engagement import SIGNALS, engagement_signals
+from skchallenge.feed._engagement import SIGNALS, engagement_signals, floats_of
+from skchallenge.feed._exposure import small_creators
 from skchallenge.feed._momentum import creator_falls
 from skchallenge.feed._world import World
+
+_MOST_DAYS = 36_500  # a century; more are seconds, or dates in microseconds
+_RESULTS = ("stage", "exposures", "points", "score", "outcome", "reasons")
 
 
 def with_signals(log: pd.DataFrame) -> pd.DataFrame:
@@ -20,8 +24,15 @@ def with_signals(log: pd.DataFrame) -> pd.DataFrame:
     check_columns(log.columns, ["video_id"], "log")
     if not set(SIGNALS) & set(log.columns) and "play_time_ms" in log.columns:
         signals = engagement_signals(log)
-        log = log.loc[signals.index].join(signals)
+        log = log.loc[signals.index].assign(**signals)
     check_columns(log.columns, SIGNALS, "log")
+    check_ids(log["video_id"], "log['video_id']")
+    if {"user_id", "genre"} <= set(log.columns):
+        check_ids(log["user_id"], "log['user_id']")
+    # NumPy's types: categories and nullable numbers would need care all the way.
+    ids = [name for name in ("video_id", "user_id", "genre") if name in log.columns]
+    plain = {name: log[name].to_numpy() for name in ids}
+    log = pd.DataFrame(plain | {name: floats_of(log, name) for name in SIGNALS})
     log = log[log[list(SIGNALS)].notna().all(axis=1)].reset_index(drop=True)
     if log.empty:
         raise ValueError(
@@ -45,6 +56,26 @@ def check_table(table: Any, name: str, key: str, needed: list[str]) -> pd.DataFr
     return table
 
 
+def check_videos(videos: Any) -> pd.DataFrame:
+    """Return the videos; their columns must not be those of the journeys.
+
+    Raises
+    ------
+    ValueError
+        If they are, as `check_table` does, or if numbers of followers are wrong.
+    """
+    videos = check_table(videos, "videos", "video_id", ["creator_id"])
+    taken = [name for name in ("world", *_RESULTS) if name in videos.columns]
+    if taken:
+        raise ValueError(
+            f"videos must not have the columns {taken}, which journeys will have. "
+            "Rename or drop them."
+        )
+    if "followers" in videos.columns:
+        small_creators(videos)
+    return videos
+
+
 def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
     """Return the day of each upload, 0 where the table does not say."""
     if "day" not in videos.columns:
@@ -54,11 +85,11 @@ def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
 
 def _whole_days(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
     day = table["day"].to_numpy(dtype=np.float64)
-    wrong = ~((day >= 0) & (day == np.floor(day)))
+    wrong = ~((day >= 0) & (day <= _MOST_DAYS) & (day == np.floor(day)))
     if wrong.any():
         raise ValueError(
-            f"{name}['day'] must hold whole numbers from 0, got {day[wrong][0]}. Count "
-            "days from the first upload."
+            f"{name}['day'] must hold whole numbers from 0 to {_MOST_DAYS}, got "
+            f"{day[wrong][0]}. Count days from the first upload."
         )
     return day.astype(np.int64)
 
@@ -72,12 +103,20 @@ def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
         )
     table = as_frame(activity, "activity")
     check_columns(table.columns, ["creator_id", "day", "activity"], "activity")
-    if (table[["day", "activity"]] < 0).any(axis=None) or table.isna().any(axis=None):
-        raise ValueError(
-            "activity must hold days and activities of at least 0, none missing. Drop "
-            "the other rows."
+    check_ids(table["creator_id"], "activity['creator_id']")
+    kinds = [id_kind(t["creator_id"]) for t in (table, videos)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(
+            "activity['creator_id'] must hold ids of the kind of videos['creator_id'], "
+            f"{kinds[1]}, got {kinds[0]}. Convert one of them with .astype."
         )
-    table = table.assign(day=_whole_days(table, "activity"))
+    level = floats_of(table, "activity")
+    if table.empty or not ((level >= 0) & np.isfinite(level)).all():
+        raise ValueError(
+            "activity must hold finite activities of at least 0, at least one row, "
+            "none missing. Drop the other rows."
+        )
+    table = table.assign(day=_whole_days(table, "activity"), activity=level)
     wide = table.pivot_table(
         index="creator_id", columns="day", values="activity", aggfunc="sum"
     )
@@ -146,9 +185,8 @@ def no_report(videos: pd.DataFrame, viewers: pd.DataFrame, *, log: bool) -> Bunc
     none, videos = np.zeros(0, dtype=np.int64), videos[:0]
     events = to_frame([], EVENTS)
     decisions = to_frame([], DECISIONS).assign(reward=0.0)
-    names = ("stage", "exposures", "points", "score", "outcome", "reasons")
     result = Bunch(
-        journeys=_label(videos.assign(**dict.fromkeys(names, 0)), 0),
+        journeys=_label(videos.assign(**dict.fromkeys(_RESULTS, 0)), 0),
         events=_label(_name(events, videos), 0),
         decisions=_label(_name(decisions, videos), 0),
     )

@@ -8,13 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import (
-    assert_all_finite,
-    check_consistent_length,
-    check_random_state,
-    check_scalar,
-)
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -22,13 +16,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._validation import as_frame
+from skchallenge._validation import as_frame, check_finite
 from skchallenge.feed._columns import (
     Column,
-    check_labels,
+    check_kind,
     check_points,
     ids_of,
+    labels_of,
     times_of,
+    users_of,
 )
 from skchallenge.feed._recommend import recommend
 from skchallenge.feed._tallies import (
@@ -63,7 +59,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
     time : int, str or None, default=None
         Column of times, numbers; `half_life` needs it.
     video : int, str or None, default=None
-        Column of video ids; `recommend` needs it.
+        Column of video ids; `recommend` needs it. If a video comes with several genres
+        in turn, the last one counts.
     half_life : float or None, default=None
         Age at which an impression counts half, in the unit of `time`, above 0, counted
         back from the latest time seen; at 40 half-lives it is forgotten. None: never.
@@ -169,6 +166,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter is out of range, a column is not there, an id is missing, or
             there are more than two labels, or one that is neither 0 nor 1.
+        TypeError
+            If a column holds ids of several kinds, or times that are no numbers.
         """
         for name in ("_tallies", "_rates", "_now", "classes_"):
             self.__dict__.pop(name, None)
@@ -207,6 +206,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ValueError
             As `fit` does, if `y` holds a label that is not in `classes_`, or if
             `classes` are others than at the first call. What was learned stays.
+        TypeError
+            As `fit` does, or if ids are of another kind than at the first call.
         """
         first = not hasattr(self, "_tallies")
         return self._learn(X, y, classes, sample_weight, points, reset=first)
@@ -223,6 +224,11 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         -------
         proba : ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        TypeError
+            If ids are of another kind than in `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
         rows = self._rows(self._table(X, reset=False))
@@ -273,6 +279,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If no `video` column is named, or `k` is below 1.
+        TypeError
+            If `users` is a single id or a table.
         """
         check_is_fitted(self)
         check_scalar(k, "k", Integral, min_val=1)
@@ -282,9 +290,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "the constructor and fit again."
             )
         rng = check_random_state(self.random_state)
-        return recommend(
-            self._tallies, self._rates, list(users), k, self.exploration, rng
-        )
+        asked = users_of(users)
+        return recommend(self._tallies, self._rates, asked, k, self.exploration, rng)
 
     def _learn(
         self,
@@ -304,9 +311,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "None. Pass one label a row."
             )
         y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
         check_consistent_length(table, y)
-        labels = self._labels(y, classes, first=reset)
+        labels = labels_of(y, classes, getattr(self, "classes_", None))
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
@@ -330,29 +336,15 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         above = {"min_val": 0, "include_boundaries": "neither"}
         check_scalar(self.shrinkage, "shrinkage", Real, **above)
         check_scalar(self.exploration, "exploration", Real, min_val=0, max_val=1)
+        check_finite(shrinkage=self.shrinkage, exploration=self.exploration)
         if self.half_life is not None:
             check_scalar(self.half_life, "half_life", Real, **above)
+            check_finite(half_life=self.half_life)
             if self.time is None:
                 raise ValueError(
                     f"half_life={self.half_life} needs time, the column of times, got "
-                    "None. Name the column, or set half_life=None."
+                    "None. Name it, or set half_life=None."
                 )
-
-    def _labels(
-        self, y: NDArray[Any], classes: ArrayLike | None, *, first: bool
-    ) -> NDArray[Any]:
-        check_classification_targets(y)
-        labels = np.unique(y if classes is None else classes)
-        if not first:
-            if classes is not None and not np.array_equal(labels, self.classes_):
-                raise ValueError(
-                    "classes must be those of the first call, "
-                    f"{self.classes_.tolist()}, got {labels.tolist()}. Call fit to "
-                    "start anew."
-                )
-            labels = self.classes_
-        check_labels(y, labels)
-        return labels
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Check the shape and the names; keep each column's own type."""
@@ -370,6 +362,12 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         user = ids_of(table, self.user, "user")
         genre = ids_of(table, self.genre, "genre")
         video = None if self.video is None else ids_of(table, self.video, "video")
+        if hasattr(self, "_tallies"):  # ids of another kind would all be unknown
+            known = self._tallies.cells.index
+            check_kind(user, known.unique("user"), "user")
+            check_kind(genre, known.unique("genre"), "genre")
+            if video is not None:
+                check_kind(video, self._tallies.genres.index, "video")
         return Rows(user, genre, video)
 
     def _fade(

@@ -224,6 +224,11 @@ class ReviewGate(BaseEstimator):
             loudness_lufs  integrated loudness; -inf for silence and for no sound
             p_<name>       probability of a violation, by each classifier
             =============  =======================================================
+
+        Raises
+        ------
+        ValueError
+            If a classifier returns anything but probabilities.
         """
         check_is_fitted(self)
         paths = read_path_column(self, X, reset=False)
@@ -245,7 +250,14 @@ class ReviewGate(BaseEstimator):
             chances[name] = np.full(_num_samples(X), np.nan)
             if len(rows):
                 some = _safe_indexing(X, rows)
-                chances[name][rows] = classifier.predict_proba(some)[:, 1]
+                proba = classifier.predict_proba(some)[:, 1]
+                wrong = ~((proba >= 0) & (proba <= 1))
+                if wrong.any():
+                    raise ValueError(
+                        "classifiers must return probabilities in [0, 1], but "
+                        f"{name!r} returned {proba[wrong][0]}. Correct it."
+                    )
+                chances[name][rows] = proba
         return chances
 
     def _findings(

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from skchallenge._validation import as_frame, check_columns
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
-from skchallenge.feed._plan import NamedLog, check_table, report, with_signals
+from skchallenge.feed._exposure import exposure_of
+from skchallenge.feed._plan import NamedLog, check_videos, report, with_signals
 from skchallenge.feed._rules import chance_to_widen, logged_scores
 from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
 from skchallenge.feed._viewers import group_users, learn_response
@@ -81,7 +82,8 @@ class BatchRollout(BaseEstimator):
     authority : CreatorAuthority or None, default=None
         A fitted one divides each threshold by the creator's authority relative to the
         prior, both as known at the upload, so that creators with good first videos have
-        an easier start.
+        an easier start. `clone` takes from it what it learned, unless it is wrapped in
+        `sklearn.frozen.FrozenEstimator`.
     random_state : int, RandomState instance or None, default=None
         Seed of the personas and of all worlds.
 
@@ -208,8 +210,9 @@ class BatchRollout(BaseEstimator):
         ----------
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
-            the upload, a whole number from 0 (0 if absent). A learned response needs
-            `genre`. Further columns are kept.
+            the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
+            A learned response needs `genre`. Further columns are kept, but must not
+            have a name of `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None
@@ -218,8 +221,9 @@ class BatchRollout(BaseEstimator):
             of re-watch, completion, share, comment and like, of shape (n, 5). Who
             watches again completes too. None takes `response_`.
         activity : pandas or polars DataFrame or None, default=None
-            `creator_id`, `day`, `activity` (at least 0); a day without a row has none.
-            Needed by ``momentum="creator"``.
+            `creator_id`, `day`, `activity` (at least 0); a day without a row has none,
+            up to the last day of the table; later days are not known, and nobody's
+            activity falls there. Needed by ``momentum="creator"``.
         n_worlds : int, default=1
             Number of worlds. The same videos and viewers meet another chance in each.
         log : bool or callable, default=False
@@ -237,6 +241,11 @@ class BatchRollout(BaseEstimator):
             the rule, `propensity` of what was done, `widened`, and `reward`, the points
             of the batch that the decision opened. Boosts are no decisions.
 
+            `worlds`, one row each: `exposures` in total; `gini`, their inequality among
+            all videos, 0 if all are shown alike and (n - 1) / n if one of n is; with
+            `followers`, `small_creators`, the share of exposures that the videos with
+            fewer followers than the median of the videos get.
+
             `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
             `stage` (0 for probes), the five signals, `points` and `propensity`, that of
             the decision which opened the batch.
@@ -244,13 +253,15 @@ class BatchRollout(BaseEstimator):
         Raises
         ------
         ValueError
-            If a table lacks a column, an id comes twice, or `response` returns anything
-            but probabilities.
+            If a table lacks a column, an id comes twice, a number is out of range, or
+            `response` returns anything but probabilities.
+        TypeError
+            If ids, personas or genres are of no usable kind.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
         check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
-        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        videos = check_videos(videos)
         viewers = viewers_of(self, viewers)
         plan = make_plan(self, videos, viewers, response, activity)
         seeds = check_random_state(self.random_state).randint(2**31, size=4)
@@ -266,6 +277,7 @@ class BatchRollout(BaseEstimator):
         tables = [pd.concat(t, ignore_index=True) for t in zip(*parts, strict=True)]
         names = ("journeys", "events", "decisions")
         result = Bunch(**dict(zip(names, tables, strict=True)))
+        result["worlds"] = exposure_of(result.journeys)
         if log is True:
             result["log"] = pd.concat(kept, ignore_index=True)
         return result
@@ -291,12 +303,18 @@ class BatchRollout(BaseEstimator):
         Raises
         ------
         ValueError
-            If a column is missing, or ``"sequential"`` has another threshold.
+            If a column or a number is missing, `widened` holds anything but booleans,
+            or ``"sequential"`` has another threshold.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
         table = as_frame(decisions, "decisions")
         check_columns(table.columns, _JUDGED, "decisions")
+        if pd.api.types.infer_dtype(table["widened"], skipna=False) != "boolean":
+            raise ValueError(
+                "decisions['widened'] must hold booleans, none missing, got "
+                f"{table['widened'].dtype}. Convert it: any text would be true."
+            )
         scores = logged_scores(table, self.threshold_, self.rule)
         _, chance = chance_to_widen(
             scores,

@@ -98,8 +98,16 @@ def logged_scores(decisions: pd.DataFrame, threshold: float, rule: str) -> Score
     Raises
     ------
     ValueError
-        If the rule is sequential and the evidence is not against this threshold.
+        If a number is missing, or the rule is sequential and the evidence is not
+        against this threshold.
     """
+    numbers = decisions[["exposures", "score", "sd", "evidence", "threshold"]]
+    missing = numbers.isna().any(axis=1)
+    if missing.any():
+        raise ValueError(
+            "decisions must have no missing numbers, got some in row "
+            f"{int(missing.to_numpy().argmax())}. Drop those videos."
+        )
     evidence = decisions["evidence"].to_numpy()
     strange = (decisions["threshold"] != threshold) | np.isneginf(evidence)
     if rule == "sequential" and strange.any():

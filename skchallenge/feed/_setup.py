@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import check_columns, check_option
+from skchallenge._validation import check_columns, check_finite, check_option
 from skchallenge.feed._authority import with_prior
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
@@ -40,6 +40,8 @@ def check_parameters(rollout: Any) -> None:
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:
         check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
+    names = ("threshold", "alpha", "epsilon", "fraction")
+    check_finite(**{name: getattr(rollout, name) for name in names})
     if rollout.authority is not None:
         check_is_fitted(rollout.authority)
 
@@ -134,4 +136,5 @@ def _thresholds(rollout: Any, videos: pd.DataFrame) -> NDArray[np.float64]:
             "authority must score all creators above 0, got "
             f"{lowest.min()}. Fit it on non-negative points."
         )
-    return np.where(known, threshold * prior / authority, threshold)
+    # In this order, who is as good as the prior has exactly the threshold.
+    return np.where(known, threshold * (prior / authority), threshold)

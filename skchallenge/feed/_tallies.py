@@ -71,7 +71,8 @@ def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tall
     user = rows.user.iloc[: len(video)]
     pairs = known.set_axis(_index(user.rename("user"), video.rename("video")))
     genres = pd.Series(
-        rows.genre.iloc[: len(video)].to_numpy(), index=pd.Index(video, name="video")
+        rows.genre.iloc[: len(video)].to_numpy(),
+        index=pd.Index(video.to_numpy(), name="video"),
     )
     return Tallies(_total(cells.set_axis(_index(*index))), _total(pairs), _last(genres))
 
@@ -104,7 +105,8 @@ def split_genres(
 def _parts(genre: Any) -> list[Any]:
     if not isinstance(genre, str):
         return [genre]
-    return list(dict.fromkeys(part.strip() for part in genre.split(",")))
+    parts = dict.fromkeys(part.strip() for part in genre.split(","))
+    return [part for part in parts if part] or [""]
 
 
 def _index(*levels: "pd.Series[Any]") -> pd.MultiIndex:

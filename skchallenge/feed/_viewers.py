@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from skchallenge.feed._columns import check_kind
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
 from skchallenge.feed._profile import GenreProfiler
 
@@ -42,9 +43,10 @@ def group_users(log: pd.DataFrame, n_personas: int, seed: int) -> pd.DataFrame:
 class LogResponse:
     """Rates of the five signals, learned from a log.
 
-    A persona's rates of a genre are shrunk to the genre's, and a video's to its
-    genre's. A viewer responds with the video's rates, raised or lowered as the persona
-    likes the genre; a video that is not in the log has the genre's rates.
+    A persona's rates of a genre are shrunk to the genre's, and a video's, as far as its
+    viewers' personas do not explain them, to its genre's. A viewer responds with the
+    video's rates, raised or lowered as the persona likes the genre; a video that is not
+    in the log has the genre's rates.
 
     Parameters
     ----------
@@ -60,7 +62,23 @@ class LogResponse:
     def __call__(
         self, videos: pd.DataFrame, personas: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Return probabilities, of shape (n_videos, n_personas, 5)."""
+        """Return probabilities, of shape (n_videos, n_personas, 5).
+
+        Raises
+        ------
+        TypeError
+            If genres are of another kind than in the log, and so all unknown.
+        ValueError
+            If a persona is unknown.
+        """
+        check_kind(videos["genre"], self.genres.index, "genre")
+        known = self.likings.index.unique("persona")
+        strange = [name for name in personas.tolist() if name not in known]
+        if strange:
+            raise ValueError(
+                "viewers['persona'] must hold personas that fit made of the log, "
+                f"{known.tolist()}, got {strange}. Take viewers_, or pass a response."
+            )
         usual = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
         own = self.videos.reindex(videos["video_id"]).to_numpy()
         own = np.where(np.isnan(own), usual.to_numpy(), own)
@@ -76,23 +94,37 @@ class LogResponse:
 
 def learn_response(log: pd.DataFrame, viewers: pd.DataFrame) -> LogResponse:
     """Learn the rates of videos, genres and personas."""
-    names = list(SIGNALS)
     persona = log["user_id"].map(viewers.set_index("viewer_id")["persona"])
-    mean = log[names].mean()
-    genres = _shrink(log, ["genre"], mean)
-    genre_of = log.drop_duplicates("video_id", keep="last").set_index("video_id")
-    prior = genres.reindex(genre_of["genre"]).set_axis(genre_of.index)
-    videos = _shrink(log, ["video_id"], prior)
-    cells = log.assign(persona=persona)
+    log = log.assign(persona=persona)
+    genres = _shrink(log, ["genre"], log[list(SIGNALS)].mean())
     prior = genres.reindex(
         pd.MultiIndex.from_product(
             [viewers["persona"].unique(), genres.index], names=["persona", "genre"]
         ),
         level="genre",
     )
-    likings = _shrink(cells, ["persona", "genre"], prior)
+    likings = _shrink(log, ["persona", "genre"], prior)
     usual = genres.reindex(likings.index, level="genre")
-    return LogResponse(videos, genres, (likings / usual).fillna(1.0))
+    likings = (likings / usual).fillna(1.0)
+    return LogResponse(_video_rates(log, genres, likings), genres, likings)
+
+
+def _video_rates(
+    log: pd.DataFrame, genres: pd.DataFrame, likings: pd.DataFrame
+) -> pd.DataFrame:
+    """Return what the usual viewer does with each video.
+
+    Feeds show a video to those who like it, so its signals are held against what the
+    viewers it had give to its genre: else their liking would count twice.
+    """
+    names, by = list(SIGNALS), log["video_id"].to_numpy()
+    cells = pd.MultiIndex.from_frame(log[["persona", "genre"]])
+    given = genres.reindex(log["genre"]).to_numpy() * likings.reindex(cells).to_numpy()
+    expected = pd.DataFrame(given, columns=names).groupby(by).sum()
+    found = log[names].groupby(by).sum()
+    usual = genres.reindex(log["genre"].groupby(by).last()).set_axis(found.index)
+    prior = _SHRINKAGE * usual
+    return (usual * (found + prior) / (expected + prior)).fillna(0.0)
 
 
 def _shrink(log: pd.DataFrame, by: list[str], prior: Any) -> pd.DataFrame:

@@ -12,7 +12,8 @@ from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skchallenge._validation import check_columns
-from skchallenge.feed._plan import check_table, no_report, upload_days
+from skchallenge.feed._exposure import exposure_of
+from skchallenge.feed._plan import check_videos, no_report, upload_days
 from skchallenge.feed._rollout import BatchRollout, Log
 from skchallenge.feed._setup import viewers_of
 from skchallenge.feed._world import Response
@@ -113,7 +114,9 @@ class FeedWorkflow(BaseEstimator):
         self : FeedWorkflow
             This object.
         """
-        rollout = BatchRollout() if self.rollout is None else clone(self.rollout)
+        given = BatchRollout() if self.rollout is None else self.rollout
+        # A clone's authority has forgotten what it learned.
+        rollout = clone(given).set_params(authority=given.authority)
         self.rollout_: BatchRollout = rollout.fit(log)
         return self
 
@@ -139,9 +142,9 @@ class FeedWorkflow(BaseEstimator):
         Returns
         -------
         result : sklearn.utils.Bunch
-            As of `BatchRollout.simulate`. `journeys` and `events` tell of all videos;
-            those that were stopped have stage 0 and the `outcome` ``"rejected"``,
-            ``"waiting for review"`` or ``"duplicate"``.
+            As of `BatchRollout.simulate`. `journeys`, `events` and `worlds` tell of all
+            videos; those that were stopped have stage 0 and the `outcome`
+            ``"rejected"``, ``"waiting for review"`` or ``"duplicate"``.
 
         Raises
         ------
@@ -151,7 +154,7 @@ class FeedWorkflow(BaseEstimator):
         """
         check_is_fitted(self)
         check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
-        videos = check_table(videos, "videos", "video_id", ["creator_id"])
+        videos = check_videos(videos)
         steps = _Steps(videos)
         self._review(videos, steps)
         self._find_duplicates(videos, steps)
@@ -201,7 +204,7 @@ class FeedWorkflow(BaseEstimator):
             steps.note(rows, "human review", "waits for a human")
             steps.stop(rows, "waiting for review")
             return
-        passed = column_or_1d(self.human_review(videos.iloc[rows]))
+        passed = np.asarray(self.human_review(videos.iloc[rows]))
         if passed.shape != rows.shape or passed.dtype != np.bool_:
             raise ValueError(
                 f"human_review must return one boolean for each of {len(rows)} videos, "
@@ -271,6 +274,7 @@ class _Steps:
             pd.MultiIndex.from_frame(journeys[["world", "video_id"]])
         )
         result["journeys"] = journeys.assign(reasons=reasons.to_numpy())
+        result["worlds"] = exposure_of(result.journeys)
         return result
 
 

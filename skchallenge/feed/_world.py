@@ -345,6 +345,12 @@ class World:
 
 def check_response(proba: Any, n: int) -> NDArray[Any]:
     """Refuse what are no probabilities of the five signals."""
+    names = list(getattr(proba, "columns", SIGNALS))
+    if names != list(SIGNALS):
+        raise ValueError(
+            f"response must return the columns {list(SIGNALS)} in this order, got "
+            f"{names}. Select them."
+        )
     proba = np.asarray(proba)
     if proba.shape != (n, len(SIGNALS)):
         raise ValueError(

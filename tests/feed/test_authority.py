@@ -89,6 +89,56 @@ def test_datetimes_and_polars_will_do():
     np.testing.assert_array_equal(polar, expected)
 
 
+@pytest.mark.parametrize(
+    "dtype", [object, "timestamp[us][pyarrow]", "datetime64[ns]", "datetime64[s]"]
+)
+def test_datetimes_of_any_type_will_do(dtype):
+    videos = make_videos()
+    expected = CreatorAuthority().fit_transform(videos)
+    dates = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))
+    found = CreatorAuthority().fit(dates.astype({"create_time": dtype}))
+    np.testing.assert_array_equal(found.transform(dates), expected)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_time_zone_is_never_guessed(zone):
+    """Read as UTC, a row of Berlin would know the hour after its own time."""
+    videos = make_videos()
+    naive = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))
+    zoned = naive.assign(create_time=naive["create_time"].dt.tz_localize(zone))
+    expected = CreatorAuthority().fit_transform(videos)
+    np.testing.assert_array_equal(CreatorAuthority().fit_transform(zoned), expected)
+    with pytest.raises(
+        TypeError, match="datetimes with a time zone, as in fit, got da"
+    ):
+        CreatorAuthority().fit(zoned).transform(naive)
+    with pytest.raises(
+        TypeError, match="as in fit, got datetimes with a time zone. Co"
+    ):
+        CreatorAuthority().fit(naive).transform(zoned)
+
+
+def test_ids_are_of_the_kind_of_fit():
+    videos = make_videos()
+    with pytest.raises(TypeError, match="must hold integers, as in fit, got strings"):
+        CreatorAuthority().fit(videos).transform(videos.astype({"creator_id": str}))
+
+
+def test_a_creator_without_a_total_is_not_known():
+    videos = make_videos(4, 3)
+    total = np.where(videos["creator_id"] < 2, 3.0, np.nan)
+    expected = videos["creator_id"] < 2
+    for numbers in (
+        total,
+        pd.array(total).astype("Int64"),
+        pd.Series(total, dtype=object),
+    ):
+        found = CreatorAuthority(total="total").fit_transform(
+            videos.assign(total=numbers)
+        )
+        np.testing.assert_array_equal(found[:, 2], expected)
+
+
 def test_output_has_names():
     table = (
         CreatorAuthority().set_output(transform="pandas").fit_transform(make_videos())
@@ -111,6 +161,7 @@ def test_our_own_contract():
     [
         ({"n_first": 0}, "n_first == 0, must be >= 1"),
         ({"shrinkage": 0}, "shrinkage == 0, must be > 0"),
+        ({"shrinkage": np.nan}, "shrinkage must be a finite number, got nan"),
         ({"creator": "user_id"}, r"X lacks the columns \['user_id'\]"),
         ({"total": "n_total_vids"}, r"X lacks the columns \['n_total_vids'\]"),
     ],

@@ -254,6 +254,8 @@ def test_thresholds_are_shares(threshold):
 def test_wrong_parameters():
     with pytest.raises(TypeError, match="threshold must be an instance of"):
         finder(threshold="high").fit(["a.mp4"])
+    with pytest.raises(ValueError, match="threshold must be a finite number, got nan"):
+        finder(threshold=float("nan")).fit(["a.mp4"])
     with pytest.raises(ValueError, match="on_error must be one of .*got 'skip'"):
         finder(on_error="skip").fit(["a.mp4"])
     with pytest.raises(TypeError, match="limits must be a MediaLimits or None"):

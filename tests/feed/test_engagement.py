@@ -99,6 +99,8 @@ def test_clicks_are_zero_or_one(value):
     [
         ({"completion_at": 0}, "completion_at == 0, must be > 0"),
         ({"rewatch_at": 0.5}, "rewatch_at == 0.5, must be >= 0.9"),
+        ({"completion_at": np.nan}, "completion_at must be a finite number, got nan"),
+        ({"rewatch_at": np.nan}, "rewatch_at must be a finite number, got nan"),
         ({"max_rewatches": -1}, "max_rewatches == -1, must be >= 0"),
     ],
 )
@@ -143,6 +145,14 @@ def test_other_columns_are_ignored_whatever_they_hold():
         scorer.transform(wide.drop(columns="title"))
     single = EngagementScorer().fit_transform(signals.astype(np.float32))
     assert single.dtype == np.float32
+
+
+def test_a_missing_value_does_not_hide_a_negative_one():
+    X = pd.DataFrame([[0.0, -5.0], [np.nan, 1.0]], columns=["like", "share"])
+    scorer = EngagementScorer({"like": 2, "share": 6})
+    for table in (X, X.to_numpy(), X.iloc[::-1]):
+        with pytest.raises(ValueError, match="Negative values in data passed to Enga"):
+            scorer.fit(table)
 
 
 def test_nameless_columns_must_be_as_many_as_the_points():
@@ -232,6 +242,46 @@ def test_adjusted_scores_do_not_know_the_duration():
     assert plain.corr(pd.Series(duration), method="spearman") < -0.9
     assert abs(adjusted.corr(pd.Series(duration), method="spearman")) < 0.4
     assert adjusted.mean() == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("n_long", [0, 1, 4, 9])
+def test_few_different_durations_are_adjusted_each(n_long):
+    """Many platforms offer two or three lengths, most videos have one of them."""
+    duration = np.r_[np.full(10 - n_long, 15_000), np.full(n_long, 60_000)]
+    log = make_log(np.zeros(10), user_id=range(10), video_id=range(10))
+    log = log.assign(duration_ms=duration, is_like=np.arange(10) % 2)
+    log.loc[duration == 15_000, "play_time_ms"] = 15_000
+    found = engagement_table(log, by="video_id", adjust_duration=True)["score"]
+    points = 8 * (duration == 15_000) + 2 * log["is_like"]
+    expected = points - points.groupby(duration).transform("mean")
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("column", ["video_id", "user_id"])
+def test_ids_of_a_table_are_checked(column):
+    log = random_log()
+    with pytest.raises(ValueError, match=rf"log\['{column}'\] has 3 missing values"):
+        engagement_table(
+            log.assign(**{column: log[column].where(log.index > 2)}), by="video_id"
+        )
+    mixed = log.assign(**{column: log[column].astype(object).where(log.index > 2, "a")})
+    with pytest.raises(TypeError, match=rf"log\['{column}'\] must hold strings or in"):
+        engagement_table(mixed, by="video_id")
+
+
+@pytest.mark.parametrize("dtype", [pd.CategoricalDtype(range(99)), "Int64", object])
+def test_ids_of_any_type_make_the_same_table(dtype):
+    log = random_log()
+    typed = log.astype({"video_id": dtype, "user_id": dtype})
+    for by in ("video_id", "user_id"):
+        found, expected = (engagement_table(t, by=by) for t in (typed, log))
+        pd.testing.assert_frame_equal(found, expected, check_index_type=False)
+
+
+def test_lists_cannot_be_compared():
+    log = make_log([1.0, 1.0], tags=[["cats"], ["dogs"]])
+    with pytest.raises(TypeError, match="log must hold plain values.* Drop such col"):
+        engagement_signals(log)
 
 
 def test_a_video_without_a_duration_has_no_score():

@@ -182,6 +182,51 @@ def test_wrong_logs_are_refused(log, target, match):
         inverse_propensity(log, target)
 
 
+def test_decisions_of_a_video_are_in_their_order(logged):
+    """A later reward is weighted by all decisions before it, so their order counts."""
+    lcb = BatchRollout(rule="lcb", threshold=2.5).fit()
+    expected = inverse_propensity(logged, lcb.propensity(logged))
+    mixed = logged.sample(frac=1, random_state=0)
+    with pytest.raises(
+        ValueError, match="log must have the earlier decisions of a vid"
+    ):
+        inverse_propensity(mixed, lcb.propensity(mixed))
+    dates = mixed.assign(day=pd.to_datetime(mixed["day"], unit="D"))
+    with pytest.raises(
+        ValueError, match="log must have the earlier decisions of a vid"
+    ):
+        inverse_propensity(dates, lcb.propensity(dates))
+    # Other videos may come in between.
+    by_day = mixed.sort_values("day", kind="stable")
+    found = inverse_propensity(by_day, lcb.propensity(by_day))
+    pd.testing.assert_series_equal(found, expected)
+
+
+@pytest.mark.parametrize("column", ["video_id", "world"])
+def test_ids_of_decisions_are_needed(column):
+    log = make_log(world=0)
+    log[column] = [1.0, None, 2.0, 3.0]
+    with pytest.raises(
+        ValueError, match=r"log\['world', 'video_id'\] must have no miss"
+    ):
+        inverse_propensity(log, np.ones(4))
+
+
+def test_decisions_to_be_judged_are_checked(logged):
+    lcb = BatchRollout(rule="lcb", threshold=2.5).fit()
+    unknown = logged.assign(score=logged["score"].where(logged.index != 3))
+    with pytest.raises(ValueError, match="no missing numbers, got some in row 3"):
+        lcb.propensity(unknown)
+    for widened in (logged["widened"].astype(str), None):
+        with pytest.raises(
+            ValueError, match=r"decisions\['widened'\] must hold boolea"
+        ):
+            lcb.propensity(logged.assign(widened=widened))
+    for dtype in (object, "boolean", "bool[pyarrow]"):
+        same = logged.astype({"widened": dtype})
+        np.testing.assert_array_equal(lcb.propensity(same), lcb.propensity(logged))
+
+
 def test_what_the_target_never_reaches_needs_no_support():
     """The target never widens a, so what it would do there later does not matter."""
     log = make_log(
@@ -196,6 +241,8 @@ def test_what_the_target_never_reaches_needs_no_support():
 def test_options_are_checked(logged):
     with pytest.raises(ValueError, match="confidence_level == 1, must be < 1"):
         inverse_propensity(make_log(), np.ones(4), confidence_level=1)
+    with pytest.raises(ValueError, match="confidence_level must be a finite number"):
+        inverse_propensity(make_log(), np.ones(4), confidence_level=np.nan)
     with pytest.raises(ValueError, match="expected must hold one finite number"):
         doubly_robust(make_log(), np.ones(4), np.full(4, np.nan), np.ones(4))
     with pytest.raises(ValueError, match="rule='sequential' needs decisions that a"):

@@ -70,8 +70,10 @@ def test_several_genres_share_a_row():
     X = pd.DataFrame({"user": ["ann", "ann"], "genre": ["39,68", " 68"]})
     profile = GenreProfiler().fit(X, [1, 0]).profile_.set_index("genre")
     assert profile["weight"].to_dict() == {"39": 0.5, "68": 1.5}
-    same = pd.DataFrame({"user": ["ann"], "genre": ["39,39"]})
-    assert GenreProfiler().fit(same, [1]).profile_["weight"].tolist() == [1.0]
+    for once in ("39,39", "39,", " ,39,,"):
+        same = pd.DataFrame({"user": ["ann"], "genre": [once]})
+        profile = GenreProfiler().fit(same, [1]).profile_
+        assert profile[["genre", "weight"]].to_numpy().tolist() == [["39", 1.0]]
 
 
 @pytest.mark.parametrize("half_life", [None, 7.0])
@@ -83,7 +85,7 @@ def test_partial_fit_equals_fit(half_life):
     whole = GenreProfiler(**options).fit(X, y, weight, points)
     parts = GenreProfiler(**options)
     # Fading must meet later times; without it, any order will do.
-    order = np.argsort(X["time"]) if half_life else rng.permutation(len(y))
+    order = X["time"].to_numpy().argsort() if half_life else rng.permutation(len(y))
     for rows in np.array_split(order, 7):
         parts.partial_fit(
             X.iloc[rows], y[rows], sample_weight=weight[rows], points=points[rows]
@@ -302,6 +304,9 @@ def test_popularity_bounds_cover():
         ({"exploration": 1.5}, "exploration == 1.5, must be <= 1"),
         ({"half_life": -1, "time": "time"}, "half_life == -1, must be > 0"),
         ({"half_life": 7}, "half_life=7 needs time"),
+        ({"half_life": np.nan, "time": "time"}, "half_life must be a finite number"),
+        ({"shrinkage": np.inf}, "shrinkage must be a finite number, got inf"),
+        ({"exploration": np.nan}, "exploration must be a finite number, got nan"),
         ({"user": "viewer"}, "user must be a column of X, got 'viewer'"),
         ({"genre": 9}, "genre must be the position of a column of X, got 9"),
         ({"genre": -1}, "genre == -1, must be >= 0"),
@@ -349,6 +354,64 @@ def test_ids_of_several_kinds_are_refused(column):
     with pytest.raises(TypeError, match=f"{column}: argument must be .* got mixed-int"):
         GenreProfiler(**BY_NAME).fit(mixed, y)
     GenreProfiler(**BY_NAME).fit(mixed.astype({column: str}), y)
+
+
+@pytest.mark.parametrize("column", ["user", "genre", "video"])
+def test_ids_of_another_kind_than_in_fit_are_refused(column):
+    """7 is not "7": all would be unknown, and nobody would tell."""
+    X, y = make_log(4, 4)
+    profiler = GenreProfiler(**BY_NAME).fit(X, y)
+    proba = profiler.predict_proba(X)
+    other = X.astype({column: str})
+    match = f"The column of {column} must hold the kind of values seen in fit"
+    for call in (
+        lambda: profiler.predict_proba(other),
+        lambda: profiler.partial_fit(other, y),
+        lambda: GenreProfiler(**BY_NAME).fit(other, y).predict(X),
+    ):
+        with pytest.raises(TypeError, match=match):
+            call()
+    for dtype in (float, object, "Int64", "category", "int64[pyarrow]"):
+        same = X.astype({column: dtype})
+        np.testing.assert_array_equal(profiler.predict_proba(same), proba)
+        again = GenreProfiler(**BY_NAME).fit(same, y)
+        np.testing.assert_array_equal(again.predict_proba(X), proba)
+
+
+def test_a_batch_that_is_all_too_old_changes_nothing():
+    X, y = make_log(4, 4)
+    X = X.astype({"user": str}).astype({"user": object})
+    options = BY_NAME | {"time": "time", "half_life": 1.0}
+    profiler = GenreProfiler(**options).fit(X, y)
+    before = profiler.profile_
+    profiler.partial_fit(X.assign(time=-100.0), y)
+    pd.testing.assert_frame_equal(profiler.profile_, before)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda t: pd.to_datetime(t, unit="D"),
+        lambda t: pd.to_datetime(t, unit="D", utc=True),
+        lambda t: pd.to_datetime(t, unit="D").where(t > 1),
+        lambda t: pd.to_datetime(t, unit="D").astype(object),
+        lambda t: pd.to_datetime(t, unit="D").astype("timestamp[us][pyarrow]"),
+        lambda t: pd.to_timedelta(t, unit="D"),
+    ],
+)
+def test_times_of_unknown_unit_are_refused(convert):
+    """Else the half-life would be in microseconds, and all would be forgotten."""
+    X, y = make_log(4, 4)
+    profiler = GenreProfiler(**BY_NAME, time="time", half_life=7.0)
+    with pytest.raises(TypeError, match="column of time must hold numbers, in the un"):
+        profiler.fit(X.assign(time=convert(X["time"])), y)
+
+
+@pytest.mark.parametrize("users", ["12", 12, pd.DataFrame({"user": [1]}), [[1]]])
+def test_users_are_a_list(users):
+    X, y = make_log(4, 4)
+    with pytest.raises(TypeError, match="users must be a list .* single id into a lis"):
+        GenreProfiler(**BY_NAME).fit(X, y).recommend(users)
 
 
 def test_nobody_gets_no_recommendations():

@@ -259,10 +259,20 @@ def test_bad_classifiers():
         gate([("x", two), ("x", two)]).fit(["a"])
 
 
+@pytest.mark.parametrize("chance", [np.nan, -0.1, 7.0])
+def test_chances_are_probabilities(measured, chance):
+    """A chance that is missing is no fault of the file, and no pass."""
+    measured["a.mp4"] = GOOD
+    broken = DummyClassifier(strategy="prior").fit([[0]] * 2, [0, 1])
+    broken.class_prior_ = np.array([1 - chance, chance])
+    with pytest.raises(ValueError, match=f"but 'x' returned {chance}. Correct it"):
+        gate([("x", broken)]).fit(["a.mp4"]).predict(["a.mp4"])
+
+
 # Columns and parameters
 
 
-@pytest.mark.parametrize("path", [1, -1, "path"])
+@pytest.mark.parametrize("path", [1, np.int64(1), -1, "path"])
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
 def test_the_column_by_name_or_position(captions, path, kind):
     table = kind(captions.to_dict("list"))

@@ -10,7 +10,13 @@ from scipy.stats import binom, norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skchallenge.feed import BatchRollout, CreatorAuthority, EngagementScorer
+from skchallenge.feed import (
+    BatchRollout,
+    CreatorAuthority,
+    EngagementScorer,
+    FeedWorkflow,
+)
+from skchallenge.feed._exposure import exposure_of
 from skchallenge.feed._rules import RULES, Scores
 
 SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
@@ -428,6 +434,14 @@ def test_a_threshold_moves_by_what_was_known_on_its_day(world):
     assert (decisions["threshold"] == 2.5).all()
 
 
+def test_a_creator_as_good_as_the_prior_has_the_threshold_itself(world):
+    past = pd.DataFrame({"creator_id": ["x"], "day": [-1], "score": [3.7]})
+    authority = CreatorAuthority(time="day").fit(past)
+    decisions = simulate(world, authority=authority, threshold=2.7).decisions
+    assert 2.7 * 3.7 / 3.7 != 2.7
+    assert (decisions["threshold"] == 2.7).all()
+
+
 def make_log(n=6000, seed=0):
     """Two tastes: even users complete dances, odd users complete cats."""
     rng = np.random.default_rng(seed)
@@ -460,7 +474,7 @@ def test_fit_learns_threshold_personas_and_response_from_a_log():
 def test_a_raw_log_will_do():
     raw = pd.DataFrame(
         {"video_id": [1, 1, 2], "play_time_ms": [9, 1, 10], "duration_ms": [10, 10, 0]}
-    ).assign(is_forward=0, is_comment=0, is_like=1, is_hate=0)
+    ).assign(is_forward=0, is_comment=0, is_like=1, is_hate=0, hate="a column of ours")
     assert BatchRollout().fit(raw).threshold_ == (8 + 2 + 2) / 2
     with pytest.raises(ValueError, match="log must have at least one impression with"):
         BatchRollout().fit(raw[2:])
@@ -497,6 +511,9 @@ def test_parameters_are_kept_and_cloned():
         ({"fraction": 2.0}, "fraction == 2.0, must be <= 1"),
         ({"fraction": 0.0}, "fraction == 0.0, must be > 0"),
         ({"threshold": 0}, "threshold == 0, must be > 0"),
+        ({"threshold": np.nan}, "threshold must be a finite number, got nan"),
+        ({"threshold": np.inf}, "threshold must be a finite number, got inf"),
+        ({"epsilon": np.nan}, "epsilon must be a finite number, got nan"),
         ({"n_personas": 0}, "n_personas == 0, must be >= 1"),
         ({"cooldown_days": 0}, "cooldown_days == 0, must be >= 1"),
     ],
@@ -518,6 +535,12 @@ def test_tables_are_checked(world):
         rollout.simulate(pd.concat([videos, videos]), viewers, response)
     with pytest.raises(ValueError, match=r"videos\['day'\] must hold whole .* got 0.5"):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
+    dates = pd.to_datetime(videos["day"] + 1, unit="D")
+    for day in (dates, 1_600_000_000, np.inf, np.nan):
+        with pytest.raises(
+            ValueError, match=r"videos\['day'\] must .* from 0 to 36500"
+        ):
+            rollout.simulate(videos.assign(day=day), viewers, response)
     with pytest.raises(ValueError, match=r"viewers lacks the columns \['persona'\]"):
         rollout.simulate(videos, viewers.drop(columns="persona"), response)
     with pytest.raises(
@@ -551,15 +574,154 @@ def test_tables_are_checked(world):
         BatchRollout(n_personas=2).fit(silent).simulate(videos, viewers, response)
 
 
+@pytest.mark.parametrize("name", ["world", "stage", "score", "reasons"])
+def test_videos_must_not_have_columns_of_journeys(world, name):
+    rollout = BatchRollout(**SMALL).fit()
+    videos = world.videos.assign(**{name: 1})
+    for run in (rollout.simulate, FeedWorkflow(rollout).fit().run):
+        with pytest.raises(
+            ValueError, match=rf"must not have the columns \['{name}'\]"
+        ):
+            run(videos, world.viewers, world.response)
+
+
+def test_columns_come_once(world):
+    rollout = BatchRollout(**SMALL).fit()
+    videos, viewers = world.videos, world.viewers
+    twice = pd.concat([videos, videos[["video_id"]]], axis=1)
+    with pytest.raises(
+        ValueError, match=r"videos has several columns .*\['video_id'\]"
+    ):
+        rollout.simulate(twice, viewers, world.response)
+    twice = pd.concat([viewers, viewers[["persona"]]], axis=1)
+    with pytest.raises(ValueError, match=r"viewers has several columns .*\['persona'"):
+        rollout.simulate(videos, twice, world.response)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda log: log.convert_dtypes(),
+        lambda log: log.convert_dtypes(dtype_backend="pyarrow"),
+        lambda log: log.astype(
+            dict.fromkeys(("user_id", "video_id", "genre"), "category")
+        ),
+        lambda log: log.assign(hate=1.0, note=None).set_axis([7] * len(log)),
+        pl.from_pandas,
+    ],
+)
+def test_a_log_of_any_types_will_do(convert):
+    log = make_log()
+    videos = pd.DataFrame({"video_id": [0, 99], "genre": ["cats", "dance"]})
+    first, second = (
+        BatchRollout((10, 20), n_personas=2, random_state=0).fit(table)
+        for table in (log, convert(log))
+    )
+    assert second.threshold_ == first.threshold_
+    assert second.viewers_.to_numpy().tolist() == first.viewers_.to_numpy().tolist()
+    found, expected = (r.response_(videos, np.arange(2)) for r in (first, second))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_ids_of_a_log_are_checked():
+    log = make_log()
+    with pytest.raises(ValueError, match=r"log\['video_id'\] has 9 missing values"):
+        BatchRollout().fit(log.assign(video_id=log["video_id"].where(log.index > 8)))
+    rollout = BatchRollout(n_personas=2, random_state=0).fit(log)
+    videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": [1]})
+    with pytest.raises(TypeError, match="column of genre must hold the kind of values"):
+        rollout.simulate(videos)
+    with pytest.raises(
+        TypeError, match=r"log\['user_id'\] must hold strings or integers"
+    ):
+        BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
+
+
+def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
+    """All videos are alike; some were shown to fans of their genre, some to others."""
+    log = make_log(60_000)
+    fan = (log["genre"] == "dance") == (log["user_id"] % 2 == 0)
+    targeted = log[fan == (log["video_id"] < 15)]
+    some = log[log["user_id"] < 6]  # who were shown everything
+    log = pd.concat([targeted, some])
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
+    videos = log.drop_duplicates("video_id")[["video_id", "genre"]]
+    found = rollout.response_(videos, np.array([0, 1]))[..., 1]
+    even = rollout.viewers_.set_index("viewer_id")["persona"][0]
+    likes = (videos["genre"] == "dance").to_numpy()
+    expected = np.where(likes, 0.6, 0.1), np.where(likes, 0.1, 0.6)
+    np.testing.assert_allclose(found[:, even], expected[0], atol=0.1)
+    np.testing.assert_allclose(found[:, 1 - even], expected[1], atol=0.1)
+
+
+def test_a_learned_response_knows_its_own_personas_only():
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
+    videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": ["cats"]})
+    one = rollout.viewers_[rollout.viewers_["persona"] == 1]
+    assert len(rollout.simulate(videos, one).journeys) == 1
+    strange = rollout.viewers_.assign(persona="young")
+    with pytest.raises(
+        ValueError, match=r"must hold personas .* \[0, 1\], got \['young"
+    ):
+        rollout.simulate(videos, strange)
+
+
+def gini_by_pairs(values):
+    """The definition: mean absolute difference of two draws, over twice the mean."""
+    return np.abs(np.subtract.outer(values, values)).mean() / (2 * np.mean(values))
+
+
+def test_worlds_tell_how_unequally_videos_were_shown(world):
+    followers = np.arange(40) ** 2
+    videos = world.videos.assign(followers=pd.array(followers, dtype="Int64"))
+    result = (
+        BatchRollout(**SMALL)
+        .fit()
+        .simulate(videos, world.viewers, world.response, n_worlds=3)
+    )
+    shown = result.journeys["exposures"].to_numpy().reshape(3, 40)
+    worlds = result.worlds
+    assert worlds["world"].tolist() == [0, 1, 2]
+    assert worlds["exposures"].tolist() == shown.sum(axis=1).tolist()
+    np.testing.assert_allclose(worlds["gini"], [gini_by_pairs(row) for row in shown])
+    share = shown[:, followers < np.median(followers)].sum(axis=1) / shown.sum(axis=1)
+    np.testing.assert_allclose(worlds["small_creators"], share)
+    assert "small_creators" not in simulate(world).worlds
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"videos\['followers'\] must hold finite"):
+            BatchRollout(**SMALL).fit().simulate(
+                videos.assign(followers=wrong), world.viewers, world.response
+            )
+
+
+def test_equal_and_single_videos_have_known_ginis():
+    table = pd.DataFrame({"world": [0] * 4 + [1] * 4 + [2] * 4})
+    table["exposures"] = [5, 5, 5, 5, 0, 0, 7, 0, 0, 0, 0, 0]
+    found = exposure_of(table.assign(followers=[1, 2, 3, 4] * 3))
+    np.testing.assert_allclose(found["gini"], [0, 3 / 4, np.nan])
+    np.testing.assert_allclose(found["small_creators"], [0.5, 0, np.nan])
+
+
 def test_activity_is_checked(world):
     with pytest.raises(ValueError, match="momentum='creator' needs activity"):
         simulate(world, momentum="creator")
     bad = pd.DataFrame({"creator_id": ["c0"], "day": [1], "activity": [-1.0]})
-    with pytest.raises(ValueError, match="activity must hold days and activities of"):
-        simulate(world, momentum="creator", options={"activity": bad})
+    for level in (-1.0, np.inf, None):
+        options = {"activity": bad.assign(activity=level)}
+        with pytest.raises(ValueError, match="activity must hold finite activities of"):
+            simulate(world, momentum="creator", options=options)
+    with pytest.raises(ValueError, match="activity must hold finite .* at least one"):
+        simulate(world, momentum="creator", options={"activity": bad[:0]})
+    other = bad.assign(creator_id=0, activity=1.0)
+    with pytest.raises(
+        TypeError, match=r"activity\['creator_id'\] must hold ids of th"
+    ):
+        simulate(world, momentum="creator", options={"activity": other})
+    noted = bad.assign(activity=1.0, note=None)  # other columns do not matter
+    simulate(world, momentum="creator", options={"activity": noted})
     half = bad.assign(day=1.5, activity=1.0)
     with pytest.raises(
-        ValueError, match=r"activity\['day'\] must hold whole .* from 0, got 1.5"
+        ValueError, match=r"activity\['day'\] must hold whole .* 36500, got 1.5"
     ):
         simulate(world, momentum="creator", options={"activity": half})
 
@@ -578,6 +740,10 @@ def test_activity_is_checked(world):
         (
             lambda n: np.full((n, 5), np.nan),
             r"probabilities in \[0, 1\], got values from",
+        ),
+        (
+            lambda n: pd.DataFrame(np.full((n, 5), 0.5), columns=SIGNALS[::-1]),
+            r"response must return the columns \['rewatch', .* order, got \['like'",
         ),
         (lambda n: np.full((n, 4), 0.5), r"array of shape \(160, 5\).* \(160, 4\)"),
     ],

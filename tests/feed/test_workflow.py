@@ -4,8 +4,14 @@ import pytest
 from feed_worlds import World, mean_points
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
-from skchallenge.feed import BatchRollout, FeedWorkflow, JourneyDisplay
+from skchallenge.feed import (
+    BatchRollout,
+    CreatorAuthority,
+    FeedWorkflow,
+    JourneyDisplay,
+)
 
 
 class Machine:
@@ -160,6 +166,16 @@ def test_steps_can_be_left_out():
     assert outcome[["owl", "fur"]].tolist() == ["waiting for review"] * 2
 
 
+@pytest.mark.parametrize("dtype", [list, "boolean", "bool[pyarrow]"])
+def test_a_human_may_answer_in_any_booleans(result, dtype):
+    def review(rows):
+        owl = rows["what"] == "owl"
+        return owl.to_list() if dtype is list else owl.astype(dtype)
+
+    answered = make_workflow(human_review=review).run(VIDEOS, VIEWERS, response)
+    pd.testing.assert_frame_equal(answered.journeys, result.journeys)
+
+
 def test_of_copies_the_earliest_upload_is_kept():
     late = VIDEOS.assign(day=[2, 0, 0, 0, 0, 1, 1])
     result = make_workflow().run(late, VIEWERS, response)
@@ -184,14 +200,20 @@ def test_nothing_may_be_left():
             )
             assert next(kinds) == next(kinds)
     assert "log" not in result
+    assert result.worlds["exposures"].tolist() == [0, 0]
+    assert some.worlds["exposures"].sum() == some.journeys["exposures"].sum()
     assert result.decisions.empty
     with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
         make_workflow().run(rejected, VIEWERS, response, n_worlds=0)
 
 
 def test_worlds_and_logs_pass_through():
-    result = make_workflow().run(VIDEOS, VIEWERS, response, n_worlds=3, log=True)
+    videos = VIDEOS.assign(followers=[9, 1, 9, 1, 9, 9, 1])
+    result = make_workflow().run(videos, VIEWERS, response, n_worlds=3, log=True)
     assert len(result.journeys) == 21
+    small = result.journeys[result.journeys["followers"] == 1]
+    share = small.groupby("world")["exposures"].sum() / result.worlds["exposures"]
+    np.testing.assert_allclose(result.worlds["small_creators"], share)
     assert len(result.log) == result.journeys["exposures"].sum()
     assert result.journeys["reasons"].str.len().min() >= 1
 
@@ -204,6 +226,22 @@ def test_it_leaves_its_parts_alone():
     assert FeedWorkflow().fit(VIDEOS_LOG).rollout_.threshold_ == 8.0
     with pytest.raises(NotFittedError):
         FeedWorkflow().run(VIDEOS, VIEWERS, response)
+
+
+@pytest.mark.parametrize("wrap", [lambda fitted: fitted, FrozenEstimator])
+def test_a_fitted_authority_stays_fitted(wrap):
+    past = pd.DataFrame({"creator_id": ["ann"], "day": [-1], "score": [6.0]})
+    rollout = BatchRollout(
+        (100, 1000),
+        threshold=3.0,
+        authority=wrap(CreatorAuthority(time="day").fit(past)),
+        random_state=0,
+    )
+    result = FeedWorkflow(rollout).fit().run(VIDEOS, VIEWERS, response)
+    alone = rollout.fit().simulate(VIDEOS, VIEWERS, response)
+    pd.testing.assert_frame_equal(result.decisions, alone.decisions)
+    if wrap is FrozenEstimator:
+        assert clone(rollout).fit().authority.prior_ == 6.0
 
 
 VIDEOS_LOG = pd.DataFrame(
