@@ -31,7 +31,7 @@ SHARES = np.array([0.2, 1.0, 0.05, 0.1, 0.3])  # of a video's appeal, by signal
 POINTS_PER_APPEAL = float(SHARES @ [10, 8, 6, 4, 2])
 THRESHOLD = 2.7
 STAGES = (20, 60, 180)
-WORTHY = 4.0  # points; a third of the videos deserve the last stage
+WORTHY = 4.0  # points; two fifths of the videos deserve the last stage
 # One target widens more than the logged rule, so coins alone tell of it; one less.
 GENEROUS = {"rule": "threshold", "threshold": 2.0}
 STRICT = {"rule": "lcb", "alpha": 0.2, "threshold": THRESHOLD}

@@ -1,6 +1,6 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, Self
 
@@ -57,6 +57,9 @@ class BatchRollout(BaseEstimator):
     stages : tuple of int, default=(100, 1000, 10000)
         Viewers of each stage, strictly increasing; the first at least as many as there
         are personas.
+    points : dict of str to float or None, default=None
+        What an impression earns by signal, at least 0; signals that are not named earn
+        nothing. None has the points of `EngagementScorer`.
     rule : str, default="threshold"
         One of the rules above.
     threshold : float or None, default=None
@@ -128,6 +131,7 @@ class BatchRollout(BaseEstimator):
         self,
         stages: tuple[int, ...] = (100, 1000, 10000),
         *,
+        points: Mapping[str, float] | None = None,
         rule: str = "threshold",
         threshold: float | None = None,
         alpha: float = 0.05,
@@ -140,6 +144,7 @@ class BatchRollout(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.stages = stages
+        self.points = points
         self.rule = rule
         self.threshold = threshold
         self.alpha = alpha
@@ -183,11 +188,12 @@ class BatchRollout(BaseEstimator):
             )
         if log is not None:
             log = with_signals(as_frame(log, "log"))
-            points = EngagementScorer().fit_transform(log[list(SIGNALS)])[:, 0]
+            scorer = EngagementScorer(self.points)
+            points = scorer.fit_transform(log[list(SIGNALS)])[:, 0]
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
             if {"user_id", "genre"} <= set(log.columns):
                 seed = check_random_state(self.random_state).randint(2**31)
-                self.viewers_ = group_users(log, self.n_personas, seed)
+                self.viewers_ = group_users(log, points, self.n_personas, seed)
                 self.response_ = learn_response(log, self.viewers_)
             self.threshold_ = float(scores.median())
         if self.threshold is not None:

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._validation import check_columns, check_finite, check_option
 from skchallenge.feed._authority import with_prior
+from skchallenge.feed._engagement import SIGNALS, check_points
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
 from skchallenge.feed._world import Plan, Response
@@ -42,8 +43,21 @@ def check_parameters(rollout: Any) -> None:
         check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
     names = ("threshold", "alpha", "epsilon", "fraction")
     check_finite(**{name: getattr(rollout, name) for name in names})
+    _points_of(rollout)
     if rollout.authority is not None:
         check_is_fitted(rollout.authority)
+
+
+def _points_of(rollout: Any) -> NDArray[np.float32]:
+    """Return the points of the five signals."""
+    points = check_points(rollout.points)
+    values = list(points.values())
+    if not set(points) <= set(SIGNALS) or min(values) < 0 or max(values) == 0:
+        raise ValueError(
+            f"points must give some of {list(SIGNALS)} more than 0 and none less, as "
+            f"the evidence of a rollout needs, got {rollout.points!r}."
+        )
+    return np.array([points.get(name, 0) for name in SIGNALS], dtype=np.float32)
 
 
 def viewers_of(rollout: Any, viewers: Any) -> pd.DataFrame:
@@ -98,6 +112,7 @@ def make_plan(
         cooldown_days=rollout.cooldown_days,
         momentum=rollout.momentum,
         upload=upload_days(videos),
+        points=_points_of(rollout),
         threshold=_thresholds(rollout, videos),
         persona=persona.astype(np.int64),
         names=np.asarray(names),

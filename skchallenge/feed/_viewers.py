@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from skchallenge.feed._columns import check_kind
-from skchallenge.feed._engagement import SIGNALS, EngagementScorer
+from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._profile import GenreProfiler
 
 _SHRINKAGE = 20.0  # impressions that each prior rate is worth
 
 
-def group_users(log: pd.DataFrame, n_personas: int, seed: int) -> pd.DataFrame:
-    """Group users by the points that they give to genres.
+def group_users(
+    log: pd.DataFrame, points: NDArray[Any], n_personas: int, seed: int
+) -> pd.DataFrame:
+    """Group users by the points that they give to genres, one number an impression.
 
     Returns
     -------
@@ -24,7 +26,6 @@ def group_users(log: pd.DataFrame, n_personas: int, seed: int) -> pd.DataFrame:
         One row a user of the log.
     """
     X = log[["user_id", "genre"]]
-    points = EngagementScorer().fit_transform(log[list(SIGNALS)])[:, 0]
     profiler = GenreProfiler("user_id", "genre", shrinkage=_SHRINKAGE)
     profiler.fit(X, points > 0, points=points)
     taste = profiler.profile_.pivot(index="user", columns="genre", values="score")

@@ -16,7 +16,7 @@ from skchallenge.feed._diary import (
     WIDENED,
     Diary,
 )
-from skchallenge.feed._engagement import POINTS, SIGNALS
+from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._evidence import grow, no_evidence
 from skchallenge.feed._momentum import PROBE_DAYS, PROBES_A_DAY
 from skchallenge.feed._rules import Floats, Scores, chance_to_widen
@@ -25,7 +25,6 @@ Response = Callable[[Ints, Ints, int], NDArray[Any]]
 Sink = Callable[[dict[str, Any]], None]
 
 _CHUNK_ROWS = 250_000  # impressions at a time: some 40 MB
-_WEIGHTS = np.array([POINTS[name] for name in SIGNALS], dtype=np.float32)
 
 
 @dataclass
@@ -37,6 +36,7 @@ class Plan:
     stages : viewers of each stage
     rule, alpha, fraction, epsilon, cooldown_days, momentum : as in `BatchRollout`
     upload : ndarray of shape (n_videos,), the day of each video's upload
+    points : ndarray of shape (5,), of each signal
     threshold : ndarray of shape (n_videos,), the points that it must reach
     persona : ndarray of shape (n_viewers,), numbers of the personas
     names : ndarray of shape (n_personas,), their names
@@ -52,6 +52,7 @@ class Plan:
     cooldown_days: int
     momentum: str | None
     upload: Ints
+    points: NDArray[np.float32]
     threshold: Floats
     persona: Ints
     names: NDArray[Any]
@@ -271,7 +272,7 @@ class World:
             viewer = self.audience.draw(part)
             video = np.repeat(part.video, part.count)
             signals = self._react(video, viewer, day)
-            points = signals.astype(np.float32) @ _WEIGHTS
+            points = signals.astype(np.float32) @ self.plan.points
             parts.append(self._sum(part, points, bets))
             if self.sink is not None:
                 self.sink(

@@ -66,6 +66,21 @@ def test_points_are_those_of_the_scorer(explored):
     assert (explored.log["rewatch"] <= explored.log["completion"]).all()
 
 
+def test_other_points_may_be_given(world):
+    """The same points in other units decide alike; a signal not named earns nothing."""
+    points = {"completion": 8, "like": 2}
+    options = {"n_worlds": 2, "log": True}
+    one = simulate(world, options=options, points=points)
+    log = one.log
+    assert log["points"].sum() > 0
+    assert (log["points"] == 8 * log["completion"] + 2 * log["like"]).all()
+    assert one.journeys["points"].sum() == log["points"].sum()
+    halved = {name: value / 2 for name, value in points.items()}
+    other = simulate(world, options=options, points=halved, threshold=1.25)
+    assert other.journeys["stage"].tolist() == one.journeys["stage"].tolist()
+    assert (2 * other.journeys["points"] == one.journeys["points"]).all()
+
+
 def test_viewers_respond_as_they_are_asked_to(world, explored):
     log = explored.log
     video = log["video_id"].str[1:].astype(int)
@@ -471,6 +486,13 @@ def test_fit_learns_threshold_personas_and_response_from_a_log():
     assert len(rollout.simulate(videos).journeys) == 3
 
 
+def test_fit_scores_a_log_by_the_points():
+    log = make_log()
+    own = BatchRollout((40,), points={"completion": 1.0}, random_state=0).fit(log)
+    rates = log.groupby("video_id")["completion"].mean()
+    assert own.threshold_ == pytest.approx(rates.median())
+
+
 def test_a_raw_log_will_do():
     raw = pd.DataFrame(
         {"video_id": [1, 1, 2], "play_time_ms": [9, 1, 10], "duration_ms": [10, 10, 0]}
@@ -504,6 +526,10 @@ def test_parameters_are_kept_and_cloned():
         ({"stages": (0, 10)}, "stages must be whole numbers from 1"),
         ({"stages": ()}, "stages must be whole numbers from 1"),
         ({"stages": (10.5, 20)}, "stages must be whole numbers from 1"),
+        ({"points": {}}, "points must name at least one signal"),
+        ({"points": {"hate": 1}}, r"points must give some of .*'like'.*{'hate': 1}"),
+        ({"points": {"share": 6, "like": -2}}, "points must give some of .* none less"),
+        ({"points": {"share": 0}}, "points must give some of .* more than 0"),
         ({"rule": "ucb"}, "rule must be one of .*'lcb'.*, got 'ucb'"),
         ({"momentum": "luck"}, "momentum must be one of .*'probe'.*, got 'luck'"),
         ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
