@@ -33,6 +33,7 @@ from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
+from skchallenge.embed._worker import absolute
 
 _RULES = 1  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024
@@ -238,11 +239,14 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _text_model(self) -> TextModel:
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
-        files = [stamp_of(path) for path in text_model_files(self.model)]
-        key = (self.model, files, self.pooling, self.max_length, dtype, device)
+        model = os.fspath(self.model)
+        if os.path.isdir(model):  # workers may be in another folder
+            model = absolute(model)
+        files = [stamp_of(path) for path in text_model_files(model)]
+        key = (model, files, self.pooling, self.max_length, dtype, device)
         return TextModel(
             token=self._built.token(key),
-            model=self.model,
+            model=model,
             pooling=self.pooling,
             max_length=self.max_length,
             dtype=dtype,

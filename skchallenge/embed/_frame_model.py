@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, tee
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from skchallenge.embed._engine import (
 )
 from skchallenge.embed._keys import stamp_of
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
@@ -182,6 +184,11 @@ def device_of(device: str | torch.device, compile: object) -> torch.device:
 def network_dtype(compile: Compile, dtype: torch.dtype) -> torch.dtype:
     """Return the type of the network's weights; OpenVINO casts by itself."""
     return torch.float32 if compile == "openvino" else dtype
+
+
+def bound_weights(weights: Weights) -> Weights:
+    """Bind a path to the folder of the moment: workers may be in another one."""
+    return Path(absolute(str(weights))) if is_weights_path(weights) else weights
 
 
 def network_key(

@@ -15,7 +15,14 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import CrashError, Message, OverdueError, Reply, ask
+from skchallenge.embed._worker import (
+    CrashError,
+    Message,
+    OverdueError,
+    Reply,
+    absolute,
+    ask,
+)
 from skchallenge.exceptions import MediaError
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -143,7 +150,7 @@ def ask_worker(
         If the worker says so, is late, or crashes.
     """
     request |= {
-        "path": _absolute(path),  # the worker may be in another folder
+        "path": absolute(path),
         "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
     }
     try:
@@ -158,11 +165,6 @@ def ask_worker(
     if "error" in header:
         raise MediaError(header["error"])
     return header, data
-
-
-def _absolute(path: str) -> str:
-    # abspath() would drop "..", which is wrong behind a symbolic link.
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def answer(request: Message) -> Reply:

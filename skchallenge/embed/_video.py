@@ -33,6 +33,7 @@ from skchallenge.embed._database import Session
 from skchallenge.embed._frame_model import (
     POOLING,
     FrameModel,
+    bound_weights,
     check_compile,
     device_of,
     network_dtype,
@@ -46,6 +47,7 @@ from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
@@ -156,8 +158,7 @@ class VideoFrameEmbedder(
     Notes
     -----
     `fit` learns the output width and opens no file and no named weights. The network
-    is built at the first `transform` and kept, but neither `clone` nor pickle copies
-    it.
+    is built at the first `transform` and kept; neither `clone` nor pickle copies it.
 
     A file that stands in several rows is decoded and embedded once a call. A row
     does not depend on the other rows, on their order or on duplicates, nor on
@@ -334,12 +335,12 @@ class VideoFrameEmbedder(
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
 
     def _paths(self, X: Any, *, reset: bool) -> Cells:
-        """Return the paths as strings; None where one is missing and may be."""
+        """Return absolute paths; None where one is missing and may be."""
         table = read_columns(self, X, reset=reset, numbers=True)
         paths = np.empty(table.shape, dtype=object)
         for place, cell in np.ndenumerate(table):
             if isinstance(cell, str | os.PathLike):
-                paths[place] = os.fspath(cell)
+                paths[place] = absolute(os.fsdecode(cell))
             elif not is_missing(cell) or self.on_error == "raise":
                 kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
                 raise TypeError(
@@ -352,12 +353,12 @@ class VideoFrameEmbedder(
         device = device_of(self.device, self.compile)
         dtype = resolve_precision(self.precision, device)
         built_as = network_dtype(self.compile, dtype)
-        shape = self.backbone, self.weights, self.image_size
-        key = network_key(*shape, built_as, device)
+        weights = bound_weights(self.weights)
+        key = network_key(self.backbone, weights, self.image_size, built_as, device)
         return FrameModel(
             token=self._built.token(key),
             backbone=self.backbone,
-            weights=self.weights,
+            weights=weights,
             n_frames=self.n_frames,
             image_size=self.image_size,
             pooling=self.pooling,

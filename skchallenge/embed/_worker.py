@@ -29,6 +29,15 @@ serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 _START_TIMEOUT_S = 60.0
 
 
+def absolute(path: str) -> str:
+    """Return what a path means here, for another process may be in another folder.
+
+    `os.path.abspath` would drop "..", which is wrong behind a symbolic link.
+    """
+    is_bound = not path or os.path.isabs(path)
+    return path if is_bound else os.path.join(os.getcwd(), path)
+
+
 class OverdueError(Exception):
     """The worker had to be ended, for it was not ready in time."""
 

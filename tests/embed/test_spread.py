@@ -9,6 +9,7 @@ from unittest.mock import patch
 import joblib
 import numpy as np
 import pytest
+import torch
 from joblib import parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from PIL import Image
@@ -203,6 +204,40 @@ def test_a_worker_keeps_networks_that_were_defined_in_a_script(covers, tmp_path)
     builders = Path(log).read_text().split()
     assert builders.count(str(os.getpid())) == 1
     assert len(builders) == len(set(builders)) >= 2
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    """Folders with the same names of other content, of pictures and of weights."""
+    for folder, level in (("one", 250), ("two", 5)):
+        (tmp_path / folder).mkdir()
+        for number in range(8):
+            colour = (level, 10 * number, 0)
+            Image.new("RGB", (32, 32), colour).save(tmp_path / folder / f"{number}.png")
+        net = small_cnn()
+        nn.init.constant_(net[4].bias, level)
+        torch.save(net.state_dict(), tmp_path / folder / "weights.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_workers_follow_the_working_directory(two_folders, monkeypatch, with_store):
+    store = two_folders / "a.db" if with_store else None
+    names = [f"{number}.png" for number in range(8)]
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder(small_cnn, weights="weights.pt", **settings)
+    for folder in ("one", "two"):  # the second finds workers that began in the first
+        monkeypatch.chdir(two_folders / folder)
+        alone = clone(model).fit_transform(names)
+        rows = clone(model).set_params(n_jobs=2, store=store).fit_transform(names)
+        np.testing.assert_allclose(rows, alone, rtol=1e-5)
+
+
+def test_workers_find_a_text_model_by_a_relative_path(tiny_bert, monkeypatch):
+    expected = CaptionEmbedder(tiny_bert, precision="float32").fit_transform(CAPTIONS)
+    model = CaptionEmbedder(Path(tiny_bert).name, precision="float32", n_jobs=2)
+    monkeypatch.chdir(Path(tiny_bert).parent)
+    np.testing.assert_allclose(model.fit_transform(CAPTIONS), expected, atol=1e-5)
 
 
 def test_few_networks_are_kept_and_the_estimators_own_is_taken():
