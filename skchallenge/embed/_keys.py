@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
+
 from skchallenge.embed._database import Session
 
 _QUIET_NS = 2_000_000_000  # the coarsest time stamps, FAT's, count two seconds
@@ -55,8 +57,12 @@ class Item(NamedTuple):
 
 
 def recipe_of(*parts: object) -> bytes:
-    """Return the digest of everything that shapes a vector beside the item itself."""
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+    """Return the digest of everything that shapes a vector beside the item itself.
+
+    A number or a string of NumPy, as a search has them, counts as Python's own.
+    """
+    plain = tuple(p.item() if isinstance(p, np.generic) else p for p in parts)
+    return hashlib.sha256(repr(plain).encode("utf-8", "surrogatepass")).digest()
 
 
 def text_items(session: Session, recipe: bytes, texts: Sequence[str]) -> list[Item]:
