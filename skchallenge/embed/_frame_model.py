@@ -30,6 +30,11 @@ from skchallenge.embed._engine import (
     make_engine,
     may_repay,
 )
+from skchallenge.embed._identity import (
+    network_digest,
+    tensors_digest,
+    weights_identity,
+)
 from skchallenge.embed._keys import stamp_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._worker import absolute
@@ -54,6 +59,14 @@ class FrameNetwork:
         self._engines: dict[object, Engine] = {}
         self._flops: float | None = None  # of a frame
         self._mutex = threading.Lock()
+
+    def digest(self) -> str:
+        """Return a digest of all that the network computes with."""
+        return network_digest(self.encoder)
+
+    def tensors_digest(self) -> str:
+        """Return a digest of its weights alone."""
+        return tensors_digest(self.encoder)
 
     def repays_compiling(
         self, device: torch.device, image_size: int, n_frames: int
@@ -112,6 +125,16 @@ class FrameModel:
             return FrameNetwork(FrameEncoder(net, dtype).to(self._device()))
 
         return built.get(self.token, build)
+
+    def weights_here(self, built: Built) -> dict[str, str]:
+        """Tell which weights this process has; without loading, where that goes."""
+        found = None
+        if isinstance(self.backbone, str):
+            found = weights_identity(None, self.backbone, self.weights)
+        if found is None:
+            self.network(built)
+            found = built.digest(FrameNetwork.tensors_digest)
+        return {f"weights={str(self.weights)!r}": found}
 
     def _device(self) -> torch.device:
         return device_of(self.device, self.compile)

@@ -23,7 +23,9 @@ _WEIGHTS = {".bin", ".safetensors"}
 _TEXT_MODEL = _WEIGHTS | {".json", ".model", ".txt"}
 
 
-def weights_identity(session: Session, backbone: str, weights: Weights) -> str | None:
+def weights_identity(
+    session: Session | None, backbone: str, weights: Weights
+) -> str | None:
     """Tell which weights a torchvision name has, without loading them.
 
     None if only the network itself can tell. Torchvision's files bear the start of
@@ -48,7 +50,7 @@ def weights_identity(session: Session, backbone: str, weights: Weights) -> str |
 
 
 def text_model_identity(
-    session: Session, model: str | os.PathLike[str]
+    session: Session | None, model: str | os.PathLike[str]
 ) -> tuple[str, ...] | None:
     """Tell which weights, tokenizer and settings a text encoder has.
 
@@ -92,6 +94,13 @@ def network_digest(net: nn.Module) -> str:
     """
     digest = _Digest()
     _describe(net, digest)
+    return digest.sha256.hexdigest()
+
+
+def tensors_digest(net: nn.Module) -> str:
+    """Return a digest of the parameters and buffers alone."""
+    digest = _Digest()
+    _describe(dict(net.named_parameters()) | dict(net.named_buffers()), digest)
     return digest.sha256.hexdigest()
 
 

@@ -33,13 +33,14 @@ from skchallenge.embed._database import Session
 from skchallenge.embed._frame_model import (
     POOLING,
     FrameModel,
+    FrameNetwork,
     bound_weights,
     check_compile,
     device_of,
     network_dtype,
     network_key,
 )
-from skchallenge.embed._identity import network_digest, weights_identity
+from skchallenge.embed._identity import weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._matrix import OUTPUTS, new_matrix
@@ -386,7 +387,7 @@ class VideoFrameEmbedder(
             name = weights and f"{self.backbone} {weights}"
         if name is None:
             model.network(self._built)
-            name = self._built.digest(lambda network: network_digest(network.encoder))
+            name = self._built.digest(FrameNetwork.digest)
         settings = (self.n_frames, self.image_size, self.pooling, str(model.dtype))
         if self.compile == "openvino" and model.dtype != torch.float32:
             settings += ("openvino",)  # it rounds where torch does not

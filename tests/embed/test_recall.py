@@ -466,9 +466,10 @@ def test_what_stops_a_claim_leaves_none(covers, store, monkeypatch, error):
         raise error
 
     model = embedder(store=store).fit(covers)
-    with monkeypatch.context() as patch, pytest.raises(error):
+    with monkeypatch.context() as patch:
         patch.setattr(Session, "stored", stop)
-        model.transform(covers)
+        with pytest.raises(error):
+            model.transform(covers)
     assert not claims_of(os.path.realpath(store.path))._held
     model.transform(covers)  # does not wait for what nobody computes
     assert len(store) == 24

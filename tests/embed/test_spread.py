@@ -25,7 +25,7 @@ from skchallenge.embed import (
 )
 from skchallenge.embed import _spread as spread_module
 from skchallenge.embed._built import Built, built_of
-from skchallenge.embed._spread import spread
+from skchallenge.embed._spread import _embed_there, spread
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -173,6 +173,9 @@ def test_results_that_wait_are_few(backend):
     class Echo:
         token = "echo"
 
+        def weights_here(self, built):
+            return {}
+
         def embed(self, groups, n_items, built):
             for group in groups:
                 for name in group:
@@ -238,6 +241,52 @@ def test_workers_find_a_text_model_by_a_relative_path(tiny_bert, monkeypatch):
     model = CaptionEmbedder(Path(tiny_bert).name, precision="float32", n_jobs=2)
     monkeypatch.chdir(Path(tiny_bert).parent)
     np.testing.assert_allclose(model.fit_transform(CAPTIONS), expected, atol=1e-5)
+
+
+def test_a_worker_of_other_weights_is_an_error(covers, tmp_path):
+    def another_everywhere():
+        net = small_cnn()
+        nn.init.constant_(net[4].bias, os.getpid())
+        return net
+
+    store = EmbeddingStore(tmp_path / "a.db")
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder(another_everywhere, **settings, store=store, n_jobs=2)
+    with pytest.raises(RuntimeError, match="worker on .* other weights .*'DEFAULT'"):
+        model.fit_transform(covers)
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("weights", [None, "weights.pt"])
+def test_files_of_weights_are_compared(two_folders, monkeypatch, weights):
+    monkeypatch.chdir(two_folders / "one")
+    path = weights and squeezenet(two_folders / weights)
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder("squeezenet1_1", weights=path, **settings)
+    model = model.fit(["0.png"])._model()
+    same = model.weights_here(Built())
+    assert len(_embed_there(model, [["0.png"]], 1, same)) == 1
+    other = dict.fromkeys(same, "other")
+    with pytest.raises(RuntimeError, match=f"other weights .* weights=.*{weights}"):
+        _embed_there(model, [["0.png"]], 1, other)
+
+
+def squeezenet(path):
+    from torchvision.models import squeezenet1_1
+
+    torch.save(squeezenet1_1().state_dict(), path)
+    return path
+
+
+def test_files_of_a_text_model_are_compared(tiny_bert):
+    model = CaptionEmbedder(tiny_bert).fit(CAPTIONS)._text_model()
+    same = model.weights_here(Built())
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(same)
+    more = same | {"vocab.txt": "a file that one machine lacks"}
+    assert len(_embed_there(model, [CAPTIONS], 40, more)) == 40
+    other = same | {"model.safetensors": "other"}
+    with pytest.raises(RuntimeError, match="other weights .*: model.safetensors. No"):
+        _embed_there(model, [CAPTIONS], 40, other)
 
 
 def test_few_networks_are_kept_and_the_estimators_own_is_taken():
