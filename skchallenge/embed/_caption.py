@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from skchallenge._columns import (
     check_count,
-    is_missing,
     places_of,
     read_columns,
+    text_or_none,
 )
 from skchallenge._torch import resolve_device
 from skchallenge._validation import check_option
@@ -198,10 +198,15 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         embeddings : ndarray of shape (n, n_columns * `width_`), dtype float32
             The columns' blocks stand side by side. Missing captions are zeros.
+
+        Raises
+        ------
+        TypeError
+            If a caption is bytes, which may be of any encoding.
         """
         check_is_fitted(self)
         table = read_columns(self, X, reset=False)
-        places = places_of(None if is_missing(v) else str(v) for v in table.flat)
+        places = places_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
         def put(text: str, vector: Any) -> None:

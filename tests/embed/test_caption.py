@@ -187,6 +187,30 @@ def test_a_column_may_be_given_in_many_ways(model, as_input):
     np.testing.assert_array_equal(clone(model).fit_transform(X), expected)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize(
+    "as_input",
+    [
+        list,
+        pd.Series,
+        lambda captions: np.array(captions, dtype=object),
+        lambda captions: [[caption] for caption in captions],
+        lambda captions: pd.DataFrame({"caption": captions}),
+    ],
+)
+def test_a_missing_caption_is_one_in_any_container(model, as_input, missing):
+    rows = model.fit_transform(as_input(["dance", missing, "nan"]))
+    assert rows.any(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "X", [np.array([[b"dance"]]), pd.DataFrame({"caption": ["dance", b"dance"]})]
+)
+def test_bytes_are_refused(model, X):
+    with pytest.raises(TypeError, match=r"must hold texts, got bytes: .* Decode them"):
+        model.fit_transform(X)
+
+
 @pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
 @pytest.mark.parametrize("output", ["pandas", "polars"])
 def test_columns_stand_side_by_side_with_names(model, table, output):
