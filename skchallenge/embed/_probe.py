@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 from skchallenge._columns import is_missing
 from skchallenge.embed._frames import sample_file
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 
 _SIDE = 32  # one frame is also converted, to this size: it must be possible
@@ -111,7 +111,7 @@ def probe_media(
     for row, path in enumerate(files):
         _check_path(row, path)
     probe = partial(_probe, limits=limits or MediaLimits())
-    with ThreadPoolExecutor(joblib.effective_n_jobs(n_jobs)) as pool:
+    with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
         rows = list(pool.map(probe, files))
     columns = {  # each with its type: a name that is no text breaks pandas' guess
         name: pd.Series([row.get(name) for row in rows], dtype=dtype, index=index)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 Message = dict[str, Any]
@@ -70,13 +71,35 @@ def ask(request: Message, timeout_s: float) -> Reply:
 
 def _ask_once(request: Message, timeout_s: float) -> Reply:
     worker = _take_idle() or Worker()
+    _asked[threading.get_ident()] = worker
     try:
         reply = worker.ask(request, timeout_s)
     except BaseException:
         worker.end()
         raise
+    finally:
+        del _asked[threading.get_ident()]
     _idle.append(worker)
     return reply
+
+
+@contextlib.contextmanager
+def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads that may ask; who leaves early waits for no answer.
+
+    Else Ctrl-C would last as long as a file that hangs may take.
+    """
+    threads: list[int] = []
+    pool = ThreadPoolExecutor(
+        n_threads, initializer=lambda: threads.append(threading.get_ident())
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in filter(None, map(_asked.get, threads)):
+            worker.expire()
+        pool.shutdown()
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -111,7 +134,7 @@ class Worker:
 
     def ask(self, request: Message, timeout_s: float) -> Reply:
         """Send a request and wait for the reply, but not longer than `timeout_s`."""
-        with contextlib.suppress(BrokenPipeError):  # then there is no reply either
+        with contextlib.suppress(OSError):  # broken: then there is no reply either
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
         header, payload = self._receive(timeout_s)
@@ -120,7 +143,7 @@ class Worker:
         return header, payload
 
     def _receive(self, timeout_s: float) -> Reply:
-        timer = threading.Timer(timeout_s, self._expire)
+        timer = threading.Timer(timeout_s, self.expire)
         timer.start()
         try:
             reply = _read_message(self._replies)
@@ -133,7 +156,8 @@ class Worker:
             raise OverdueError(f"no answer in {timeout_s:g} s")
         raise CrashError(_cause_of_death(self._process.wait()))
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """End the process, as one that is not ready in time."""
         self._is_overdue = True
         self._process.kill()
 
@@ -158,6 +182,7 @@ class Worker:
 
 
 _idle: list[Worker] = []
+_asked: dict[int, Worker] = {}  # by the thread that waits
 
 
 def _take_idle() -> Worker | None:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from skchallenge.embed import _worker
 from skchallenge.embed._clips import read_clips
+from skchallenge.embed._covers import read_covers
 from skchallenge.embed._frames import answer, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._probe import probe_media
@@ -392,6 +393,39 @@ def test_threads_that_meet_at_the_last_idle_worker():
         assert _worker._take_idle() is None
     finally:
         _worker._idle = idle
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda paths: list(read_clips(paths, 3, 8, n_threads=2)),
+        lambda paths: list(read_clips(paths, 3, 8, n_threads=2, ahead=True)),
+        lambda paths: list(read_covers(paths, 8, n_threads=2)),
+        lambda paths: probe_media(paths, n_jobs=2),
+    ],
+)
+@pytest.mark.usefixtures("fresh_workers")
+def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
+    clip_paths, tmp_path, monkeypatch, read
+):
+    mark = tmp_path / "hangs"
+    sabotage(monkeypatch, f"os.mkdir({str(mark)!r}); time.sleep(600)")
+    (tmp_path / "evil.mp4").write_bytes(Path(clip_paths[0]).read_bytes())
+    main = threading.get_ident()
+
+    def interrupt():
+        while not mark.exists():
+            time.sleep(0.05)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        read([str(tmp_path / "evil.mp4"), *clip_paths])
+    thread.join()
+    assert time.perf_counter() - start < 30  # of the 120 s that a file may take
+    assert not _worker._asked
 
 
 def test_ctrl_c_ends_the_worker_at_hand(clip_paths, monkeypatch, fresh_workers):
