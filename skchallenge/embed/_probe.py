@@ -12,7 +12,7 @@ import pandas as pd
 
 from skchallenge._columns import is_missing
 from skchallenge.embed._frames import sample_file
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 
@@ -79,7 +79,7 @@ def probe_media(
     Raises
     ------
     TypeError
-        If `paths` is one path, or holds anything but paths.
+        If `paths` is one path, or holds anything but paths, or `limits` are none.
 
     See Also
     --------
@@ -106,6 +106,7 @@ def probe_media(
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise TypeError(f"paths must be a sequence of paths, got one: {paths!r}.")
+    check_limits(limits)
     index = paths.index if isinstance(paths, pd.Series) else None
     files = list(paths)
     for row, path in enumerate(files):

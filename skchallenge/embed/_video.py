@@ -42,7 +42,7 @@ from skchallenge.embed._frame_model import (
 )
 from skchallenge.embed._identity import weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._matrix import OUTPUTS, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
@@ -327,10 +327,7 @@ class VideoFrameEmbedder(
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_store(self.store)
-        if self.limits is not None and not isinstance(self.limits, MediaLimits):
-            raise TypeError(
-                f"limits must be a MediaLimits or None, got {self.limits!r}."
-            )
+        check_limits(self.limits)
 
     def _features_a_file(self) -> int:
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)

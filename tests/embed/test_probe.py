@@ -194,6 +194,11 @@ def test_wrong_limits(limits, error, message):
         MediaLimits(**limits)
 
 
+def test_limits_are_limits(clip_paths):
+    with pytest.raises(TypeError, match="limits must be a MediaLimits or None, got 60"):
+        probe_media(clip_paths, limits=60)
+
+
 def test_limits_take_numbers_of_numpy(clip_paths):
     limits = MediaLimits(np.int64(10_000), np.float32(60), np.float64(60))
     assert (probe_media(clip_paths, limits=limits)["status"] == "ok").all()
