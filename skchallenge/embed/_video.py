@@ -164,7 +164,8 @@ class VideoFrameEmbedder(
     A file that stands in several rows is decoded and embedded once a call. A row
     does not depend on the other rows, on their order or on duplicates, nor on
     `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
-    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. With the
+    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch
+    rounds float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With the
     ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 rows to float32
     rows was at least 0.999 on real clips. With a store, a second `transform` gives the
     bits of the first and decodes nothing; it loads no weights either, unless `backbone`
