@@ -13,11 +13,16 @@ from huggingface_hub import utils as hub
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
-from transformers import AutoModel, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    ModernBertConfig,
+    ModernBertModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from skchallenge.embed import CaptionEmbedder
-from skchallenge.embed._encoder import length_batches, pool_tokens
+from skchallenge.embed._encoder import TextEncoder, length_batches, pool_tokens
 
 CAPTIONS = [
     "dance with the funny cat",
@@ -282,6 +287,29 @@ def test_unknown_models_are_named_with_the_remedy(name):
 def test_wrong_parameters(model, parameters, error, message):
     with pytest.raises(error, match=message):
         model.set_params(**parameters).fit(CAPTIONS)
+
+
+def test_bfloat16_leaves_the_angles_of_positions_alone(tiny_bert, tmp_path):
+    config = ModernBertConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, pad_token_id=0, cls_token_id=2, sep_token_id=3,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        ModernBertModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    encoder = TextEncoder(
+        tmp_path,
+        pooling="cls",
+        max_length=64,
+        dtype=torch.bfloat16,
+        device=torch.device("cpu"),
+    )
+    assert {p.dtype for p in encoder.net.parameters()} == {torch.bfloat16}
+    angles = [b for n, b in encoder.net.named_buffers() if "inv_freq" in n]
+    assert angles
+    assert {b.dtype for b in angles} == {torch.float32}
+    ((_, vectors),) = encoder.encode(["dance"], None)
+    assert vectors.dtype == np.float32
 
 
 def test_encoder_decoders_are_refused(tmp_path):
