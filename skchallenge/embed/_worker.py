@@ -103,7 +103,8 @@ def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    program = _PROGRAM.format(search_path=sys.path, folder=os.path.dirname(__file__))
+    search_path = [str(folder) for folder in sys.path]  # some put a Path into it
+    program = _PROGRAM.format(search_path=search_path, folder=os.path.dirname(__file__))
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

@@ -341,6 +341,12 @@ def test_a_worker_that_cannot_be_started(clip_paths, monkeypatch):
 
 
 @pytest.mark.usefixtures("fresh_workers")
+def test_a_search_path_may_hold_what_is_no_text(clip_paths, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    assert len(read_clip(clip_paths[0], 1, 8).frames) == 1
+
+
+@pytest.mark.usefixtures("fresh_workers")
 def test_no_python_to_start(clip_paths, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(RuntimeError, match="/no/python could not be started.*No such"):
