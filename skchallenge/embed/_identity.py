@@ -161,7 +161,7 @@ def _(value: nn.Module, digest: _Digest) -> None:
         _describe(kind, digest)
         if not _is_known(kind):
             _describe(dict(_contents(kind)), digest)
-    # Traced and scripted modules are all of one class; their code tells them apart.
+    # Traced modules are all of one class; their code tells them apart.
     _describe(getattr(value, "code", None), digest)
     _describe({n: v for n, v in vars(value).items() if n not in _INTERNALS}, digest)
     _describe(dict(value.named_parameters(recurse=False)), digest)
