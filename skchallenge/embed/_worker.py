@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from skchallenge.embed._worker import serve
 serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 """
 _START_TIMEOUT_S = 60.0
+_GRACE_S = 30.0  # after which a worker that hangs ends by itself, if nobody ends it
 
 
 def absolute(path: str) -> str:
@@ -136,7 +138,8 @@ class Worker:
     def ask(self, request: Message, timeout_s: float) -> Reply:
         """Send a request and wait for the reply, but not longer than `timeout_s`."""
         with contextlib.suppress(OSError):  # broken: then there is no reply either
-            self._requests.write(json.dumps(request).encode() + b"\n")
+            message = {**request, "give_up_s": timeout_s + _GRACE_S}
+            self._requests.write(json.dumps(message).encode() + b"\n")
             self._requests.flush()
         header, payload = self._receive(timeout_s)
         if "raised" in header:
@@ -217,10 +220,14 @@ def serve(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller
     _write_message(replies, {}, b"")  # ready
     for line in requests:
+        request = json.loads(line)
+        # The caller may have been killed. This needs no lock that a decoder may hold.
+        faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
         try:
-            reply = answer(json.loads(line))
+            reply = answer(request)
         except Exception as error:  # of any kind: the caller must hear of it
             reply = {"raised": f"{type(error).__name__}: {error}"}, b""
+        faulthandler.cancel_dump_traceback_later()
         _write_message(replies, *reply)
 
 

@@ -245,6 +245,40 @@ def test_a_file_that_hangs_or_crashes_costs_its_row_only(
         np.testing.assert_array_equal(clip.frames, read_clip(path, 3, 8, HERE).frames)
 
 
+def test_a_decoder_that_hangs_does_not_outlive_its_owner(tmp_path):
+    """Not for long: it ends by itself when the time of its file is over."""
+    fcntl = pytest.importorskip("fcntl")
+    place, ready = tmp_path / "lock", tmp_path / "ready"
+    hang = f"""
+import fcntl
+lock = open({str(place)!r}, "w"); fcntl.flock(lock, fcntl.LOCK_EX)
+open({str(ready)!r}, "w").close(); time.sleep(600)"""
+    program = f"""
+from skchallenge.embed import _worker
+_worker._GRACE_S = 1
+end = "serve(answer,"
+_worker._PROGRAM = "import time" + _worker._PROGRAM.replace(
+    end, "def hang(request):" + {hang!r}.replace(chr(10), chr(10) + "    ")
+    + chr(10) + "serve(hang,")
+_worker.ask({{}}, 2)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", program])
+    while not ready.exists():
+        assert owner.poll() is None
+        time.sleep(0.05)
+    owner.kill()
+    owner.wait()
+    give_up = time.monotonic() + 30
+    with open(place, "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+
+
 @pytest.mark.usefixtures("fresh_workers")
 def test_a_crash_is_blamed_on_a_file_only_when_it_repeats(
     clip_paths, tmp_path, monkeypatch
@@ -371,7 +405,8 @@ def test_the_workers_side(clip_paths, tmp_path):
     """The loop that runs in the other process, run here."""
     sizes = {"n_frames": 2, "image_size": 8, "limits": [10_000, 9]}
     paths = [clip_paths[1], str(tmp_path / "missing.mp4")]
-    lines = [json.dumps({"path": path, **sizes}) for path in paths] + ["{}"]
+    requests = [*({"path": path, **sizes} for path in paths), {}]
+    lines = [json.dumps({**request, "give_up_s": 60}) for request in requests]
     replies = io.BytesIO()
     before = signal.getsignal(signal.SIGINT)
     served = threading.Thread(
@@ -432,8 +467,12 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
-        read([str(tmp_path / "evil.mp4"), *clip_paths])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read([str(tmp_path / "evil.mp4"), *clip_paths])
+    finally:
+        signal.signal(signal.SIGINT, before)  # ignored, where jobs run behind a shell
     thread.join()
     assert time.perf_counter() - start < 30  # of the 120 s that a file may take
     assert not _worker._asked
