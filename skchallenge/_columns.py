@@ -19,6 +19,16 @@ def is_missing(value: Any) -> bool:
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
+def text_or_none(cell: Any) -> str | None:
+    """Return a caption as text, None if it is missing; bytes may be of any encoding."""
+    if isinstance(cell, bytes):
+        raise TypeError(
+            f"X must hold texts, got bytes: {cell!r}. Decode them first, for instance "
+            "with pandas.Series.str.decode('utf-8')."
+        )
+    return None if is_missing(cell) else str(cell)
+
+
 def read_columns(
     estimator: Any, X: Any, *, reset: bool, numbers: bool = False
 ) -> Cells:
@@ -34,7 +44,9 @@ def read_columns(
         X[:, 0] = list(values)
     if getattr(getattr(X, "dtype", None), "kind", "") == "c":
         raise ValueError("Complex data not supported")
-    dtype = object if hasattr(X, "columns") else None
+    # NumPy would make texts of numbers, and "nan" of NaN, that share a list with texts.
+    is_mixed = hasattr(X, "columns") or isinstance(X, list | tuple)
+    dtype = object if is_mixed else None
     return validate_data(
         estimator, X, dtype=dtype, ensure_all_finite=False, reset=reset
     )
@@ -45,7 +57,7 @@ def _is_one_column(X: Any, numbers: bool) -> bool:
         return False
     if isinstance(X, list | tuple):
         cells = (str, os.PathLike, Number) if numbers else (str, os.PathLike)
-        return bool(X) and all(isinstance(v, cells) or v is None for v in X)
+        return bool(X) and all(isinstance(v, cells) or is_missing(v) for v in X)
     if len(getattr(X, "shape", ())) != 1:
         return False
     return numbers or hasattr(X, "to_numpy") or X.dtype.kind in "OUT"

@@ -202,6 +202,11 @@ def _build_called(backbone: Callable[[], nn.Module]) -> nn.Module:
             f"backbone must return an nn.Module, got {type(net).__name__} from "
             f"{backbone!r}."
         )
+    if isinstance(net, torch.jit.ScriptModule):  # its copies cannot be frozen or cast
+        raise TypeError(
+            f"backbone must return a module of Python, got TorchScript from "
+            f"{backbone!r}. Return the module that was scripted or traced."
+        )
     return copy.deepcopy(net)  # it may be the caller's own: leave that one alone
 
 

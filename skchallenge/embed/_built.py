@@ -22,7 +22,7 @@ class Built:
         self._token = ""
         self._made_of = ""
         self._model: Any = None
-        self._digest: str | None = None
+        self._digests: dict[Callable[[Any], str], str] = {}
         self._mutex = threading.RLock()
 
     def token(self, key: object) -> str:
@@ -41,16 +41,17 @@ class Built:
         """Return the model for `token`, built anew only if the token has changed."""
         with self._mutex:
             if self._model is None or token != self._made_of:
-                self._model = self._digest = None  # let go of the old one first
+                self._model = None  # let go of the old one first
+                self._digests.clear()
                 self._model, self._made_of = build(), token
             return self._model
 
     def digest(self, compute: Callable[[Any], str]) -> str:
         """Return `compute` of the model, which is called once a model."""
         with self._mutex:
-            if self._digest is None:
-                self._digest = compute(self._model)
-            return self._digest
+            if compute not in self._digests:
+                self._digests[compute] = compute(self._model)
+            return self._digests[compute]
 
     def __reduce__(self) -> tuple[type["Built"], tuple[()]]:
         return Built, ()

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from skchallenge._columns import (
     check_count,
-    is_missing,
     places_of,
     read_columns,
+    text_or_none,
 )
 from skchallenge._torch import resolve_device
 from skchallenge._validation import check_option
@@ -33,8 +33,9 @@ from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
+from skchallenge.embed._worker import absolute
 
-_RULES = 1  # raise it when texts become other vectors by the same parameters
+_RULES = 2  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024
 
 
@@ -197,10 +198,15 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         embeddings : ndarray of shape (n, n_columns * `width_`), dtype float32
             The columns' blocks stand side by side. Missing captions are zeros.
+
+        Raises
+        ------
+        TypeError
+            If a caption is bytes, which may be of any encoding.
         """
         check_is_fitted(self)
         table = read_columns(self, X, reset=False)
-        places = places_of(None if is_missing(v) else str(v) for v in table.flat)
+        places = places_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
         def put(text: str, vector: Any) -> None:
@@ -238,11 +244,14 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _text_model(self) -> TextModel:
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
-        files = [stamp_of(path) for path in text_model_files(self.model)]
-        key = (self.model, files, self.pooling, self.max_length, dtype, device)
+        model = os.fspath(self.model)
+        if os.path.isdir(model):  # workers may be in another folder
+            model = absolute(model)
+        files = [stamp_of(path) for path in text_model_files(model)]
+        key = (model, files, self.pooling, self.max_length, dtype, device)
         return TextModel(
             token=self._built.token(key),
-            model=self.model,
+            model=model,
             pooling=self.pooling,
             max_length=self.max_length,
             dtype=dtype,

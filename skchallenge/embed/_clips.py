@@ -3,11 +3,12 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 
 from skchallenge.embed._frames import Clip, read_clip
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 
 FILES_IN_MEMORY = 8
@@ -35,8 +36,7 @@ def read_clips(
     )
     waiting = iter(paths)
     held: deque[Future[Clip | MediaError]] = deque()
-    pool = ThreadPoolExecutor(n_threads)
-    try:
+    with asking_threads(n_threads) as pool:
         while True:
             names = itertools.islice(waiting, n_held - len(held))
             held.extend(pool.submit(read, name) for name in names)
@@ -44,8 +44,6 @@ def read_clips(
                 return
             ready = [held.popleft()] if ahead else _all_done(held)
             yield from (future.result() for future in ready)
-    finally:  # an interrupt included: what has not begun is not begun
-        pool.shutdown(cancel_futures=True)
 
 
 def _all_done(

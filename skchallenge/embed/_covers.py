@@ -6,7 +6,6 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._frames import Picture, sample_file
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._matrix import reserve
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 
 _IN_MEMORY_BYTES = 512 * 2**20
@@ -88,7 +88,7 @@ def read_covers(
     """Yield the first frame of each file, or what is wrong with it, in order."""
     read = partial(_read_or_explain, size=size)
     waiting = iter(paths)
-    with ThreadPoolExecutor(n_threads) as pool:
+    with asking_threads(n_threads) as pool:
         while files := list(itertools.islice(waiting, FILES_IN_MEMORY * n_threads)):
             yield from pool.map(read, files)
 

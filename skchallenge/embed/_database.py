@@ -226,6 +226,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         )
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")  # what was reported survives
+    connection.execute("PRAGMA fullfsync = ON")  # on macOS, where fsync does not do
     connection.execute("PRAGMA secure_delete = OFF")  # `prune` would write zeros
 
 

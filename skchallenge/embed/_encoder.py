@@ -56,8 +56,9 @@ class TextEncoder:
         # Layers that a checkpoint lacks are drawn at random; none of them is used.
         with _quiet(), isolated_rng(device, seed=0):
             self.tokenizer = _from_pretrained(AutoTokenizer, model)
-            net = _from_pretrained(AutoModel, model)
-        self.net: nn.Module = net.eval().requires_grad_(False).to(device, dtype)
+            # Casting here would round what a model keeps in float32: angles, say.
+            net = _from_pretrained(AutoModel, model, dtype=dtype)
+        self.net: nn.Module = net.eval().requires_grad_(False).to(device)
         self.pooling = pooling
         self.max_length = min(max_length, self.tokenizer.model_max_length)
         self.device = device
@@ -124,7 +125,9 @@ def length_batches(
         start += size
 
 
-def _from_pretrained(loader: Any, model: str | os.PathLike[str]) -> Any:
+def _from_pretrained(
+    loader: Any, model: str | os.PathLike[str], **settings: Any
+) -> Any:
     """Load from a folder, from the cache, or else from the Hub."""
     name = os.fspath(model)
     local = os.path.isdir(name)
@@ -132,11 +135,11 @@ def _from_pretrained(loader: Any, model: str | os.PathLike[str]) -> Any:
         if os.path.isabs(name) or name.startswith("."):
             os.stat(name)  # a folder is meant: do not ask the Hub
         try:
-            return loader.from_pretrained(name, local_files_only=True)
+            return loader.from_pretrained(name, local_files_only=True, **settings)
         except OSError:
             if local:
                 raise
-            return loader.from_pretrained(name)
+            return loader.from_pretrained(name, **settings)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model must be a folder with a BERT-family encoder or the name of one on "

@@ -113,12 +113,28 @@ class TorchEngine:
 
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
         """Start a batch; on a CPU it is done at once."""
-        batch = torch.from_numpy(frames)
         if self.device.type == "cuda":
-            batch = batch.pin_memory().to(self.device, non_blocking=True)
+            return self._submit_to_cuda(frames)
         with torch.no_grad():
-            features = self.run(batch.to(self.device))  # (B, D)
+            features = self.run(torch.from_numpy(frames).to(self.device))  # (B, D)
         return lambda: features.cpu().numpy()
+
+    def _submit_to_cuda(self, frames: NDArray[np.uint8]) -> Pending:
+        """Queue the way there, the work and the way back, and wait for none of them.
+
+        To fetch the features later would wait for the batches that are queued by then.
+        """
+        batch = torch.from_numpy(frames).pin_memory()
+        with torch.no_grad():
+            features = self.run(batch.to(self.device, non_blocking=True))
+            fetched = features.to("cpu", non_blocking=True)
+        done = torch.cuda.current_stream(self.device).record_event()
+
+        def result() -> Matrix:
+            done.synchronize()
+            return fetched.numpy()
+
+        return result
 
 
 class OpenVinoEngine:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, tee
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,8 +30,14 @@ from skchallenge.embed._engine import (
     make_engine,
     may_repay,
 )
+from skchallenge.embed._identity import (
+    network_digest,
+    tensors_digest,
+    weights_identity,
+)
 from skchallenge.embed._keys import stamp_of
 from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
@@ -52,6 +59,14 @@ class FrameNetwork:
         self._engines: dict[object, Engine] = {}
         self._flops: float | None = None  # of a frame
         self._mutex = threading.Lock()
+
+    def digest(self) -> str:
+        """Return a digest of all that the network computes with."""
+        return network_digest(self.encoder)
+
+    def tensors_digest(self) -> str:
+        """Return a digest of its weights alone."""
+        return tensors_digest(self.encoder)
 
     def repays_compiling(
         self, device: torch.device, image_size: int, n_frames: int
@@ -110,6 +125,16 @@ class FrameModel:
             return FrameNetwork(FrameEncoder(net, dtype).to(self._device()))
 
         return built.get(self.token, build)
+
+    def weights_here(self, built: Built) -> dict[str, str]:
+        """Tell which weights this process has; without loading, where that goes."""
+        found = None
+        if isinstance(self.backbone, str):
+            found = weights_identity(None, self.backbone, self.weights)
+        if found is None:
+            self.network(built)
+            found = built.digest(FrameNetwork.tensors_digest)
+        return {f"weights={str(self.weights)!r}": found}
 
     def _device(self) -> torch.device:
         return device_of(self.device, self.compile)
@@ -182,6 +207,11 @@ def device_of(device: str | torch.device, compile: object) -> torch.device:
 def network_dtype(compile: Compile, dtype: torch.dtype) -> torch.dtype:
     """Return the type of the network's weights; OpenVINO casts by itself."""
     return torch.float32 if compile == "openvino" else dtype
+
+
+def bound_weights(weights: Weights) -> Weights:
+    """Bind a path to the folder of the moment: workers may be in another one."""
+    return Path(absolute(str(weights))) if is_weights_path(weights) else weights
 
 
 def network_key(

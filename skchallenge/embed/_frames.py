@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 import av
@@ -15,11 +16,21 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import CrashError, Message, OverdueError, Reply, ask
+from skchallenge.embed._worker import (
+    CrashError,
+    Message,
+    OverdueError,
+    Reply,
+    absolute,
+    ask,
+)
 from skchallenge.exceptions import MediaError
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
+_DEFAULT, _TILE = Disposition.default, Disposition.dependent
+_EXIF = 31  # AV_FRAME_DATA_EXIF
 _PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
+_PICTURE_BRANDS = {"avif", "avis", "heic", "heix", "hevc", "mif1", "msf1"}
 _MAX_INT = 2**31 - 1
 
 Picture = NDArray[np.uint8]
@@ -143,7 +154,7 @@ def ask_worker(
         If the worker says so, is late, or crashes.
     """
     request |= {
-        "path": _absolute(path),  # the worker may be in another folder
+        "path": absolute(path),
         "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
     }
     try:
@@ -158,11 +169,6 @@ def ask_worker(
     if "error" in header:
         raise MediaError(header["error"])
     return header, data
-
-
-def _absolute(path: str) -> str:
-    # abspath() would drop "..", which is wrong behind a symbolic link.
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def answer(request: Message) -> Reply:
@@ -278,7 +284,12 @@ def _main_stream(streams: Sequence[Any]) -> Any:
     if not streams:
         raise MediaError("holds no video stream (audio only?).")
     films = [s for s in streams if not s.disposition & _PICTURE] or streams
-    stream = max(films, key=lambda s: bool(s.disposition & Disposition.default))
+    stream = max(films, key=lambda s: (bool(s.disposition & _DEFAULT), s.frames))
+    if not stream.disposition & _DEFAULT and any(s.disposition & _TILE for s in films):
+        raise MediaError(
+            "is a picture in tiles, as some HEIC files are, which FFmpeg gives one by "
+            "one. Convert it to JPEG or PNG."
+        )
     if stream.codec_context is None:
         raise MediaError("FFmpeg has no decoder for its video stream.")
     return stream
@@ -340,7 +351,9 @@ def _is_still(container: Any, stream: Any) -> bool:
     """Tell whether one frame of the stream is a picture, not a very short film."""
     names = container.format.name
     is_picture_format = names.endswith("_pipe") or names in _PICTURE_FORMATS
-    return is_picture_format or bool(stream.disposition & _PICTURE)
+    is_picture_brand = container.metadata.get("major_brand") in _PICTURE_BRANDS
+    is_picture = is_picture_format or is_picture_brand
+    return is_picture or bool(stream.disposition & _PICTURE)
 
 
 def _decode(container: Any, stream: Any, errors: list[Exception]) -> Iterator[Any]:
@@ -360,13 +373,28 @@ def _upright(picture: Picture, frame: Any) -> Picture:
 
     The matrix maps x' = a x + c y and y' = b x + d y; phones use quarter turns.
     """
-    try:
-        side_data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV cannot list the side data of a picture with EXIF
-        return np.rot90(picture, round(frame.rotation / 90))
+    side_data = _display_matrix(frame)
     if side_data is None:
         return picture
     a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32, count=5).tolist()
     if abs(b) > abs(a):
         picture, a, d = picture.transpose(1, 0, 2), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _display_matrix(frame: Any) -> Any:
+    try:
+        return frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV cannot list the side data of a picture with EXIF
+        return _without_exif(frame).side_data.get("DISPLAYMATRIX")
+
+
+def _without_exif(frame: Any) -> Any:
+    graph = av.filter.Graph()
+    size = {"width": frame.width, "height": frame.height}
+    time_base = frame.time_base or Fraction(1)
+    source = graph.add_buffer(**size, format=frame.format.name, time_base=time_base)
+    delete = graph.add("sidedata", f"mode=delete:type={_EXIF}")
+    graph.link_nodes(source, delete, graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull()

@@ -1,11 +1,12 @@
 """Which model is it: digests of weights, of tokenizers and of whole networks."""
 
-import dataclasses
+import copyreg
 import functools
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from skchallenge.embed._backbone import Weights, is_weights_path, weights_member
 from skchallenge.embed._database import Session
 from skchallenge.embed._keys import digest_files
 
-_FRAMEWORKS = {"builtins", "torch", "torchvision"}  # their code is known by its names
+_FRAMEWORKS = {"torch", "torchvision"}  # their code is known by its names
 _INTERNALS = {*vars(nn.Module()), "training"}
 _WEIGHTS = {".bin", ".safetensors"}
 _TEXT_MODEL = _WEIGHTS | {".json", ".model", ".txt"}
 
 
-def weights_identity(session: Session, backbone: str, weights: Weights) -> str | None:
+def weights_identity(
+    session: Session | None, backbone: str, weights: Weights
+) -> str | None:
     """Tell which weights a torchvision name has, without loading them.
 
     None if only the network itself can tell. Torchvision's files bear the start of
@@ -47,7 +50,7 @@ def weights_identity(session: Session, backbone: str, weights: Weights) -> str |
 
 
 def text_model_identity(
-    session: Session, model: str | os.PathLike[str]
+    session: Session | None, model: str | os.PathLike[str]
 ) -> tuple[str, ...] | None:
     """Tell which weights, tokenizer and settings a text encoder has.
 
@@ -85,27 +88,42 @@ def _text_model_folder(name: str) -> str | None:
 def network_digest(net: nn.Module) -> str:
     """Return a digest of all that a network computes with.
 
-    That is every parameter, buffer and plain attribute of every module, with its
-    name, and the code of classes and hooks from outside torch and torchvision. What
-    their code calls elsewhere is not followed.
+    That is every parameter, buffer and attribute of every module, with its name, and
+    the code of classes and hooks from outside torch and torchvision, with what
+    functions have captured. What their code calls elsewhere is not followed.
     """
     digest = _Digest()
     _describe(net, digest)
     return digest.sha256.hexdigest()
 
 
+def tensors_digest(net: nn.Module) -> str:
+    """Return a digest of the parameters and buffers alone."""
+    digest = _Digest()
+    _describe(dict(net.named_parameters()) | dict(net.named_buffers()), digest)
+    return digest.sha256.hexdigest()
+
+
 class _Digest:
-    """A running SHA-256, and the modules that are in it."""
+    """A running SHA-256, and the objects that are in it."""
 
     def __init__(self) -> None:
         self.sha256 = hashlib.sha256()
-        self.seen: dict[int, int] = {}
+        self._seen: dict[int, tuple[int, Any]] = {}  # with the object: its id is taken
 
     def add(self, data: bytes | str | memoryview) -> None:
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
         self.sha256.update(len(data).to_bytes(8, "little"))  # tells ab, c from a, bc
         self.sha256.update(data)
+
+    def has_seen(self, value: object) -> bool:
+        """Tell whether an object is there already; if so, add which one it is."""
+        if id(value) in self._seen:
+            self.add(f"object {self._seen[id(value)][0]}")
+            return True
+        self._seen[id(value)] = len(self._seen), value
+        return False
 
 
 @functools.singledispatch
@@ -114,22 +132,36 @@ def _describe(value: Any, digest: _Digest) -> None:
     _describe(type(value), digest)
     if hasattr(value, "to_dict"):  # a configuration of transformers
         _describe(value.to_dict(), digest)
-    elif dataclasses.is_dataclass(value) or isinstance(value, SimpleNamespace):
-        _describe(vars(value), digest)
+    elif not (_is_known(type(value)) or digest.has_seen(value)):
+        _describe(_what_pickle_keeps(value), digest)
+
+
+def _what_pickle_keeps(value: Any) -> Any:
+    """Return of what an object is made; None of one that cannot be pickled."""
+    reduce = copyreg.dispatch_table.get(type(value))
+    try:
+        parts = reduce(value) if reduce else value.__reduce_ex__(4)
+    except Exception:  # a lock, say
+        return None
+    if isinstance(parts, str):  # the name of something global
+        return parts
+    return [list(part) if isinstance(part, Iterator) else part for part in parts]
+
+
+def _is_known(kind: type) -> bool:
+    """Tell whether the code of a class is known by its name."""
+    return kind.__module__.partition(".")[0] in _FRAMEWORKS
 
 
 @_describe.register
 def _(value: nn.Module, digest: _Digest) -> None:
-    if id(value) in digest.seen:
-        digest.add(f"module {digest.seen[id(value)]}")
+    if digest.has_seen(value):
         return
-    digest.seen[id(value)] = len(digest.seen)
     for kind in type(value).__mro__:
         _describe(kind, digest)
-        if kind.__module__.partition(".")[0] not in _FRAMEWORKS:
-            code = {n: v for n, v in vars(kind).items() if isinstance(v, FunctionType)}
-            _describe(code, digest)
-    # Traced and scripted modules are all of one class; their code tells them apart.
+        if not _is_known(kind):
+            _describe(dict(_contents(kind)), digest)
+    # Traced modules are all of one class; their code tells them apart.
     _describe(getattr(value, "code", None), digest)
     _describe({n: v for n, v in vars(value).items() if n not in _INTERNALS}, digest)
     _describe(dict(value.named_parameters(recurse=False)), digest)
@@ -139,6 +171,14 @@ def _(value: nn.Module, digest: _Digest) -> None:
     for name, child in value.named_children():
         digest.add(name)
         _describe(child, digest)
+
+
+def _contents(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the functions and the other attributes of a class, but not Python's own."""
+    for name, value in vars(kind).items():
+        is_own = name.startswith("__") and name.endswith("__")
+        if isinstance(value, FunctionType) or not is_own:
+            yield name, value
 
 
 @_describe.register(int | float | complex | str | bytes | None)
@@ -194,13 +234,33 @@ def _(value: CodeType, digest: _Digest) -> None:
 
 @_describe.register
 def _(value: FunctionType, digest: _Digest) -> None:
-    _describe(value.__code__, digest)
-    _describe(value.__defaults__, digest)
-    _describe(value.__kwdefaults__, digest)
+    if not digest.has_seen(value):
+        _describe(value.__code__, digest)
+        _describe(value.__defaults__, digest)
+        _describe(value.__kwdefaults__, digest)
+        _describe([_content(cell) for cell in value.__closure__ or ()], digest)
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing yet
+        return None
 
 
 @_describe.register
 def _(value: MethodType, digest: _Digest) -> None:
+    _describe((value.__func__, value.__self__), digest)
+
+
+@_describe.register
+def _(value: property, digest: _Digest) -> None:
+    _describe(value.fget, digest)
+
+
+@_describe.register(staticmethod | classmethod)
+def _(value: Any, digest: _Digest) -> None:
+    _describe(type(value), digest)
     _describe(value.__func__, digest)
 
 

@@ -1,5 +1,6 @@
 """What identifies an item in a store: its content, and all that shapes its vector."""
 
+import functools
 import hashlib
 import os
 import stat
@@ -7,6 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+
+import numpy as np
 
 from skchallenge.embed._database import Session
 
@@ -55,8 +58,12 @@ class Item(NamedTuple):
 
 
 def recipe_of(*parts: object) -> bytes:
-    """Return the digest of everything that shapes a vector beside the item itself."""
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+    """Return the digest of everything that shapes a vector beside the item itself.
+
+    A number or a string of NumPy, as a search has them, counts as Python's own.
+    """
+    plain = tuple(p.item() if isinstance(p, np.generic) else p for p in parts)
+    return hashlib.sha256(repr(plain).encode("utf-8", "surrogatepass")).digest()
 
 
 def text_items(session: Session, recipe: bytes, texts: Sequence[str]) -> list[Item]:
@@ -81,13 +88,17 @@ def _key(recipe: bytes, content: bytes) -> bytes:
 
 
 def digest_files(
-    session: Session, paths: Sequence[str]
+    session: Session | None, paths: Sequence[str]
 ) -> Iterator[tuple[str, Stamp | None, bytes | None]]:
     """Yield each path with the file's stamp and SHA-256.
 
     The store remembers digests by stamp. A file that was changed within the last two
-    seconds is hashed each time: another change might leave the same stamp.
+    seconds is hashed each time: another change might leave the same stamp. Without a
+    store, this process remembers some.
     """
+    if session is None:
+        yield from ((path, *_hash_once(path, stamp_of(path))) for path in paths)
+        return
     for start in range(0, len(paths), _FILES_A_QUERY):
         batch = paths[start : start + _FILES_A_QUERY]
         stamps = [stamp_of(path) for path in batch]
@@ -167,6 +178,11 @@ def hash_file(path: str) -> tuple[Stamp | None, bytes | None]:
     except OSError:
         return stamp, None
     return stamp, digest if after == stamp else None
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_once(path: str, stamp: Stamp | None) -> tuple[Stamp | None, bytes | None]:
+    return hash_file(path)
 
 
 def _stamp(status: os.stat_result) -> Stamp | None:

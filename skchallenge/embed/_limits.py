@@ -61,6 +61,12 @@ class MediaLimits:
             _check_limit("timeout_s", self.timeout_s, Real, "a number or None")
 
 
+def check_limits(limits: object) -> None:
+    """Raise unless `limits` are limits, or None."""
+    if limits is not None and not isinstance(limits, MediaLimits):
+        raise TypeError(f"limits must be a MediaLimits or None, got {limits!r}.")
+
+
 def _check_limit(name: str, value: object, kind: type, wanted: str) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {value!r}.")

@@ -30,13 +30,14 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
     try:
         n_bytes = 4 * shape[0] * shape[1]
-        reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
+        try:
+            reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
+        finally:
+            os.close(file)  # Windows removes no open file
         matrix: Any = np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
     except BaseException:
         os.unlink(path)
         raise
-    finally:
-        os.close(file)
     weakref.finalize(matrix._mmap, _remove, path, os.getpid())
     return matrix
 

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -13,7 +12,8 @@ import pandas as pd
 
 from skchallenge._columns import is_missing
 from skchallenge.embed._frames import sample_file
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 
 _SIDE = 32  # one frame is also converted, to this size: it must be possible
@@ -79,7 +79,7 @@ def probe_media(
     Raises
     ------
     TypeError
-        If `paths` is one path, or holds anything but paths.
+        If `paths` is one path, or holds anything but paths, or `limits` are none.
 
     See Also
     --------
@@ -106,12 +106,13 @@ def probe_media(
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise TypeError(f"paths must be a sequence of paths, got one: {paths!r}.")
+    check_limits(limits)
     index = paths.index if isinstance(paths, pd.Series) else None
     files = list(paths)
     for row, path in enumerate(files):
         _check_path(row, path)
     probe = partial(_probe, limits=limits or MediaLimits())
-    with ThreadPoolExecutor(joblib.effective_n_jobs(n_jobs)) as pool:
+    with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
         rows = list(pool.map(probe, files))
     columns = {  # each with its type: a name that is no text breaks pandas' guess
         name: pd.Series([row.get(name) for row in rows], dtype=dtype, index=index)

@@ -233,7 +233,11 @@ class Recall:
         """Claim what nobody computes or has stored; return it, and the other names."""
         keys = [item.key for item in group if item.key is not None]
         taken = {k for k, t in zip(keys, self.claims.take(keys), strict=True) if t}
-        stored = self.session.stored(keys)  # now that nobody else can store them
+        try:
+            stored = self.session.stored(keys)  # now that nobody else can store them
+        except BaseException:
+            self.claims.free(list(taken))
+            raise
         self.claims.free([key for key in taken if key in stored])
         free = (taken if leave_claimed else set(keys)) - stored
         mine: list[Item] = []
@@ -263,5 +267,5 @@ class Recall:
         self.claims.free([item.key for item, _ in ready if item.key is not None])
         self.session.tally(misses=len(ready))
         for item, _ in ready:
-            del claimed[item.name]
+            claimed.pop(item.name, None)  # an interrupt may have come between
         ready.clear()

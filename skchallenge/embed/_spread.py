@@ -1,5 +1,6 @@
 """Chunks of work side by side, wherever joblib runs them."""
 
+import platform
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,10 @@ _CHUNKS_A_WORKER = 4  # under way at once, and at least in all if there are enou
 
 
 class Model(Protocol):
-    """Parameters that pickle to another process and embed there."""
+    """Parameters that pickle to another process and embed there.
+
+    Weights do not travel: each process loads them, and they are compared.
+    """
 
     @property
     def token(self) -> str:
@@ -27,6 +31,9 @@ class Model(Protocol):
         self, groups: Iterable[list[str]], n_items: int, built: Built
     ) -> Iterator[tuple[str, Any]]:
         """Yield each name with its vector or its error."""
+
+    def weights_here(self, built: Built) -> dict[str, str]:
+        """Name the weights that this process has, each with its digest."""
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -64,9 +71,10 @@ def spread(
         yield from model.embed(groups, n_items, built)
         return
     n_names = -(-n_items // (_CHUNKS_A_WORKER * n_workers))
+    weights = model.weights_here(built)
     tasks = _Tasks(
         (
-            delayed(_embed_there)(model, chunk, -(-n_items // n_workers))
+            delayed(_embed_there)(model, chunk, -(-n_items // n_workers), weights)
             for chunk in _chunks(groups, n_names)
         ),
         _CHUNKS_A_WORKER * n_workers,
@@ -79,9 +87,21 @@ def spread(
                 yield from pairs
 
 
-def _embed_there(model: Model, chunk: list[list[str]], n_items: int) -> Pairs:
+def _embed_there(
+    model: Model, chunk: list[list[str]], n_items: int, weights: dict[str, str]
+) -> Pairs:
     """Embed in a worker, which keeps the network for the next chunk."""
-    return list(model.embed(chunk, n_items, built_of(model.token)))
+    built = built_of(model.token)
+    pairs = list(model.embed(chunk, n_items, built))
+    here = model.weights_here(built)  # after it, as weights may have been downloaded
+    others = [name for name in weights if here.get(name, "") not in ("", weights[name])]
+    if others:
+        raise RuntimeError(
+            f"The worker on {platform.node()!r} has other weights than the process "
+            f"that called it: {', '.join(others)}. Nothing of it was kept. Give all "
+            "machines the same files, and functions that build the same network."
+        )
+    return pairs
 
 
 def _chunks(groups: Iterable[list[str]], n_names: int) -> Iterator[list[list[str]]]:

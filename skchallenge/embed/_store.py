@@ -1,6 +1,7 @@
 """The embeddings that are already there: one file, many processes."""
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 from skchallenge.embed._database import Session
@@ -163,14 +164,15 @@ class EmbeddingStore:
         n_dropped : int
             Records that were dropped.
         """
-        if not isinstance(max_bytes, int) or max_bytes < 0:
+        is_integer = isinstance(max_bytes, Integral) and not isinstance(max_bytes, bool)
+        if not is_integer or max_bytes < 0:
             raise ValueError(
                 f"max_bytes must be an integer of at least 0, such as 20 * 10**9, got "
                 f"{max_bytes!r}."
             )
         n_dropped = 0
         with Session(self.path) as session:
-            while excess := _excess(session, max_bytes):
+            while excess := _excess(session, int(max_bytes)):
                 n_oldest = _drop_oldest(session, excess)
                 n_dropped += n_oldest
                 if not n_oldest:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skchallenge._torch import resolve_device
 from skchallenge.embed._built import Built
 from skchallenge.embed._encoder import TextEncoder
+from skchallenge.embed._identity import text_model_identity
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class TextModel:
             )
 
         return built.get(self.token, build)
+
+    def weights_here(self, built: Built) -> dict[str, str]:
+        """Tell which files of the encoder this process has; it need not be loaded."""
+        parts = text_model_identity(None, self.model) or ()
+        return {file: digest for file, _, digest in (p.rpartition(" ") for p in parts)}
 
     def embed(
         self, groups: Iterable[list[str]], n_items: int, built: Built

@@ -33,24 +33,27 @@ from skchallenge.embed._database import Session
 from skchallenge.embed._frame_model import (
     POOLING,
     FrameModel,
+    FrameNetwork,
+    bound_weights,
     check_compile,
     device_of,
     network_dtype,
     network_key,
 )
-from skchallenge.embed._identity import network_digest, weights_identity
+from skchallenge.embed._identity import weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._matrix import OUTPUTS, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
 
-_RULES = 1  # raise it when files become other vectors by the same parameters
+_RULES = 2  # raise it when files become other vectors by the same parameters
 
 
 class VideoFrameEmbedder(
@@ -156,13 +159,13 @@ class VideoFrameEmbedder(
     Notes
     -----
     `fit` learns the output width and opens no file and no named weights. The network
-    is built at the first `transform` and kept, but neither `clone` nor pickle copies
-    it.
+    is built at the first `transform` and kept; neither `clone` nor pickle copies it.
 
     A file that stands in several rows is decoded and embedded once a call. A row
     does not depend on the other rows, on their order or on duplicates, nor on
     `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
-    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. With the
+    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch
+    rounds float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With the
     ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 rows to float32
     rows was at least 0.999 on real clips. With a store, a second `transform` gives the
     bits of the first and decodes nothing; it loads no weights either, unless `backbone`
@@ -325,21 +328,18 @@ class VideoFrameEmbedder(
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_store(self.store)
-        if self.limits is not None and not isinstance(self.limits, MediaLimits):
-            raise TypeError(
-                f"limits must be a MediaLimits or None, got {self.limits!r}."
-            )
+        check_limits(self.limits)
 
     def _features_a_file(self) -> int:
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
 
     def _paths(self, X: Any, *, reset: bool) -> Cells:
-        """Return the paths as strings; None where one is missing and may be."""
+        """Return absolute paths; None where one is missing and may be."""
         table = read_columns(self, X, reset=reset, numbers=True)
         paths = np.empty(table.shape, dtype=object)
         for place, cell in np.ndenumerate(table):
             if isinstance(cell, str | os.PathLike):
-                paths[place] = os.fspath(cell)
+                paths[place] = absolute(os.fsdecode(cell))
             elif not is_missing(cell) or self.on_error == "raise":
                 kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
                 raise TypeError(
@@ -352,12 +352,12 @@ class VideoFrameEmbedder(
         device = device_of(self.device, self.compile)
         dtype = resolve_precision(self.precision, device)
         built_as = network_dtype(self.compile, dtype)
-        shape = self.backbone, self.weights, self.image_size
-        key = network_key(*shape, built_as, device)
+        weights = bound_weights(self.weights)
+        key = network_key(self.backbone, weights, self.image_size, built_as, device)
         return FrameModel(
             token=self._built.token(key),
             backbone=self.backbone,
-            weights=self.weights,
+            weights=weights,
             n_frames=self.n_frames,
             image_size=self.image_size,
             pooling=self.pooling,
@@ -385,7 +385,7 @@ class VideoFrameEmbedder(
             name = weights and f"{self.backbone} {weights}"
         if name is None:
             model.network(self._built)
-            name = self._built.digest(lambda network: network_digest(network.encoder))
+            name = self._built.digest(FrameNetwork.digest)
         settings = (self.n_frames, self.image_size, self.pooling, str(model.dtype))
         if self.compile == "openvino" and model.dtype != torch.float32:
             settings += ("openvino",)  # it rounds where torch does not

@@ -2,13 +2,15 @@
 
 import atexit
 import contextlib
+import faulthandler
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 Message = dict[str, Any]
@@ -27,6 +29,16 @@ from skchallenge.embed._worker import serve
 serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 """
 _START_TIMEOUT_S = 60.0
+_GRACE_S = 30.0  # after which a worker that hangs ends by itself, if nobody ends it
+
+
+def absolute(path: str) -> str:
+    """Return what a path means here, for another process may be in another folder.
+
+    `os.path.abspath` would drop "..", which is wrong behind a symbolic link.
+    """
+    is_bound = not path or os.path.isabs(path)
+    return path if is_bound else os.path.join(os.getcwd(), path)
 
 
 class OverdueError(Exception):
@@ -61,17 +73,40 @@ def ask(request: Message, timeout_s: float) -> Reply:
 
 def _ask_once(request: Message, timeout_s: float) -> Reply:
     worker = _take_idle() or Worker()
+    _asked[threading.get_ident()] = worker
     try:
         reply = worker.ask(request, timeout_s)
     except BaseException:
         worker.end()
         raise
+    finally:
+        del _asked[threading.get_ident()]
     _idle.append(worker)
     return reply
 
 
+@contextlib.contextmanager
+def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads that may ask; who leaves early waits for no answer.
+
+    Else Ctrl-C would last as long as a file that hangs may take.
+    """
+    threads: list[int] = []
+    pool = ThreadPoolExecutor(
+        n_threads, initializer=lambda: threads.append(threading.get_ident())
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in filter(None, map(_asked.get, threads)):
+            worker.expire()
+        pool.shutdown()
+
+
 def _start() -> subprocess.Popen[bytes]:
-    program = _PROGRAM.format(search_path=sys.path, folder=os.path.dirname(__file__))
+    search_path = [str(folder) for folder in sys.path]  # some put a Path into it
+    program = _PROGRAM.format(search_path=search_path, folder=os.path.dirname(__file__))
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
@@ -102,8 +137,9 @@ class Worker:
 
     def ask(self, request: Message, timeout_s: float) -> Reply:
         """Send a request and wait for the reply, but not longer than `timeout_s`."""
-        with contextlib.suppress(BrokenPipeError):  # then there is no reply either
-            self._requests.write(json.dumps(request).encode() + b"\n")
+        with contextlib.suppress(OSError):  # broken: then there is no reply either
+            message = {**request, "give_up_s": timeout_s + _GRACE_S}
+            self._requests.write(json.dumps(message).encode() + b"\n")
             self._requests.flush()
         header, payload = self._receive(timeout_s)
         if "raised" in header:
@@ -111,7 +147,7 @@ class Worker:
         return header, payload
 
     def _receive(self, timeout_s: float) -> Reply:
-        timer = threading.Timer(timeout_s, self._expire)
+        timer = threading.Timer(timeout_s, self.expire)
         timer.start()
         try:
             reply = _read_message(self._replies)
@@ -124,7 +160,8 @@ class Worker:
             raise OverdueError(f"no answer in {timeout_s:g} s")
         raise CrashError(_cause_of_death(self._process.wait()))
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """End the process, as one that is not ready in time."""
         self._is_overdue = True
         self._process.kill()
 
@@ -149,6 +186,7 @@ class Worker:
 
 
 _idle: list[Worker] = []
+_asked: dict[int, Worker] = {}  # by the thread that waits
 
 
 def _take_idle() -> Worker | None:
@@ -182,10 +220,14 @@ def serve(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller
     _write_message(replies, {}, b"")  # ready
     for line in requests:
+        request = json.loads(line)
+        # The caller may have been killed. This needs no lock that a decoder may hold.
+        faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
         try:
-            reply = answer(json.loads(line))
+            reply = answer(request)
         except Exception as error:  # of any kind: the caller must hear of it
             reply = {"raised": f"{type(error).__name__}: {error}"}, b""
+        faulthandler.cancel_dump_traceback_later()
         _write_message(replies, *reply)
 
 

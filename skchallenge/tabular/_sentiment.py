@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skchallenge._columns import is_missing, places_of, read_columns
+from skchallenge._columns import places_of, read_columns, text_or_none
 from skchallenge._optional import import_optional
 from skchallenge._validation import check_option
 
@@ -125,7 +125,7 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "n_features_in_")
         table = read_columns(self, X, reset=False)
-        places = places_of(None if is_missing(v) else str(v) for v in table.flat)
+        places = places_of(text_or_none(cell) for cell in table.flat)
         scores = np.zeros((table.size, len(self.outputs)))
         rows = _score(list(places), tuple(self.outputs), self.n_jobs)
         for where, row in zip(places.values(), rows, strict=True):

@@ -3,7 +3,19 @@
 import av
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_workers_of_other_modules():
+    """End joblib's processes after each module.
+
+    It warns of one that has grown, on a thread of its own, and where warnings are
+    errors that ends the thread and the test waits for ever.
+    """
+    yield
+    get_reusable_executor().shutdown(wait=True)
 
 
 def grey_frames(n, *, size=64, first=5, step=5):

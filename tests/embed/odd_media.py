@@ -15,8 +15,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.stream import Disposition
-from PIL import Image
+from PIL import Image, features
 
+PILLOWS_AVIF = "avif of Pillow"
 ENDED = "Invalid data found when processing input"
 KINDS = {}
 
@@ -68,6 +69,8 @@ def make_corpus(folder):
 
 
 def has_encoder(name):
+    if name == PILLOWS_AVIF:
+        return features.check("avif")
     try:
         av.codec.Codec(name, "w")
     except av.codec.codec.UnknownCodecError:
@@ -275,6 +278,92 @@ def webp_picture(folder):
 @bad("no frame of it decodes")  # FFmpeg's decoder knows still WebP only
 def animated_webp(folder):
     return animate(folder / "a.webp")
+
+
+@ok(1, media="image", encoder=PILLOWS_AVIF)
+def avif_picture(folder):
+    return still(folder / "a.avif")
+
+
+@ok(12, encoder=PILLOWS_AVIF)
+def animated_avif(folder):
+    return animate(folder / "a.avif")
+
+
+@bad("is a picture in tiles", encoder=PILLOWS_AVIF)
+def picture_in_tiles(folder):
+    """Two pictures side by side that a third item joins, as a telephone writes HEIC."""
+    names = [folder / "0.avif", folder / "1.avif"]
+    tiles = [still(name, (64, 64)).read_bytes() for name in names]
+    boxes = [dict(boxes_of(tile)) for tile in tiles]
+    meta = dict(boxes_of(boxes[0][b"meta"][4:]))
+    properties = boxes_of(dict(boxes_of(meta[b"iprp"]))[b"ipco"])
+    path = folder / "a.avif"
+    path.write_bytes(join_tiles(boxes, properties))
+    return path
+
+
+def boxes_of(data):
+    """Split an ISO media file, or a box of it, into its boxes."""
+    found, start = [], 0
+    while start < len(data):
+        (size,) = struct.unpack_from(">I", data, start)
+        found.append((data[start + 4 : start + 8], data[start + 8 : start + size]))
+        start += size
+    return found
+
+
+def box(kind, *parts, version=None, flags=0):
+    head = b"" if version is None else bytes([version, 0, 0, flags])
+    data = head + b"".join(parts)
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def join_tiles(tiles, properties, size=(64, 64)):
+    """Return a file whose item 1 is a grid of the tiles, items 2 and 3."""
+    n, (width, height) = len(tiles), size
+    kinds = [kind for kind, _ in properties]
+    of_grid = [len(kinds) + 1, *(kinds.index(k) + 1 for k in (b"pixi", b"colr"))]
+    of_tile = [i + 1 + 128 * (kind == b"av1C") for i, kind in enumerate(kinds)]
+    owners = [of_grid] + [of_tile] * n
+    listed = [box(kind, data) for kind, data in properties]
+    listed.append(box(b"ispe", struct.pack(">II", n * width, height), version=0))
+    owned = [
+        struct.pack(">HB", item, len(own)) + bytes(own)
+        for item, own in enumerate(owners, 1)
+    ]
+    items = [
+        box(b"infe", struct.pack(">HH5s", i, 0, k), version=2, flags=int(i > 1))
+        for i, k in enumerate([b"grid"] + [b"av01"] * n, 1)
+    ]
+    from_tiles = struct.pack(f">HH{n}H", 1, n, *range(2, n + 2))
+    grid = struct.pack(">4B2H", 0, 0, 0, n - 1, n * width, height)
+    data = [tile[b"mdat"] for tile in tiles]
+
+    def before_the_data(start):
+        places = struct.pack(">BBH", 0x44, 0, n + 1)
+        places += struct.pack(">4HII", 1, 1, 0, 1, 0, len(grid))
+        for item, tile in enumerate(data, 2):
+            places += struct.pack(">4HII", item, 0, 0, 1, start, len(tile))
+            start += len(tile)
+        return box(b"ftyp", tiles[0][b"ftyp"]) + box(
+            b"meta",
+            box(b"hdlr", bytes(4), b"pict", bytes(13), version=0),
+            box(b"pitm", struct.pack(">H", 1), version=0),
+            box(b"iloc", places, version=1),
+            box(b"iinf", struct.pack(">H", n + 1), *items, version=0),
+            box(b"iref", box(b"dimg", from_tiles), version=0),
+            box(
+                b"iprp",
+                box(b"ipco", *listed),
+                box(b"ipma", struct.pack(">I", n + 1), *owned, version=0),
+            ),
+            box(b"idat", grid),
+            version=0,
+        )
+
+    start = len(before_the_data(0)) + 8
+    return before_the_data(start) + box(b"mdat", *data)
 
 
 # Pixels

@@ -1,5 +1,6 @@
 """Networks by name or by function, their weights and their width."""
 
+import warnings
 from pathlib import Path
 from urllib.error import URLError
 
@@ -154,6 +155,15 @@ def test_function_is_seeded_and_its_own_module_left_alone():
 def test_function_that_returns_no_module():
     with pytest.raises(TypeError, match=r"must return an nn\.Module, got int from"):
         build_backbone(lambda: 3, "DEFAULT", 64)
+
+
+def test_torchscript_is_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(nn.Flatten())
+    with pytest.raises(TypeError, match="must return a module of Python, got TorchScr"):
+        build_backbone(lambda: scripted, "DEFAULT", 64)
 
 
 @pytest.mark.parametrize(

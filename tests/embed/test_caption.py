@@ -13,11 +13,16 @@ from huggingface_hub import utils as hub
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
-from transformers import AutoModel, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    ModernBertConfig,
+    ModernBertModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from skchallenge.embed import CaptionEmbedder
-from skchallenge.embed._encoder import length_batches, pool_tokens
+from skchallenge.embed._encoder import TextEncoder, length_batches, pool_tokens
 
 CAPTIONS = [
     "dance with the funny cat",
@@ -187,6 +192,30 @@ def test_a_column_may_be_given_in_many_ways(model, as_input):
     np.testing.assert_array_equal(clone(model).fit_transform(X), expected)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize(
+    "as_input",
+    [
+        list,
+        pd.Series,
+        lambda captions: np.array(captions, dtype=object),
+        lambda captions: [[caption] for caption in captions],
+        lambda captions: pd.DataFrame({"caption": captions}),
+    ],
+)
+def test_a_missing_caption_is_one_in_any_container(model, as_input, missing):
+    rows = model.fit_transform(as_input(["dance", missing, "nan"]))
+    assert rows.any(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "X", [np.array([[b"dance"]]), pd.DataFrame({"caption": ["dance", b"dance"]})]
+)
+def test_bytes_are_refused(model, X):
+    with pytest.raises(TypeError, match=r"must hold texts, got bytes: .* Decode them"):
+        model.fit_transform(X)
+
+
 @pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
 @pytest.mark.parametrize("output", ["pandas", "polars"])
 def test_columns_stand_side_by_side_with_names(model, table, output):
@@ -258,6 +287,29 @@ def test_unknown_models_are_named_with_the_remedy(name):
 def test_wrong_parameters(model, parameters, error, message):
     with pytest.raises(error, match=message):
         model.set_params(**parameters).fit(CAPTIONS)
+
+
+def test_bfloat16_leaves_the_angles_of_positions_alone(tiny_bert, tmp_path):
+    config = ModernBertConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, pad_token_id=0, cls_token_id=2, sep_token_id=3,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        ModernBertModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    encoder = TextEncoder(
+        tmp_path,
+        pooling="cls",
+        max_length=64,
+        dtype=torch.bfloat16,
+        device=torch.device("cpu"),
+    )
+    assert {p.dtype for p in encoder.net.parameters()} == {torch.bfloat16}
+    angles = [b for n, b in encoder.net.named_buffers() if "inv_freq" in n]
+    assert angles
+    assert {b.dtype for b in angles} == {torch.float32}
+    ((_, vectors),) = encoder.encode(["dance"], None)
+    assert vectors.dtype == np.float32
 
 
 def test_encoder_decoders_are_refused(tmp_path):

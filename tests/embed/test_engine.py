@@ -72,6 +72,18 @@ def test_batches_of_openvino_may_be_under_way_together(encoder, frames):
         np.testing.assert_allclose(result(), [row] * 4, rtol=0, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_batches_of_a_gpu_may_be_under_way_together(encoder, frames):
+    gpu = torch.device("cuda")
+    expected = engine_of(encoder, False).submit(frames)()
+    engine = make_engine(
+        encoder.to(gpu), gpu, FLOAT, compile=False, shape=(4, 32), fall_back=False
+    )
+    pending = [engine.submit(frames[[i, i, i, i]]) for i in range(4)]
+    for row, result in zip(expected, pending, strict=True):
+        np.testing.assert_allclose(result(), [row] * 4, rtol=0, atol=1e-2)
+
+
 def test_openvino_is_an_extra(encoder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(ImportError, match=r"compile='openvino' needs .*\[openvino\]"):

@@ -153,11 +153,12 @@ def test_frames_come_out_upright(tmp_path, media, turn):
     assert np.median(difference) <= 6
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_photographs_follow_their_exif_orientation(tmp_path, media, orientation):
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_follow_their_exif_orientation(tmp_path, media, orientation, kind):
     exif = Image.Exif()
     exif[0x112] = orientation
-    path = tmp_path / "a.jpg"
+    path = tmp_path / f"a.{kind}"
     Image.fromarray(media.quadrants()).save(path, exif=exif, quality=95)
     with Image.open(path) as stored:
         expected = np.asarray(ImageOps.exif_transpose(stored)).astype(int)

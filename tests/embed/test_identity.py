@@ -2,10 +2,12 @@
 
 import copy
 import dataclasses
+import enum
 import functools
 import hashlib
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -37,6 +39,27 @@ class Configuration:
         return self.settings
 
 
+class Plain:
+    def __init__(self, scale):
+        self.scale = scale
+        self.itself = self
+
+    def helper(self, x):
+        return self.scale * x
+
+
+class Mode(enum.Enum):
+    MEAN = 1
+    MAX = 2
+
+
+def times(scale):
+    def multiply(x):
+        return multiply if x is None else scale * x
+
+    return multiply
+
+
 class Net(nn.Module):
     """A network with something of everything."""
 
@@ -61,6 +84,25 @@ class Net(nn.Module):
         self.method = self.helper
         self.device = torch.device("cpu")
         self.unknown = object()
+        self.reference = weakref.ref(Plain)
+        self.number = np.float32(1)
+        self.mode = Mode.MEAN
+        self.plain = Plain(1)
+        self.their_method = Plain(1).helper
+        self.built_in = torch.relu
+        self.of_numpy = np.tanh
+        self.steps = range(2)
+        self.captured = times(1)
+
+    power = 1
+
+    @property
+    def half(self):
+        return 0.5
+
+    @staticmethod
+    def alone(x):
+        return x
 
     def helper(self, x):
         return x
@@ -72,6 +114,14 @@ class Net(nn.Module):
 class SameNameOtherCode(Net):
     def forward(self, x):
         return 2 * self.helper(self.layer(x))
+
+
+def changed_class(**attributes):
+    """Return a net whose class has the name and the code of `Net`, but for these."""
+    kept = {n: v for n, v in vars(Net).items() if n not in ("__dict__", "__weakref__")}
+    net = Net()
+    net.__class__ = type("Net", (nn.Module,), kept | attributes)
+    return net
 
 
 class OtherHelper(Net):
@@ -133,6 +183,18 @@ OTHERS = {
     "a helper": OtherHelper,
     "a hook": lambda: hooked("register_forward_hook"),
     "a hook before": lambda: hooked("register_forward_pre_hook"),
+    "a number of numpy": lambda: changed(number=np.float32(2)),
+    "an enumeration": lambda: changed(mode=Mode.MAX),
+    "an object": lambda: changed(plain=Plain(2)),
+    "a method of an object": lambda: changed(their_method=Plain(2).helper),
+    "a built-in function": lambda: changed(built_in=torch.tanh),
+    "a function of numpy": lambda: changed(of_numpy=np.sin),
+    "a range": lambda: changed(steps=range(3)),
+    "a captured number": lambda: changed(captured=times(2)),
+    "a class attribute": lambda: changed_class(power=2),
+    "a property": lambda: changed_class(half=property(lambda self: 0.25)),
+    "a static method": lambda: changed_class(alone=staticmethod(lambda x: -x)),
+    "a class method": lambda: changed_class(alone=classmethod(lambda cls, x: -x)),
     "order": lambda: nn.Sequential(nn.Flatten(), nn.ReLU()),
     "other order": lambda: nn.Sequential(nn.ReLU(), nn.Flatten()),
     "traced": lambda: fx.symbolic_trace(nn.Sequential(nn.ReLU())),
@@ -163,6 +225,7 @@ def test_the_same_network_has_the_same_digest():
     assert network_digest(Net()) == digest
     assert network_digest(copy.deepcopy(Net()).train()) == digest
     assert network_digest(Net().to(memory_format=torch.channels_last)) == digest
+    assert network_digest(changed_class()) == digest
 
 
 def test_it_is_the_same_in_every_process():
@@ -170,6 +233,7 @@ def test_it_is_the_same_in_every_process():
         "from torch import nn\n"
         "from skchallenge.embed._identity import network_digest\n"
         "class Net(nn.Module):\n"
+        "    places = {len, max, min, sum}\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
         "        self.names = {'a', 'b', 'c', 'd'}\n"

@@ -21,6 +21,7 @@ from PIL import Image
 
 from skchallenge.embed import _worker
 from skchallenge.embed._clips import read_clips
+from skchallenge.embed._covers import read_covers
 from skchallenge.embed._frames import answer, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._probe import probe_media
@@ -193,6 +194,11 @@ def test_wrong_limits(limits, error, message):
         MediaLimits(**limits)
 
 
+def test_limits_are_limits(clip_paths):
+    with pytest.raises(TypeError, match="limits must be a MediaLimits or None, got 60"):
+        probe_media(clip_paths, limits=60)
+
+
 def test_limits_take_numbers_of_numpy(clip_paths):
     limits = MediaLimits(np.int64(10_000), np.float32(60), np.float64(60))
     assert (probe_media(clip_paths, limits=limits)["status"] == "ok").all()
@@ -237,6 +243,40 @@ def test_a_file_that_hangs_or_crashes_costs_its_row_only(
         raise clips.pop(1)
     for path, clip in zip(clip_paths, clips, strict=True):
         np.testing.assert_array_equal(clip.frames, read_clip(path, 3, 8, HERE).frames)
+
+
+def test_a_decoder_that_hangs_does_not_outlive_its_owner(tmp_path):
+    """Not for long: it ends by itself when the time of its file is over."""
+    fcntl = pytest.importorskip("fcntl")
+    place, ready = tmp_path / "lock", tmp_path / "ready"
+    hang = f"""
+import fcntl
+lock = open({str(place)!r}, "w"); fcntl.flock(lock, fcntl.LOCK_EX)
+open({str(ready)!r}, "w").close(); time.sleep(600)"""
+    program = f"""
+from skchallenge.embed import _worker
+_worker._GRACE_S = 1
+end = "serve(answer,"
+_worker._PROGRAM = "import time" + _worker._PROGRAM.replace(
+    end, "def hang(request):" + {hang!r}.replace(chr(10), chr(10) + "    ")
+    + chr(10) + "serve(hang,")
+_worker.ask({{}}, 2)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", program])
+    while not ready.exists():
+        assert owner.poll() is None
+        time.sleep(0.05)
+    owner.kill()
+    owner.wait()
+    give_up = time.monotonic() + 30
+    with open(place, "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("fresh_workers")
@@ -335,6 +375,12 @@ def test_a_worker_that_cannot_be_started(clip_paths, monkeypatch):
 
 
 @pytest.mark.usefixtures("fresh_workers")
+def test_a_search_path_may_hold_what_is_no_text(clip_paths, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    assert len(read_clip(clip_paths[0], 1, 8).frames) == 1
+
+
+@pytest.mark.usefixtures("fresh_workers")
 def test_no_python_to_start(clip_paths, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(RuntimeError, match="/no/python could not be started.*No such"):
@@ -359,7 +405,8 @@ def test_the_workers_side(clip_paths, tmp_path):
     """The loop that runs in the other process, run here."""
     sizes = {"n_frames": 2, "image_size": 8, "limits": [10_000, 9]}
     paths = [clip_paths[1], str(tmp_path / "missing.mp4")]
-    lines = [json.dumps({"path": path, **sizes}) for path in paths] + ["{}"]
+    requests = [*({"path": path, **sizes} for path in paths), {}]
+    lines = [json.dumps({**request, "give_up_s": 60}) for request in requests]
     replies = io.BytesIO()
     before = signal.getsignal(signal.SIGINT)
     served = threading.Thread(
@@ -392,6 +439,43 @@ def test_threads_that_meet_at_the_last_idle_worker():
         assert _worker._take_idle() is None
     finally:
         _worker._idle = idle
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda paths: list(read_clips(paths, 3, 8, n_threads=2)),
+        lambda paths: list(read_clips(paths, 3, 8, n_threads=2, ahead=True)),
+        lambda paths: list(read_covers(paths, 8, n_threads=2)),
+        lambda paths: probe_media(paths, n_jobs=2),
+    ],
+)
+@pytest.mark.usefixtures("fresh_workers")
+def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
+    clip_paths, tmp_path, monkeypatch, read
+):
+    mark = tmp_path / "hangs"
+    sabotage(monkeypatch, f"os.mkdir({str(mark)!r}); time.sleep(600)")
+    (tmp_path / "evil.mp4").write_bytes(Path(clip_paths[0]).read_bytes())
+    main = threading.get_ident()
+
+    def interrupt():
+        while not mark.exists():
+            time.sleep(0.05)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read([str(tmp_path / "evil.mp4"), *clip_paths])
+    finally:
+        signal.signal(signal.SIGINT, before)  # ignored, where jobs run behind a shell
+    thread.join()
+    assert time.perf_counter() - start < 30  # of the 120 s that a file may take
+    assert not _worker._asked
 
 
 def test_ctrl_c_ends_the_worker_at_hand(clip_paths, monkeypatch, fresh_workers):

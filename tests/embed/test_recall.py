@@ -27,6 +27,7 @@ from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
 from skchallenge.embed import _text_model as text_model
 from skchallenge.embed._claims import Claims, claims_of
+from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder
 from skchallenge.exceptions import MediaError, MediaWarning
 
@@ -244,6 +245,29 @@ def test_what_only_rounds_does_not(clip_paths, store, change):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"n_frames": np.int64(3)},
+        {"image_size": np.int64(32)},
+        {"pooling": np.str_("mean")},
+    ],
+)
+def test_values_of_a_search_are_the_same_as_pythons_own(clip_paths, store, change):
+    """`GridSearchCV` takes them out of arrays of NumPy."""
+    rows = embedder(store=store).fit_transform(clip_paths)
+    again = embedder(**change, store=store).fit_transform(clip_paths)
+    np.testing.assert_array_equal(again, rows)
+    assert len(store) == 5
+
+
+def test_captions_with_values_of_a_search(tiny_bert, store):
+    values = {"pooling": np.str_("cls"), "max_length": np.int64(128)}
+    for parameters in ({}, values):
+        CaptionEmbedder(tiny_bert, store=store, **parameters).fit_transform(CAPTIONS)
+    assert len(store) == len(set(CAPTIONS))
+
+
+@pytest.mark.parametrize(
     "change", [{"pooling": "mean"}, {"max_length": 5}, {"precision": "bfloat16"}]
 )
 def test_a_changed_parameter_gives_new_caption_vectors(tiny_bert, store, change):
@@ -434,6 +458,21 @@ def test_a_bad_file_is_left_to_others_at_once(covers, store, tmp_path):
     with pytest.warns(MediaWarning):
         model.transform([str(bad), *covers[:3]])
     assert held == [3, 3, 3]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_stops_a_claim_leaves_none(covers, store, monkeypatch, error):
+    def stop(self, keys):
+        raise error
+
+    model = embedder(store=store).fit(covers)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "stored", stop)
+        with pytest.raises(error):
+            model.transform(covers)
+    assert not claims_of(os.path.realpath(store.path))._held
+    model.transform(covers)  # does not wait for what nobody computes
+    assert len(store) == 24
 
 
 def test_what_changes_while_it_is_read_is_not_stored(covers, store, tmp_path):

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import joblib
 import numpy as np
 import pytest
+import torch
 from joblib import parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from PIL import Image
@@ -24,7 +25,7 @@ from skchallenge.embed import (
 )
 from skchallenge.embed import _spread as spread_module
 from skchallenge.embed._built import Built, built_of
-from skchallenge.embed._spread import spread
+from skchallenge.embed._spread import _embed_there, spread
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -172,6 +173,9 @@ def test_results_that_wait_are_few(backend):
     class Echo:
         token = "echo"
 
+        def weights_here(self, built):
+            return {}
+
         def embed(self, groups, n_items, built):
             for group in groups:
                 for name in group:
@@ -203,6 +207,86 @@ def test_a_worker_keeps_networks_that_were_defined_in_a_script(covers, tmp_path)
     builders = Path(log).read_text().split()
     assert builders.count(str(os.getpid())) == 1
     assert len(builders) == len(set(builders)) >= 2
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    """Folders with the same names of other content, of pictures and of weights."""
+    for folder, level in (("one", 250), ("two", 5)):
+        (tmp_path / folder).mkdir()
+        for number in range(8):
+            colour = (level, 10 * number, 0)
+            Image.new("RGB", (32, 32), colour).save(tmp_path / folder / f"{number}.png")
+        net = small_cnn()
+        nn.init.constant_(net[4].bias, level)
+        torch.save(net.state_dict(), tmp_path / folder / "weights.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_workers_follow_the_working_directory(two_folders, monkeypatch, with_store):
+    store = two_folders / "a.db" if with_store else None
+    names = [f"{number}.png" for number in range(8)]
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder(small_cnn, weights="weights.pt", **settings)
+    for folder in ("one", "two"):  # the second finds workers that began in the first
+        monkeypatch.chdir(two_folders / folder)
+        alone = clone(model).fit_transform(names)
+        rows = clone(model).set_params(n_jobs=2, store=store).fit_transform(names)
+        np.testing.assert_allclose(rows, alone, rtol=1e-5)
+
+
+def test_workers_find_a_text_model_by_a_relative_path(tiny_bert, monkeypatch):
+    expected = CaptionEmbedder(tiny_bert, precision="float32").fit_transform(CAPTIONS)
+    model = CaptionEmbedder(Path(tiny_bert).name, precision="float32", n_jobs=2)
+    monkeypatch.chdir(Path(tiny_bert).parent)
+    np.testing.assert_allclose(model.fit_transform(CAPTIONS), expected, atol=1e-5)
+
+
+def test_a_worker_of_other_weights_is_an_error(covers, tmp_path):
+    def another_everywhere():
+        net = small_cnn()
+        nn.init.constant_(net[4].bias, os.getpid())
+        return net
+
+    store = EmbeddingStore(tmp_path / "a.db")
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder(another_everywhere, **settings, store=store, n_jobs=2)
+    with pytest.raises(RuntimeError, match="worker on .* other weights .*'DEFAULT'"):
+        model.fit_transform(covers)
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("weights", [None, "weights.pt"])
+def test_files_of_weights_are_compared(two_folders, monkeypatch, weights):
+    monkeypatch.chdir(two_folders / "one")
+    path = weights and squeezenet(two_folders / weights)
+    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
+    model = VideoFrameEmbedder("squeezenet1_1", weights=path, **settings)
+    model = model.fit(["0.png"])._model()
+    same = model.weights_here(Built())
+    assert len(_embed_there(model, [["0.png"]], 1, same)) == 1
+    other = dict.fromkeys(same, "other")
+    with pytest.raises(RuntimeError, match=f"other weights .* weights=.*{weights}"):
+        _embed_there(model, [["0.png"]], 1, other)
+
+
+def squeezenet(path):
+    from torchvision.models import squeezenet1_1
+
+    torch.save(squeezenet1_1().state_dict(), path)
+    return path
+
+
+def test_files_of_a_text_model_are_compared(tiny_bert):
+    model = CaptionEmbedder(tiny_bert).fit(CAPTIONS)._text_model()
+    same = model.weights_here(Built())
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(same)
+    more = same | {"vocab.txt": "a file that one machine lacks"}
+    assert len(_embed_there(model, [CAPTIONS], 40, more)) == 40
+    other = same | {"model.safetensors": "other"}
+    with pytest.raises(RuntimeError, match="other weights .*: model.safetensors. No"):
+        _embed_there(model, [CAPTIONS], 40, other)
 
 
 def test_few_networks_are_kept_and_the_estimators_own_is_taken():

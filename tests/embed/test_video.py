@@ -393,8 +393,12 @@ def test_a_full_disk_is_an_error(clip_paths, monkeypatch):
     model = embedder(output="memmap").fit(clip_paths)
     usage = shutil.disk_usage(".")._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    calls, close, unlink = [], os.close, os.unlink
+    monkeypatch.setattr(os, "close", lambda file: calls.append("close") or close(file))
+    monkeypatch.setattr(os, "unlink", lambda path: calls.append("gone") or unlink(path))
     with pytest.raises(OSError, match=r"output='memmap' needs 200 bytes in .*TMPDIR"):
         model.transform(clip_paths)
+    assert calls == ["close", "gone"]  # Windows removes no open file
 
 
 def test_a_fork_leaves_the_file_alone(clip_paths, tmp_path, monkeypatch):
