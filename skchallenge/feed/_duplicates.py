@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from skchallenge._columns import places_of
 from skchallenge._optional import import_optional
 from skchallenge._validation import check_finite, check_option
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._index import HashIndex
@@ -274,10 +274,7 @@ class DuplicateFinder(ClusterMixin, BaseEstimator):
         check_finite(threshold=self.threshold)
         check_option("on_error", self.on_error, ("raise", "ignore"))
         check_store(self.store)
-        if self.limits is not None and not isinstance(self.limits, MediaLimits):
-            raise TypeError(
-                f"limits must be a MediaLimits or None, got {self.limits!r}."
-            )
+        check_limits(self.limits)
         import_optional("imagehash", extra="feed", purpose="DuplicateFinder")
 
     def _sign(self, paths: list[str | None]) -> tuple[list[Signature], dict[int, str]]:

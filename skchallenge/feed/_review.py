@@ -1,7 +1,6 @@
 """The gate before the feed: pass, reject, or let a human look."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Self
 
@@ -13,9 +12,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skchallenge.embed._limits import MediaLimits
+from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._quality import Quality
 from skchallenge.embed._tasks import read_quality
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
 from skchallenge.feed._paths import read_path_column
@@ -177,10 +177,7 @@ class ReviewGate(BaseEstimator):
         """
         for rule in RULES:
             check_bounds(rule, getattr(self, rule.parameter))
-        if self.limits is not None and not isinstance(self.limits, MediaLimits):
-            raise TypeError(
-                f"limits must be a MediaLimits or None, got {self.limits!r}."
-            )
+        check_limits(self.limits)
         _check_classifiers(self.classifiers)
         read_path_column(self, X, reset=True)
         return self
@@ -233,7 +230,7 @@ class ReviewGate(BaseEstimator):
         check_is_fitted(self)
         paths = read_path_column(self, X, reset=False)
         measure = partial(_measure, limits=self.limits or MediaLimits())
-        with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
+        with asking_threads(joblib.effective_n_jobs(self.n_jobs)) as pool:
             measured = list(pool.map(measure, paths))
         chances = self._chances(X, [isinstance(m, Quality) for m in measured])
         findings = [

@@ -1,7 +1,6 @@
 """The signatures of files, from a store where it has them."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import joblib
@@ -13,6 +12,7 @@ from skchallenge.embed._keys import Item, Stamp, digest_files, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._store import StoreLike, as_store
 from skchallenge.embed._tasks import read_film
+from skchallenge.embed._worker import asking_threads
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._signature import (
     FPS,
@@ -65,7 +65,7 @@ def _compute(
     paths: Sequence[str], limits: MediaLimits, n_jobs: int | None
 ) -> Iterator[tuple[str, Signed]]:
     sign = partial(_sign, limits=limits)
-    with ThreadPoolExecutor(joblib.effective_n_jobs(n_jobs)) as pool:
+    with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
         yield from zip(paths, pool.map(sign, paths), strict=True)
 
 

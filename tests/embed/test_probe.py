@@ -26,6 +26,7 @@ from skchallenge.embed._frames import answer, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._probe import probe_media
 from skchallenge.exceptions import MediaError
+from skchallenge.feed import DuplicateFinder, ReviewGate
 
 HERE = MediaLimits(timeout_s=None)  # decode in this process
 
@@ -448,6 +449,8 @@ def test_threads_that_meet_at_the_last_idle_worker():
         lambda paths: list(read_clips(paths, 3, 8, n_threads=2, ahead=True)),
         lambda paths: list(read_covers(paths, 8, n_threads=2)),
         lambda paths: probe_media(paths, n_jobs=2),
+        lambda paths: ReviewGate(n_jobs=2).fit(paths).review(paths),
+        lambda paths: DuplicateFinder(n_jobs=2).fit(paths),
     ],
 )
 @pytest.mark.usefixtures("fresh_workers")
