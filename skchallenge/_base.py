@@ -9,13 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
@@ -25,6 +20,7 @@ from skchallenge._rows import (
     TensorBatches,
     TensorData,
     as_tensor,
+    row_weights,
     tensors_of,
     validation_rows,
 )
@@ -140,11 +136,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold at least 2 classes, got 1 class: {self.classes_[0]!r}."
-            )
-        weight = self._row_weight(aligned[0], y, target, sample_weight)
+        weight = row_weights(aligned[0], y, sample_weight, self.class_weight)
         keep = weight > 0  # a row of weight 0 must not shape the batches either
         aligned = tuple(part[keep] for part in aligned)
         target, weight = target[keep], weight[keep]
@@ -235,23 +227,6 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             raise ValueError(f"lr must be finite, got {self.lr!r}.")
         if self.batch_size != "auto":
             check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
-
-    def _row_weight(
-        self, X: NDArray[Any], y: NDArray[Any], target: NDArray[Any], weight: Any
-    ) -> NDArray[np.float64]:
-        weight = _check_sample_weight(
-            weight, X, dtype=np.float64, ensure_non_negative=True
-        )
-        if not weight.any():
-            raise ValueError(
-                "sample_weight must hold a positive value, got zeros only."
-            )
-        if self.class_weight is None:
-            return weight
-        per_class = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=y, sample_weight=weight
-        )
-        return weight * per_class[target]
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
