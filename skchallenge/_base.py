@@ -247,6 +247,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             rest = tensors_of(arrays, shared, ~valid, device)
             with threads_for(net.module_, net.batch_size):
                 _run(net, rest)
+                _check_outputs(net, rest)
                 self._after_training(net.module_.eval(), rest)
         net.train_split = None  # it holds the held-out rows, and all covers
         self.net_ = net
@@ -352,6 +353,19 @@ def _run(net: _Net, data: TensorData) -> None:
             raise
         dict(net.callbacks_)["print_log"].on_epoch_end(net)  # stopping cut it off
     net.notify("on_train_end", X=data, y=None)
+
+
+def _check_outputs(net: _Net, data: TensorData) -> None:
+    """Raise if training has driven the outputs beyond what numbers can hold."""
+    _, _, *inputs = data[:_AUTO_BATCH]
+    with torch.inference_mode():
+        logits = net.module_.eval()(*inputs)
+    if not logits.isfinite().all():
+        loss = net.history[-1]["train_loss"]
+        raise ValueError(
+            f"Training diverged to a loss of {loss:g} and outputs that are no finite "
+            f"numbers. Lower lr, got lr={net.lr:g}, or scale X."
+        )
 
 
 def _like(weight: Tensor, part: Tensor) -> Tensor:

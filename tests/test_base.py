@@ -503,6 +503,16 @@ def test_bad_data_is_refused(cls, X, y, options, match):
 
 
 @BOTH
+@pytest.mark.parametrize("options", [{}, {"early_stopping": False}])
+@pytest.mark.parametrize("max_iter", [1, 9])
+def test_training_that_diverges_is_refused(cls, options, max_iter):
+    X, y = planted(60)
+    model = make(cls, lr=1e30, max_iter=max_iter, **options)
+    with pytest.raises(ValueError, match=r"Training diverged .* lr=1e\+30, or scale X"):
+        model.fit(X.astype(np.float32), y)
+
+
+@BOTH
 def test_bad_data_at_prediction_is_refused(cls):
     X, y = planted(60)
     model = make(cls, max_iter=1).fit(X, y)
