@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._lookup import Rows
-from skchallenge._protocol import Protocol
+from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._validation import as_frame, check_option
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
@@ -296,12 +296,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         return Protocol(self.catalog, self.by, self.before, self.exclude)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.catalog, VideoCatalog):
-            kind = type(self.catalog).__name__
-            raise TypeError(
-                f"catalog must be a VideoCatalog, got {kind}. Wrap "
-                "a table of videos in VideoCatalog(videos)."
-            )
+        check_catalog(self.catalog)
         check_option("aggregation", self.aggregation, ("concat", "mean", "max"))
         check_scalar(self.max_videos, "max_videos", Integral, min_val=1)
         if self.cross_fit is not None:

@@ -16,6 +16,15 @@ from skchallenge._validation import (
 from skchallenge.datasets._catalog import VideoCatalog
 
 
+def check_catalog(catalog: object) -> None:
+    """Raise unless it is a catalog."""
+    if not isinstance(catalog, VideoCatalog):
+        raise TypeError(
+            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Wrap a "
+            "table of videos in VideoCatalog(videos)."
+        )
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Rules of one side, for tables X that were checked.
