@@ -16,8 +16,15 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
     ------
     TypeError
         If `table` has no named columns.
+    ValueError
+        If two of them have one name.
     """
     if isinstance(table, pd.DataFrame):
+        if not table.columns.is_unique:
+            raise ValueError(
+                f"{name} has columns of one name: {list(table.columns)}. Rename or "
+                "drop them."
+            )
         return table.reset_index(drop=True)
     if type(table).__module__.partition(".")[0] == "polars":
         # Lists stay Python lists: to_pandas() would make them arrays.

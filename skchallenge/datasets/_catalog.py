@@ -257,8 +257,6 @@ class VideoCatalog:
                 check_columns(self.videos.columns, [column], "videos")
 
     def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
-        if not videos.columns.is_unique:
-            raise ValueError(f"videos has columns of one name: {list(videos.columns)}.")
         check_columns(
             videos.columns,
             [self.video, self.user, self.challenge, self.time],
