@@ -52,8 +52,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         out: it is the timeless setting of the paper, in which a challenge is known by
         the videos of users outside ``catalog.candidates`` only.
     exclude : str or None, default=None
-        The catalog's other id column, which X has too. On the challenge side, the
-        user whose own videos do not count, and whose videos may train `encoder`.
+        On the challenge side, the catalog's user column, which X has too: the user
+        whose own videos do not count, and whose videos may train `encoder`.
     max_videos : int, default=8
         Number of newest videos that are taken. The paper took 8.
     aggregation : {"concat", "mean", "max"}, default="concat"
@@ -184,8 +184,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         X = self._check_table(X, reset=True)
-        history = self._protocol.history(X, self.max_videos)
-        self._protocol.check_exclusion(X)
+        n_excluded = self._protocol.n_excluded(X)
+        self._protocol.check_exclusion(X, n_excluded)
+        history = self._protocol.history(X, self.max_videos, n_excluded)
         if (history < 0).all():
             raise ValueError(
                 f"No row of X has any video in the catalog: every history by "
@@ -217,7 +218,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        if self._protocol.n_excluded(X).any():
+        n_excluded = self._protocol.n_excluded(X)
+        if n_excluded.any():
             warnings.warn(
                 f"X holds users who took part before {self.before!r}: their own "
                 "videos are left out of the challenge's, and what is missing tells "
@@ -225,7 +227,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 LeakageWarning,
                 stacklevel=2,
             )
-        history = self._protocol.history(X, self.max_videos)
+        history = self._protocol.history(X, self.max_videos, n_excluded)
         if len(X) and (history < 0).all():
             warnings.warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
@@ -256,7 +258,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             return self.transform(X)
         X = self._check_table(X, reset=False)
         blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
-        history = self._protocol.history(X, self.max_videos)
+        none = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
+        history = self._protocol.history(X, self.max_videos, none)
         folds = GroupKFold(self.cross_fit, shuffle=True, random_state=self.random_state)
         for rest, held_out in folds.split(X, groups=X[self.by]):
             encode = self._fold_encoder(X.iloc[rest].reset_index(drop=True))
