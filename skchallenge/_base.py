@@ -220,13 +220,20 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _check_parameters(self) -> None:
         check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
-        _check_share(self.dropout, "dropout", "left")
-        _check_share(self.validation_fraction, "validation_fraction", "neither")
-        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
-        if not np.isfinite(self.lr):
-            raise ValueError(f"lr must be finite, got {self.lr!r}.")
+        self._check_real("dropout", "left", max_val=1)
+        self._check_real("validation_fraction", "neither", max_val=1)
+        self._check_real("lr", "neither")
         if self.batch_size != "auto":
             check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
+
+    def _check_real(
+        self, name: str, boundaries: str, max_val: float | None = None
+    ) -> None:
+        """Raise unless a parameter is a finite number from 0 to `max_val`."""
+        value, limits = getattr(self, name), {"min_val": 0, "max_val": max_val}
+        check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
+        if not np.isfinite(value):  # no comparison refuses NaN
+            raise ValueError(f"{name} must be finite, got {value!r}.")
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
@@ -372,10 +379,6 @@ def _like(weight: Tensor, part: Tensor) -> Tensor:
     """Move features or places to the weight's device; features take its type."""
     is_places = not part.is_floating_point()
     return part.to(weight.device, part.dtype if is_places else weight.dtype)
-
-
-def _check_share(value: float, name: str, boundaries: str) -> None:
-    check_scalar(value, name, Real, min_val=0, max_val=1, include_boundaries=boundaries)
 
 
 def _discard(text: str) -> None:

@@ -447,6 +447,7 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
     [
         ({"dropout": 1.0}, ValueError, "dropout == 1.0, must be < 1"),
         ({"dropout": -0.1}, ValueError, "dropout == -0.1, must be >= 0"),
+        ({"dropout": np.nan}, ValueError, "dropout must be finite, got nan"),
         ({"dropout": "a"}, TypeError, "dropout must be an instance of float"),
         ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
         ({"lr": np.inf}, ValueError, "lr must be finite, got inf"),
@@ -457,6 +458,7 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change == 0, must be >= 1"),
         ({"validation_fraction": 0}, ValueError, "validation_fraction == 0, must be >"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction == 1, must be <"),
+        ({"validation_fraction": np.nan}, ValueError, "fraction must be finite, got"),
         ({"device": "abacus"}, ValueError, "device must be 'auto' or a torch device"),
         ({"class_weight": "fair"}, ValueError, "class_weight.*balanced.*fair"),
         ({"class_weight": {0: 1, 7: 2}}, ValueError, r"classes, \[1\], are not in"),
