@@ -115,6 +115,8 @@ class VideoCatalog:
         self._check_optional_columns()
         if isinstance(candidates, str):
             raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
+        if hasattr(candidates, "columns"):
+            raise TypeError("candidates must be a list of ids, got a table.")
         self.candidates = None if candidates is None else frozenset(candidates)
         if self.candidates:
             listed = pd.Series(list(self.candidates))
