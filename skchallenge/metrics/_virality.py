@@ -1,7 +1,6 @@
 """Scores of a virality model under its own labels, beside floors and a baseline."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,13 @@ from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
     check_random_state,
-    check_scalar,
 )
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
-from skchallenge.metrics._report import _check_binary, _resamples
+from skchallenge.metrics._report import _check_binary, _check_bootstrap, _resamples
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -134,7 +132,7 @@ def virality_report(
     """
     frame = as_frame(videos, "videos")
     check_consistent_length(X, frame)
-    _check_options(confidence_level, n_resamples)
+    _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(frame)) if groups is None else column_or_1d(groups)
     check_consistent_length(frame, rows)
     rough = clone(labeler).fit(frame).transform(frame)
@@ -150,18 +148,6 @@ def virality_report(
         tables.append(_table(y, p, baseline, y_train))
         draws.append([list(_scores(y[s], p[s]).values()) for s in samples])
     return _summary(tables, draws, confidence_level)
-
-
-def _check_options(confidence_level: float, n_resamples: int) -> None:
-    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
-    check_scalar(
-        confidence_level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
 
 
 def _label(
