@@ -55,8 +55,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         On the challenge side, the catalog's user column, which X has too: the user
         whose own videos do not count, and whose videos may train `encoder`.
     max_videos : int, default=8
-        Number of newest videos that are taken. The paper took 8. Above the least number
-        that a user has, the fill tells how much an export holds of a user.
+        Number of newest videos that are taken. The paper took 8. If it is more
+        than some users have, the fill tells how many videos the catalog holds of them.
     aggregation : {"concat", "mean", "max"}, default="concat"
         Whether to put the videos side by side or to average or maximise over them.
     cross_fit : int or None, default=None
