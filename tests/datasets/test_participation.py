@@ -32,6 +32,7 @@ BASE = [
     *plain("gone", 1, 2, 3),
     *plain("too late", 1, 2, 51),
     *plain("on time", 1, 20, 25),  # 20 is not before the cut-off
+    *plain("silent", 1, 2, 20),  # and not after it
     # Challenge videos make nobody active: for both classes alike.
     *plain("only dances", 1, 2),
     ("only dances", 30, ["dance"]),
