@@ -332,7 +332,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 raise
             raise ValueError(
                 f"The proxy task by {self.by!r} needs videos of at least two to tell "
-                f"apart, but X entitles it to those of {labels[0]!r} only: {error}"
+                f"apart, but X entitles it to those of {labels[0]!r} only. Add another "
+                f"to X, or take an encoder that needs no label. It said: {error}"
             ) from error
 
     def _fold_encoder(self, X: pd.DataFrame) -> Encode:

@@ -319,7 +319,9 @@ def test_integer_ids_in_columns_of_objects_reach_the_proxy_task():
 
 
 def test_a_proxy_task_with_one_entity_says_so():
-    with pytest.raises(ValueError, match="proxy task by 'user_id' .* of 'ann' only"):
+    with pytest.raises(
+        ValueError, match="proxy task by 'user_id' .* of 'ann' only. Add another"
+    ):
         proxy_side(make_catalog()).fit(pairs(("ann", "dance", 50)))
 
 
