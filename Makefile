@@ -18,6 +18,7 @@ docs:
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 study:
+	$(PYTHON) -m pytest -m slow
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py

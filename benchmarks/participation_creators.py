@@ -58,15 +58,14 @@ class BaseRate:
 
 
 def mean_vectors(data, features):
-    """Average each user's and each challenge's videos under the protocol."""
+    """Average each side's videos under the protocol; also return the user's fill."""
     options = {"before": "time", "aggregation": "mean"}
     user = HistoryEncoder(data.catalog, features, by="user_id", **options)
     challenge = HistoryEncoder(
         data.catalog, features, by="challenge", exclude="user_id", **options
     )
-    return user.fit_transform(data.pairs)[:, :-1], challenge.fit_transform(data.pairs)[
-        :, :-1
-    ]
+    blocks = user.fit_transform(data.pairs)
+    return blocks[:, :-1], challenge.fit_transform(data.pairs)[:, :-1], blocks[:, -1]
 
 
 def cosine(user, challenge):
@@ -91,8 +90,9 @@ def main():
     data.catalog, features = embed_text(data.catalog)
     cv = GroupKFold(3)
     scores = {"base rate of the challenge": out_of_fold(BaseRate(), data, cv, users)}
-    user, challenge = mean_vectors(data, features)
+    user, challenge, fill = mean_vectors(data, features)
     scores["cosine of user and challenge"] = cosine(user, challenge)
+    scores["fewer videos in the history"] = -fill
     for fusion in ("concat", "attention"):
         model = make_deep_challenger(
             data.catalog, features, fusion=fusion, batch_size="auto", random_state=0

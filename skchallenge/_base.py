@@ -9,13 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
@@ -25,6 +20,7 @@ from skchallenge._rows import (
     TensorBatches,
     TensorData,
     as_tensor,
+    row_weights,
     tensors_of,
     validation_rows,
 )
@@ -140,11 +136,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold at least 2 classes, got 1 class: {self.classes_[0]!r}."
-            )
-        weight = self._row_weight(aligned[0], y, target, sample_weight)
+        weight = row_weights(aligned[0], y, sample_weight, self.class_weight)
         keep = weight > 0  # a row of weight 0 must not shape the batches either
         aligned = tuple(part[keep] for part in aligned)
         target, weight = target[keep], weight[keep]
@@ -228,30 +220,20 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _check_parameters(self) -> None:
         check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
-        _check_share(self.dropout, "dropout", "left")
-        _check_share(self.validation_fraction, "validation_fraction", "neither")
-        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
-        if not np.isfinite(self.lr):
-            raise ValueError(f"lr must be finite, got {self.lr!r}.")
+        self._check_real("dropout", "left", max_val=1)
+        self._check_real("validation_fraction", "neither", max_val=1)
+        self._check_real("lr", "neither")
         if self.batch_size != "auto":
             check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
 
-    def _row_weight(
-        self, X: NDArray[Any], y: NDArray[Any], target: NDArray[Any], weight: Any
-    ) -> NDArray[np.float64]:
-        weight = _check_sample_weight(
-            weight, X, dtype=np.float64, ensure_non_negative=True
-        )
-        if not weight.any():
-            raise ValueError(
-                "sample_weight must hold a positive value, got zeros only."
-            )
-        if self.class_weight is None:
-            return weight
-        per_class = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=y, sample_weight=weight
-        )
-        return weight * per_class[target]
+    def _check_real(
+        self, name: str, boundaries: str, max_val: float | None = None
+    ) -> None:
+        """Raise unless a parameter is a finite number from 0 to `max_val`."""
+        value, limits = getattr(self, name), {"min_val": 0, "max_val": max_val}
+        check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
+        if not np.isfinite(value):  # no comparison refuses NaN
+            raise ValueError(f"{name} must be finite, got {value!r}.")
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
@@ -272,6 +254,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             rest = tensors_of(arrays, shared, ~valid, device)
             with threads_for(net.module_, net.batch_size):
                 _run(net, rest)
+                _check_outputs(net, rest)
                 self._after_training(net.module_.eval(), rest)
         net.train_split = None  # it holds the held-out rows, and all covers
         self.net_ = net
@@ -379,14 +362,23 @@ def _run(net: _Net, data: TensorData) -> None:
     net.notify("on_train_end", X=data, y=None)
 
 
+def _check_outputs(net: _Net, data: TensorData) -> None:
+    """Raise if training has driven the outputs beyond what numbers can hold."""
+    _, _, *inputs = data[:_AUTO_BATCH]
+    with torch.inference_mode():
+        logits = net.module_.eval()(*inputs)
+    if not logits.isfinite().all():
+        loss = net.history[-1]["train_loss"]
+        raise ValueError(
+            f"Training diverged to a loss of {loss:g} and outputs that are no finite "
+            f"numbers. Lower lr, got lr={net.lr:g}, or scale X."
+        )
+
+
 def _like(weight: Tensor, part: Tensor) -> Tensor:
     """Move features or places to the weight's device; features take its type."""
     is_places = not part.is_floating_point()
     return part.to(weight.device, part.dtype if is_places else weight.dtype)
-
-
-def _check_share(value: float, name: str, boundaries: str) -> None:
-    check_scalar(value, name, Real, min_val=0, max_val=1, include_boundaries=boundaries)
 
 
 def _discard(text: str) -> None:

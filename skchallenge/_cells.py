@@ -93,7 +93,8 @@ def to_flags(cells: pd.Series, label: str) -> pd.Series:
 
 def _numbers(cells: pd.Series) -> pd.Series:
     """Read numbers and their text; what is none, booleans among it, becomes NaN."""
-    plain = cells.mask(np.array([isinstance(c, bool) for c in cells]), None)
+    is_flag = np.array([isinstance(c, bool) for c in cells], dtype=bool)
+    plain = cells.mask(is_flag, None)
     return pd.to_numeric(plain, errors="coerce").astype(float)
 
 

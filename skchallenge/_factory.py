@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skchallenge._history import HistoryEncoder
 from skchallenge._participation import DeepChallenger
+from skchallenge._protocol import check_catalog
 from skchallenge._proxy import ProxyEncoder
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
@@ -105,6 +106,11 @@ def make_deep_challenger(
         ``classifier``; a nested parameter is
         ``sides__user__encoder__proxyencoder__embedding_size``.
 
+    Raises
+    ------
+    TypeError
+        If `catalog` is no VideoCatalog.
+
     See Also
     --------
     make_participation : Makes the catalog and the pairs.
@@ -135,6 +141,7 @@ def make_deep_challenger(
     >>> model.fit(data.pairs, data.y).predict_proba(data.pairs).shape
     (12, 2)
     """
+    check_catalog(catalog)
     network: dict[str, Any] = {
         "dropout": dropout,
         "lr": lr,

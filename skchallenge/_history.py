@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._lookup import Rows
-from skchallenge._protocol import Protocol
+from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._validation import as_frame, check_option
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
@@ -52,10 +52,11 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         out: it is the timeless setting of the paper, in which a challenge is known by
         the videos of users outside ``catalog.candidates`` only.
     exclude : str or None, default=None
-        The catalog's other id column, which X has too. On the challenge side, the
-        user whose own videos do not count, and whose videos may train `encoder`.
+        On the challenge side, the catalog's user column, which X has too: the user
+        whose own videos do not count, and whose videos may train `encoder`.
     max_videos : int, default=8
-        Number of newest videos that are taken. The paper took 8.
+        Number of newest videos that are taken. The paper took 8. If it is more
+        than some users have, the fill tells how many videos the catalog holds of them.
     aggregation : {"concat", "mean", "max"}, default="concat"
         Whether to put the videos side by side or to average or maximise over them.
     cross_fit : int or None, default=None
@@ -184,8 +185,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         X = self._check_table(X, reset=True)
-        history = self._protocol.history(X, self.max_videos)
-        self._protocol.check_exclusion(X)
+        n_excluded = self._protocol.n_excluded(X)
+        self._protocol.check_exclusion(X, n_excluded)
+        history = self._protocol.history(X, self.max_videos, n_excluded)
         if (history < 0).all():
             raise ValueError(
                 f"No row of X has any video in the catalog: every history by "
@@ -217,7 +219,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        if self._protocol.n_excluded(X).any():
+        n_excluded = self._protocol.n_excluded(X)
+        if n_excluded.any():
             warnings.warn(
                 f"X holds users who took part before {self.before!r}: their own "
                 "videos are left out of the challenge's, and what is missing tells "
@@ -225,7 +228,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 LeakageWarning,
                 stacklevel=2,
             )
-        history = self._protocol.history(X, self.max_videos)
+        history = self._protocol.history(X, self.max_videos, n_excluded)
         if len(X) and (history < 0).all():
             warnings.warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
@@ -256,7 +259,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             return self.transform(X)
         X = self._check_table(X, reset=False)
         blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
-        history = self._protocol.history(X, self.max_videos)
+        none = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
+        history = self._protocol.history(X, self.max_videos, none)
         folds = GroupKFold(self.cross_fit, shuffle=True, random_state=self.random_state)
         for rest, held_out in folds.split(X, groups=X[self.by]):
             encode = self._fold_encoder(X.iloc[rest].reset_index(drop=True))
@@ -296,12 +300,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         return Protocol(self.catalog, self.by, self.before, self.exclude)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.catalog, VideoCatalog):
-            kind = type(self.catalog).__name__
-            raise TypeError(
-                f"catalog must be a VideoCatalog, got {kind}. Wrap "
-                "a table of videos in VideoCatalog(videos)."
-            )
+        check_catalog(self.catalog)
         check_option("aggregation", self.aggregation, ("concat", "mean", "max"))
         check_scalar(self.max_videos, "max_videos", Integral, min_val=1)
         if self.cross_fit is not None:
@@ -333,7 +332,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 raise
             raise ValueError(
                 f"The proxy task by {self.by!r} needs videos of at least two to tell "
-                f"apart, but X entitles it to those of {labels[0]!r} only: {error}"
+                f"apart, but X entitles it to those of {labels[0]!r} only. Add another "
+                f"to X, or take an encoder that needs no label. It said: {error}"
             ) from error
 
     def _fold_encoder(self, X: pd.DataFrame) -> Encode:

@@ -16,6 +16,15 @@ from skchallenge._validation import (
 from skchallenge.datasets._catalog import VideoCatalog
 
 
+def check_catalog(catalog: object) -> None:
+    """Raise unless it is a catalog."""
+    if not isinstance(catalog, VideoCatalog):
+        raise TypeError(
+            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Wrap a "
+            "table of videos in VideoCatalog(videos)."
+        )
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Rules of one side, for tables X that were checked.
@@ -37,8 +46,12 @@ class Protocol:
         """Raise unless the settings make sense together."""
         ids = (self.catalog.user, self.catalog.challenge)
         check_option("by", self.by, ids)
-        others = [name for name in ids if name != self.by]
-        check_option("exclude", self.exclude, [None, *others])
+        if self.of_users and self.exclude is not None:
+            raise ValueError(
+                f"exclude={self.exclude!r} has no use with by={self.by!r}: a user's "
+                "history holds no video of a studied challenge. Leave it out."
+            )
+        check_option("exclude", self.exclude, [None, self.catalog.user])
         if self.exclude is not None and self.before is None:
             raise ValueError(
                 f"exclude={self.exclude!r} needs before: without a cut-off only users "
@@ -80,14 +93,13 @@ class Protocol:
                 "the challenge's history. Name a column of cut-off times."
             )
 
-    def check_exclusion(self, X: pd.DataFrame) -> None:
+    def check_exclusion(self, X: pd.DataFrame, n_excluded: Rows) -> None:
         """Raise if `exclude` takes a video away from any row."""
-        excluded = self.n_excluded(X)
-        if self.exclude is None or not excluded.any():
+        if self.exclude is None or not n_excluded.any():
             return
-        first = X.iloc[int(excluded.argmax())]
+        first = X.iloc[int(n_excluded.argmax())]
         raise ValueError(
-            f"exclude={self.exclude!r} removes a video from {(excluded > 0).sum()} "
+            f"exclude={self.exclude!r} removes a video from {(n_excluded > 0).sum()} "
             f"rows, such as {first[self.exclude]!r} in {first[self.by]!r}: users who "
             f"took part before {self.before!r}. A missing video is the label: drop "
             "these pairs, as make_participation does."
@@ -113,7 +125,7 @@ class Protocol:
             return lines[~author.isin(catalog.candidates or ()).to_numpy()]
         return lines
 
-    def history(self, X: pd.DataFrame, max_videos: int) -> Rows:
+    def history(self, X: pd.DataFrame, max_videos: int, n_excluded: Rows) -> Rows:
         """Find the catalog rows of each row's history, (n, max_videos), -1 if none."""
         lines, before = self._history_lines(), self._times(X)
         index = self._index(pd.Index(lines["entity"]), lines["row"].to_numpy())
@@ -121,18 +133,17 @@ class Protocol:
         history = index.newest(entity, before, max_videos)
         if self.exclude is None:
             return history
-        excluded = X[self.exclude]
-        for i in np.flatnonzero(self.n_excluded(X)):  # rare: such pairs are at fault
+        for i in np.flatnonzero(n_excluded):  # rare: such pairs are at fault
             start, stop = index.spans(entity[[i]], before[[i]])
             rows = index.rows(start[0], stop[0])
             author = self.catalog.videos[self.catalog.user].iloc[rows]
-            rows = rows[(author != excluded.iloc[i]).to_numpy()][:max_videos]
+            rows = rows[(author != X[self.exclude].iloc[i]).to_numpy()][:max_videos]
             history[i] = np.pad(rows, (0, max_videos - len(rows)), constant_values=-1)
         return history
 
     def n_excluded(self, X: pd.DataFrame) -> Rows:
         """Count each row's videos before its time that `exclude` takes away."""
-        if self.exclude is None or self.of_users:
+        if self.exclude is None:
             return np.zeros(len(X), dtype=np.intp)
         members = self.catalog.memberships
         author = self.catalog.videos[self.catalog.user].iloc[members["row"]]

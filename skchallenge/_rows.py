@@ -1,4 +1,4 @@
-"""Rows as tensors: in batches, and split for early stopping."""
+"""Rows of training: weighted, split for early stopping, and as tensors in batches."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 
@@ -43,6 +45,35 @@ class TensorBatches:
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
         for index in torch.split(order, self.batch_size):
             yield self.dataset[index.to(self.dataset.aligned[0].device)]
+
+
+def row_weights(
+    X: NDArray[Any], y: NDArray[Any], sample_weight: Any, class_weight: Any
+) -> NDArray[np.float64]:
+    """Multiply the weights of rows and classes; two classes must be left."""
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+    )
+    rows = weight > 0
+    if class_weight is not None and rows.any():
+        classes, code = np.unique(y[rows], return_inverse=True)
+        per_class = compute_class_weight(
+            class_weight, classes=classes, y=y[rows], sample_weight=weight[rows]
+        )
+        if not (np.isfinite(per_class) & (per_class >= 0)).all():
+            raise ValueError(
+                "class_weight must hold finite numbers that are not negative, got "
+                f"one among these: {per_class.tolist()}."
+            )
+        weight[rows] *= per_class[code]
+    found = np.unique(y[weight > 0]).tolist()
+    if len(found) < 2:
+        number = "1 class" if found else "no class"
+        raise ValueError(
+            f"y must hold at least 2 classes, got {number}: {found}. Rows to which "
+            "sample_weight or class_weight gives zero do not count."
+        )
+    return weight
 
 
 def validation_rows(

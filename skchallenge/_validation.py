@@ -17,8 +17,15 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
     ------
     TypeError
         If `table` has no named columns.
+    ValueError
+        If two of them have one name.
     """
     if isinstance(table, pd.DataFrame):
+        if not table.columns.is_unique:
+            raise ValueError(
+                f"{name} has columns of one name: {list(table.columns)}. Rename or "
+                "drop them."
+            )
         return table.reset_index(drop=True)
     if type(table).__module__.partition(".")[0] == "polars":
         # Lists stay Python lists: to_pandas() would make them arrays.
@@ -114,9 +121,7 @@ def read_duration(
             f"in that unit, got {value!r}. Or convert the column, for example with "
             f"pandas.to_datetime({times.name}, unit='s')."
         )
-    if numeric:
-        return value
-    if not isinstance(value, str | pd.Timedelta):
+    if not numeric and not isinstance(value, str | pd.Timedelta):
         raise TypeError(
             f"{times.name} holds datetimes, so {name} must be a duration such as "
             f"'30D', got {value!r}."
@@ -124,9 +129,12 @@ def read_duration(
     if isinstance(value, str) and not any(c.isalpha() for c in value):
         raise ValueError(f"{name} needs a unit, such as '30D', got {value!r}.")
     try:
-        return pd.Timedelta(value)
+        duration = value if numeric else pd.Timedelta(value)
     except ValueError as error:
         raise ValueError(f"{name} is no duration: {value!r}.") from error
+    if pd.isna(duration):
+        raise ValueError(f"{name} is no duration: {value!r}.")
+    return duration
 
 
 def _check_no_missing(values: pd.Series[Any], name: str) -> None:

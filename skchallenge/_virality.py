@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -248,7 +248,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         check_option("image_encoder", self.image_encoder, _LEAST_SIZE)
         check_option("fusion", self.fusion, ("concat", "full"))
         check_option("on_error", self.on_error, ("raise", "nan"))
-        check_scalar(self.alpha, "alpha", Real, min_val=0)
+        self._check_real("alpha", "left")
         check_layers(self.metadata_layers)
         if self.image is None:
             if self.metadata_layers is None:

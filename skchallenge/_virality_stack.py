@@ -129,11 +129,7 @@ class GroupColumnKFold(BaseCrossValidator):
         yield from folds.split(np.zeros(len(X)), groups=self._groups(X))
 
     def _groups(self, X: Any) -> NDArray[np.intp]:
-        if not hasattr(X, "columns"):
-            raise TypeError(
-                f"X must be a table with a column {self.column!r} that says whose "
-                f"video each is, got {type(X).__name__}."
-            )
+        _check_table(X, self.column)
         check_columns(X.columns, [self.column], "X")
         return pd.factorize(np.asarray(X[self.column]), use_na_sentinel=False)[0]
 
@@ -145,7 +141,16 @@ def _on_metadata(apart: list[str], model: Any) -> Pipeline:
     return make_pipeline(features, model)
 
 
+def _check_table(X: Any, group: str) -> None:
+    if not hasattr(X, "columns"):
+        raise TypeError(
+            f"X must be a table with a column {group!r} that says whose video each "
+            f"is, got {type(X).__name__}."
+        )
+
+
 def _columns_but(X: Any, apart: list[str]) -> list[str]:
+    _check_table(X, apart[0])
     columns = [column for column in X.columns if column not in apart]
     if not columns:
         raise ValueError(

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from torch.nn.functional import cross_entropy
 
 from skchallenge import DeepChallenger, ProxyEncoder, _base
@@ -196,6 +196,20 @@ def test_class_weights_are_row_weights(cls, class_weight):
     np.testing.assert_allclose(given.predict_proba(X), expected, rtol=1e-9)
     unweighted = plain.fit(X, y).predict_proba(X)
     assert (given.predict_proba(X)[:, 1] > unweighted[:, 1]).all()
+
+
+@BOTH
+def test_a_class_of_weight_zero_is_as_good_as_absent(cls):
+    X, y = planted(90, n_classes=3)
+    for class_weight in ("balanced", {0: 1.0, 1: 5.0}):
+        model = make(cls, max_iter=5, class_weight=class_weight, **EXACT)
+        given = model.fit(X, y, sample_weight=y < 2).decision_function(X)
+        assert given.shape == (90, 3)
+        rest = y[y < 2]
+        w0, w1 = compute_class_weight(class_weight, classes=np.array([0, 1]), y=rest)
+        model.set_params(class_weight={0: w0, 1: w1, 2: 0.0})
+        expected = model.fit(X, y).decision_function(X)
+        np.testing.assert_allclose(given, expected, rtol=1e-9)
 
 
 @BOTH
@@ -433,6 +447,7 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
     [
         ({"dropout": 1.0}, ValueError, "dropout == 1.0, must be < 1"),
         ({"dropout": -0.1}, ValueError, "dropout == -0.1, must be >= 0"),
+        ({"dropout": np.nan}, ValueError, "dropout must be finite, got nan"),
         ({"dropout": "a"}, TypeError, "dropout must be an instance of float"),
         ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
         ({"lr": np.inf}, ValueError, "lr must be finite, got inf"),
@@ -443,9 +458,14 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change == 0, must be >= 1"),
         ({"validation_fraction": 0}, ValueError, "validation_fraction == 0, must be >"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction == 1, must be <"),
+        ({"validation_fraction": np.nan}, ValueError, "fraction must be finite, got"),
         ({"device": "abacus"}, ValueError, "device must be 'auto' or a torch device"),
         ({"class_weight": "fair"}, ValueError, "class_weight.*balanced.*fair"),
         ({"class_weight": {0: 1, 7: 2}}, ValueError, r"classes, \[1\], are not in"),
+        ({"class_weight": {0: -1, 1: 1}}, ValueError, "class_weight must hold.*: .-1"),
+        ({"class_weight": {0: np.nan, 1: 1}}, ValueError, "class_weight must hold.*na"),
+        ({"class_weight": {0: 0, 1: 1}}, ValueError, r"got 1 class: \[1\].* zero"),
+        ({"class_weight": {0: 0, 1: 0}}, ValueError, "got no class: .* zero"),
     ],
 )
 def test_bad_parameters_are_refused(cls, options, error, match):
@@ -473,6 +493,7 @@ def spoil(value):
         (np.zeros((60, 2)), None, {}, r"needs at least 2 different rows.* with 1 diff"),
         (None, None, {"sample_weight": -np.ones(60)}, "Negative values in data"),
         (None, None, {"sample_weight": np.zeros(60)}, "zero"),
+        (None, None, {"sample_weight": planted(60)[1]}, r"1 class: \[1\].* zero"),
         (None, None, {"sample_weight": np.ones(3)}, r"sample_weight.shape == \(3,\)"),
     ],
 )
@@ -481,6 +502,16 @@ def test_bad_data_is_refused(cls, X, y, options, match):
     X, y = (good[0] if X is None else X), (good[1] if y is None else y)
     with pytest.raises(ValueError, match=match):
         make(cls).fit(X, y, **options)
+
+
+@BOTH
+@pytest.mark.parametrize("options", [{}, {"early_stopping": False}])
+@pytest.mark.parametrize("max_iter", [1, 9])
+def test_training_that_diverges_is_refused(cls, options, max_iter):
+    X, y = planted(60)
+    model = make(cls, lr=1e30, max_iter=max_iter, **options)
+    with pytest.raises(ValueError, match=r"Training diverged .* lr=1e\+30, or scale X"):
+        model.fit(X.astype(np.float32), y)
 
 
 @BOTH

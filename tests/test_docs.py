@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def test_every_public_name_is_in_the_reference():
             if not re.search(rf"^   {name}$", reference, re.MULTILINE)
         ]
         assert not missing, f"{module.__name__}: {missing}"
+
+
+def test_the_first_tables_of_the_reference_are_what_skchallenge_exports():
+    reference = (ROOT / "docs" / "api.rst").read_text("utf-8")
+    assert "Everything in the first four tables can be imported" in reference
+    tables = reference.split(".. autosummary::")[1:5]
+    names = re.findall(r"^   (\w+)$", "".join(tables), re.MULTILINE)
+    assert sorted(names) == skchallenge.__all__
+    titles = re.findall(r"^(.+)\n===+$", reference, re.MULTILINE)
+    assert len(set(titles)) == len(titles)
+
+
+def test_every_extra_is_on_the_page_about_installing():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "install.rst").read_text("utf-8")
+    listed = re.findall(r"^``(\w+)``  ", page, re.MULTILINE)
+    assert set(listed) == set(project["optional-dependencies"])
 
 
 def test_the_citation_states_the_version():

@@ -9,6 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
+from skchallenge._protocol import Protocol
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
 
 VIDEOS = pd.DataFrame(
@@ -318,7 +319,9 @@ def test_integer_ids_in_columns_of_objects_reach_the_proxy_task():
 
 
 def test_a_proxy_task_with_one_entity_says_so():
-    with pytest.raises(ValueError, match="proxy task by 'user_id' .* of 'ann' only"):
+    with pytest.raises(
+        ValueError, match="proxy task by 'user_id' .* of 'ann' only. Add another"
+    ):
         proxy_side(make_catalog()).fit(pairs(("ann", "dance", 50)))
 
 
@@ -370,7 +373,12 @@ def test_fit_refuses_arrays_and_missing_columns():
     "options, match",
     [
         ({"by": "video_id"}, r"by must be one of \['user_id', 'challenge'\]"),
-        ({"exclude": "user_id"}, r"exclude must be one of \[None, 'challenge'\]"),
+        ({"exclude": "user_id"}, "exclude='user_id' has no use with by='user_id'"),
+        ({"exclude": "challenge"}, "exclude='challenge' has no use with by='user_id'"),
+        (
+            {"by": "challenge", "exclude": "challenge"},
+            r"exclude must be one of \[None, 'user_id'\]",
+        ),
         ({"aggregation": "sum"}, "aggregation must be one of"),
         ({"max_videos": 0}, "max_videos == 0, must be >= 1"),
         ({"cross_fit": 1}, "cross_fit == 1, must be >= 2"),
@@ -415,11 +423,16 @@ def test_transform_warns_of_and_excludes_own_videos():
     np.testing.assert_allclose(blocks, [[9, 0, 0.5], [5, 9, 1]])
 
 
-def test_excluding_challenges_on_the_user_side_changes_nothing():
-    X = pairs(("ann", "dance", 50))
-    expected = user_side().fit_transform(X)
-    actual = user_side(exclude="challenge").fit_transform(X)
-    np.testing.assert_array_equal(actual, expected)
+def test_own_videos_are_counted_once_a_call(monkeypatch):
+    calls, count = [], Protocol.n_excluded
+    monkeypatch.setattr(
+        Protocol, "n_excluded", lambda *given: calls.append(1) or count(*given)
+    )
+    X = pairs(("bob", "dance", 40))
+    encoder = challenge_side(make_catalog(candidates=["bob"])).fit(X)
+    assert len(calls) == 1
+    encoder.transform(X)
+    assert len(calls) == 2
 
 
 def test_all_empty_histories_raise_in_fit_and_warn_in_transform():

@@ -190,7 +190,7 @@ def test_excluded_videos_are_the_label(monkeypatch):
     encoder = sides(catalog_of(rows + own, pairs), aggregation="mean").challenge
     with pytest.raises(ValueError, match="A missing video is the label"):
         encoder.fit(pairs)
-    monkeypatch.setattr(Protocol, "check_exclusion", lambda self, X: None)
+    monkeypatch.setattr(Protocol, "check_exclusion", lambda *given: None)
     with pytest.warns(LeakageWarning, match="what is missing tells"):
         assert auc(encoder, pairs, y) > 0.9
 
@@ -256,3 +256,24 @@ def test_own_times_as_cut_offs_leak_and_one_cut_off_does_not():
     own = data.pairs["user_id"].map(joins).fillna(data.pairs["time"] + 60)
     leaky = data.pairs.assign(time=own.astype(int))
     assert auc(encoder, leaky, data.y) > 0.9
+
+
+def test_exports_of_the_latest_videos_leak_by_the_fill():
+    rng = np.random.default_rng(0)
+    rows = [row(rng, user=f"s{i}", time=30 + i, challenge="dance") for i in range(5)]
+    for u in range(400):
+        times = [*range(0, 25, 5), 70]
+        mine = [row(rng, user=f"u{u:03d}", time=t) for t in times]
+        if rng.uniform() < 0.3:
+            mine.insert(5, row(rng, user=f"u{u:03d}", time=60, challenge="dance"))
+        rows += mine[-6:]  # who took part lacks the oldest video
+    videos = pd.DataFrame(rows).assign(
+        video_id=range(len(rows)),
+        hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
+    )
+    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
+    assert len(data.pairs) == 400
+    encoder = sides(data.catalog).user
+    assert auc(encoder, data.pairs, data.y) > 0.9
+    encoder.set_params(max_videos=4)  # as many as every candidate has
+    assert at_chance(auc(encoder, data.pairs, data.y))

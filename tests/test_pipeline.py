@@ -203,6 +203,13 @@ def test_the_factory_builds_the_paper(data):
     assert model[-1].max_iter == 30
 
 
+def test_the_factory_refuses_a_table_for_a_catalog(data):
+    with pytest.raises(
+        TypeError, match="catalog must be a VideoCatalog, got DataFrame"
+    ):
+        make_deep_challenger(data.videos)
+
+
 def test_the_factory_clones_one_side_for_the_other(data):
     features = numbers()
     model = make_deep_challenger(data.catalog, features)

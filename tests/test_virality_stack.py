@@ -162,6 +162,8 @@ def test_tables_without_groups_are_refused():
     splitter = GroupColumnKFold("creator")
     with pytest.raises(TypeError, match=r"must be a table with a column 'creator'"):
         list(splitter.split(np.ones((3, 2))))
+    with pytest.raises(TypeError, match="column 'creator'.*, got ndarray"):
+        model.fit(X.to_numpy(), y)
 
 
 def test_the_final_model_is_scikit_learns():

@@ -115,6 +115,8 @@ class VideoCatalog:
         self._check_optional_columns()
         if isinstance(candidates, str):
             raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
+        if hasattr(candidates, "columns"):
+            raise TypeError("candidates must be a list of ids, got a table.")
         self.candidates = None if candidates is None else frozenset(candidates)
         if self.candidates:
             listed = pd.Series(list(self.candidates))
@@ -257,8 +259,6 @@ class VideoCatalog:
                 check_columns(self.videos.columns, [column], "videos")
 
     def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
-        if not videos.columns.is_unique:
-            raise ValueError(f"videos has columns of one name: {list(videos.columns)}.")
         check_columns(
             videos.columns,
             [self.video, self.user, self.challenge, self.time],

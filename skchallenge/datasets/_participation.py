@@ -92,7 +92,9 @@ def make_participation(
     generic_tags : iterable of str or None, default=None
         Tags that are never found; None is a short list such as fyp and viral.
     min_history : int, default=3
-        Videos that a candidate has at least before the cut-off.
+        Videos that a candidate has at least before the cut-off. Where the table holds
+        the latest videos of each user only, take at least `max_videos` of the
+        `HistoryEncoder`: else who posts more later has fewer slots filled.
     n_seeds : int, default=5
         The cut-off is the first upload of this many-th participant, at least the
         second: a history, which ends before the cut-off, shows the ones before.

@@ -12,8 +12,9 @@ _PANELS = ("loss", "accuracy")
 class TrainingCurvesDisplay:
     """Loss and accuracy after each pass of training.
 
-    Make one with `from_estimator`. The dotted line marks the lowest validation loss,
-    which is the pass whose weights early stopping keeps.
+    Make one with `from_estimator`. The dotted line marks the lowest validation loss.
+    Early stopping keeps the weights of that pass, or of one that is as good to four
+    digits.
 
     Parameters
     ----------

@@ -140,15 +140,7 @@ def participation_report(
     """
     truth, score = _check_binary(y_true, y_score)
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
-    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
-    check_scalar(
-        confidence_level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
+    _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(truth)) if groups is None else column_or_1d(groups)
     check_consistent_length(truth, rows)
     drawn = resampled_scores(
@@ -160,6 +152,18 @@ def participation_report(
     report["high"] = drawn.quantile(1 - tail)
     report["chance"] = pd.Series(_chance(truth))
     return report
+
+
+def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
+    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
+    check_scalar(
+        confidence_level,
+        "confidence_level",
+        Real,
+        min_val=0,
+        max_val=1,
+        include_boundaries="neither",
+    )
 
 
 def _check_binary(

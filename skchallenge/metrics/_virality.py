@@ -1,7 +1,6 @@
 """Scores of a virality model under its own labels, beside floors and a baseline."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
     check_random_state,
-    check_scalar,
 )
 from sklearn.utils.validation import column_or_1d
 
@@ -32,7 +30,7 @@ from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
 from skchallenge.metrics._bootstrap import resampled_scores
-from skchallenge.metrics._report import _check_binary
+from skchallenge.metrics._report import _check_binary, _check_bootstrap
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -135,7 +133,7 @@ def virality_report(
     """
     frame = as_frame(videos, "videos")
     check_consistent_length(X, frame)
-    _check_options(confidence_level, n_resamples)
+    _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(frame)) if groups is None else column_or_1d(groups)
     check_consistent_length(frame, rows)
     rough = clone(labeler).fit(frame).transform(frame)
@@ -153,18 +151,6 @@ def virality_report(
         drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
         draws.append(drawn[list(_METRICS)].to_numpy())
     return _summary(tables, draws, confidence_level)
-
-
-def _check_options(confidence_level: float, n_resamples: int) -> None:
-    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
-    check_scalar(
-        confidence_level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
 
 
 def _label(

@@ -1,5 +1,6 @@
 """What counts as viral."""
 
+from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,7 +11,12 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._names import find_columns
-from skchallenge._validation import as_frame, check_columns, check_option
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_ids,
+    check_option,
+)
 from skchallenge.tabular._metadata import read_counts
 
 Kind = Literal["views_per_follower", "log_residual", "creator_relative", "views"]
@@ -131,7 +137,7 @@ default="views_per_follower"
         check_scalar(
             self.quantile,
             "quantile",
-            float,
+            Real,
             min_val=0,
             max_val=1,
             include_boundaries="neither",
@@ -229,10 +235,10 @@ default="views_per_follower"
         for name in set(_NEEDS[self.kind]) - {"user_id"}:
             parts[name] = read_counts(frame[columns[name]], columns[name])
         if self.kind == "creator_relative":
-            parts["usual"] = frame[columns["user_id"]].map(self._usual_views())
+            parts["usual"] = self._usual_views(frame[columns["user_id"]])
         return parts
 
-    def _usual_views(self) -> "pd.Series[Any]":
+    def _usual_views(self, creators: "pd.Series[Any]") -> "pd.Series[Any]":
         """Return each creator's median log views, NaN where there are few videos."""
         if not hasattr(self.catalog, "videos"):
             raise TypeError(
@@ -241,9 +247,12 @@ default="views_per_follower"
             )
         videos = self.catalog.videos
         check_columns(videos.columns, ["n_plays"], "catalog")
+        known = videos[self.catalog.user]
+        check_ids(creators.dropna(), str(creators.name), like=known)
         counts = pd.Series(np.log1p(read_counts(videos["n_plays"], "n_plays")))
-        by_creator = counts.groupby(videos[self.catalog.user].to_numpy())
-        return by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)
+        by_creator = counts.groupby(known.to_numpy())
+        usual = by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)
+        return creators.map(usual)
 
     def _scores(self, parts: pd.DataFrame) -> Floats:
         views = parts["n_plays"].to_numpy()

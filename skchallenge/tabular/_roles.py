@@ -57,6 +57,11 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
         ``unknown``           any other name
         ====================  ========================================================
 
+    Raises
+    ------
+    TypeError
+        If `columns` is one string.
+
     See Also
     --------
     MetadataFeaturizer : Refuses columns by their role.
@@ -69,6 +74,8 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
     {'text': 'pre_post', 'authorMeta.fans': 'label_part',
      'remainder__diggCount': 'post_outcome', 'my_column': 'unknown'}
     """
+    if isinstance(columns, str):  # its letters are no names
+        raise TypeError(f"columns must hold names, got the text {columns!r}.")
     return {column: _role(column) for column in columns}
 
 

@@ -219,6 +219,8 @@ def test_roles_and_candidates_that_cannot_be_meant():
         VideoCatalog(table(), caption="captoin")
     with pytest.raises(TypeError, match="candidates must be a list of ids, got 'ann'"):
         VideoCatalog(table(), candidates="ann")
+    with pytest.raises(TypeError, match="candidates must be a list of ids, got a ta"):
+        VideoCatalog(table(), candidates=table()[["user_id"]])  # it has names, no ids
     twice = pd.concat([table(), table()[["user_id"]]], axis=1)
     with pytest.raises(ValueError, match="videos has columns of one name"):
         VideoCatalog(twice)

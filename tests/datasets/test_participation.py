@@ -32,6 +32,7 @@ BASE = [
     *plain("gone", 1, 2, 3),
     *plain("too late", 1, 2, 51),
     *plain("on time", 1, 20, 25),  # 20 is not before the cut-off
+    *plain("silent", 1, 2, 20),  # and not after it
     # Challenge videos make nobody active: for both classes alike.
     *plain("only dances", 1, 2),
     ("only dances", 30, ["dance"]),
@@ -198,5 +199,8 @@ def test_refuses_bad_tables():
         make_participation(videos.drop(columns="hashtags"), **OPTIONS)
     with pytest.raises(TypeError, match="hashtags must hold lists of tags, got the"):
         make_participation(videos.assign(hashtags="dance,fyp"), **OPTIONS)
+    twice = pd.concat([videos, videos[["hashtags"]]], axis=1)
+    with pytest.raises(ValueError, match="videos has columns of one name: .*hashtags"):
+        make_participation(twice, **OPTIONS)
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         make_participation(videos.to_numpy(), **OPTIONS)

@@ -120,6 +120,16 @@ def test_chance_is_what_a_dummy_scores():
     assert 0 <= dummy.loc["brier", "score"] - dummy.loc["brier", "chance"] < 0.01
 
 
+def test_chance_of_the_accuracy_guesses_the_majority_of_the_training_rows():
+    """70 of 100 training rows are viral, and 5 of 20 test rows."""
+    plays = np.repeat([1, 9, 1, 9], [30, 70, 15, 5])
+    videos = pd.DataFrame({"n_plays": plays, "n_followers": 1})
+    labeler = ViralityLabeler("views", quantile=0.29)
+    folds = [(np.arange(100), np.arange(100, 120))]
+    found = report(videos[["n_followers"]], videos, folds, labeler)
+    assert found.loc["accuracy", "chance"] == 5 / 20
+
+
 def test_no_signal_is_chance_and_a_signal_is_found():
     folds, aucs = GroupKFold(3), []
     for seed in range(6):

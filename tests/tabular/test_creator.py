@@ -135,6 +135,8 @@ def test_numbers_as_times_take_a_number_as_age():
     np.testing.assert_array_equal(past.fit_transform(X), expected)
     with pytest.raises(TypeError, match=r"min_age must be a number .* got '7D'"):
         past.set_params(min_age="7D").fit(X)
+    with pytest.raises(ValueError, match="min_age is no duration: nan"):
+        past.set_params(min_age=np.nan).fit(X)  # it would let the future in
 
 
 def test_polars_and_other_columns_are_fine():
@@ -195,6 +197,7 @@ def test_thousands_of_creators():
         ),
         ({"min_age": 7}, {}, TypeError, r"min_age must be a duration such as '30D'"),
         ({"min_age": "7"}, {}, ValueError, r"min_age needs a unit"),
+        ({"min_age": "NaT"}, {}, ValueError, r"min_age is no duration: 'NaT'"),
         ({}, {"user_id": 1}, TypeError, r"user_id holds integers, but the catalog's"),
         ({}, {"create_time": 1}, TypeError, r"create_time holds numbers, but the cat"),
         ({}, {"create_time": None}, ValueError, r"create_time has 72 missing values"),

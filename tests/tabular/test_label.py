@@ -73,7 +73,7 @@ def test_creator_relative_is_relative_to_the_creator():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("quantile", [0.5, 0.9])
+@pytest.mark.parametrize("quantile", [0.5, np.float32(0.9)])
 def test_the_share_of_viral_videos_is_as_asked(kind, quantile):
     videos = table()
     y = labeler(kind, quantile=quantile).fit(videos).transform(videos)
@@ -141,6 +141,9 @@ def test_creators_with_few_videos_have_no_usual():
     assert not known[60:].any()
     with pytest.raises(TypeError, match=r"'creator_relative' needs catalog=.*NoneType"):
         ViralityLabeler("creator_relative").fit(videos)
+    text = videos.astype({"user_id": str})
+    with pytest.raises(TypeError, match="user_id holds strings, but the catalog's"):
+        labeler("creator_relative", videos).labelable(text)
     with pytest.raises(ValueError, match=r"catalog lacks the columns \['n_plays'\]"):
         labeler("creator_relative", videos.drop(columns="n_plays")).fit(videos)
 

@@ -216,6 +216,24 @@ def test_bad_cells_are_refused(column, cells, match):
         MetadataFeaturizer().fit(pd.DataFrame({column: cells}))
 
 
+def test_a_table_without_rows_has_features_without_rows():
+    videos = pd.DataFrame(
+        {
+            "caption": ["my cat"],
+            "hashtags": [["cat"]],
+            "verified": [True],
+            "duration_s": [15.0],
+            "n_followers": ["1.5K"],
+            "create_time": [pd.Timestamp("2020-06-01")],
+            "tempo": [0.5],
+        }
+    )
+    featurizer = MetadataFeaturizer().fit(videos)
+    n_features = len(featurizer.get_feature_names_out())
+    for empty in (videos[:0], videos[:0].astype({"create_time": str})):
+        assert featurizer.transform(empty).shape == (0, n_features)
+
+
 def test_arrays_and_twins_are_refused():
     with pytest.raises(TypeError, match="X must be a pandas or polars DataFrame"):
         MetadataFeaturizer().fit(np.ones((3, 2)))

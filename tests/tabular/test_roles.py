@@ -32,6 +32,11 @@ def test_all_columns_of_the_report_have_a_role():
     assert roles["createTime"] == roles["id"] == roles["webVideoUrl"] == "exposure"
 
 
+def test_one_name_is_no_list_of_names():
+    with pytest.raises(TypeError, match=r"columns must hold names.*got the text 'n_l"):
+        column_roles("n_likes")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_name_that_the_loader_reads_is_the_column_it_becomes(layout):
     for column, sources in LAYOUTS[layout].items():
