@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from numbers import Real
 from typing import Any
@@ -21,11 +22,7 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
         If two of them have one name.
     """
     if isinstance(table, pd.DataFrame):
-        if not table.columns.is_unique:
-            raise ValueError(
-                f"{name} has columns of one name: {list(table.columns)}. Rename or "
-                "drop them."
-            )
+        _check_names_differ(table.columns, name)
         return table.reset_index(drop=True)
     if type(table).__module__.partition(".")[0] == "polars":
         # Lists stay Python lists: to_pandas() would make them arrays.
@@ -47,7 +44,11 @@ def check_columns(found: Iterable[str], needed: Iterable[str], name: str) -> Non
     missing = [c for c in needed if c not in found]
     if missing:
         raise ValueError(f"{name} lacks the columns {missing}; it has {found}.")
-    twice = [c for c in needed if found.count(c) > 1]
+    _check_names_differ([c for c in found if c in needed], name)
+
+
+def _check_names_differ(columns: Iterable[Any], name: str) -> None:
+    twice = [c for c, n in Counter(columns).items() if n > 1]
     if twice:
         raise ValueError(
             f"{name} has several columns named {twice}. Rename or drop all but one."

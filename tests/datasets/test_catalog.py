@@ -222,7 +222,7 @@ def test_roles_and_candidates_that_cannot_be_meant():
     with pytest.raises(TypeError, match="candidates must be a list of ids, got a ta"):
         VideoCatalog(table(), candidates=table()[["user_id"]])  # it has names, no ids
     twice = pd.concat([table(), table()[["user_id"]]], axis=1)
-    with pytest.raises(ValueError, match="videos has columns of one name"):
+    with pytest.raises(ValueError, match="videos has several columns named"):
         VideoCatalog(twice)
     with pytest.raises(TypeError, match="challenge must hold strings or integers"):
         VideoCatalog(table(challenge=[1, "a", None, None]))

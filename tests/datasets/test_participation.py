@@ -200,7 +200,7 @@ def test_refuses_bad_tables():
     with pytest.raises(TypeError, match="hashtags must hold lists of tags, got the"):
         make_participation(videos.assign(hashtags="dance,fyp"), **OPTIONS)
     twice = pd.concat([videos, videos[["hashtags"]]], axis=1)
-    with pytest.raises(ValueError, match="videos has columns of one name: .*hashtags"):
+    with pytest.raises(ValueError, match="videos has several columns named .*hashtags"):
         make_participation(twice, **OPTIONS)
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         make_participation(videos.to_numpy(), **OPTIONS)
