@@ -13,7 +13,6 @@ libraries come from PyPI: ``pip install sentence-transformers skrub``.
 import argparse
 import json
 import os
-import sys
 import time
 from statistics import median
 
@@ -22,16 +21,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import pandas as pd
 import torch
-from common import DATA
+from common import data_file
 
 from skchallenge.embed import CaptionEmbedder, demo_caption_model
 
 
 def real_captions():
-    path = DATA / "trending_2020.json"
-    if not path.exists():
-        sys.exit(f"{path} is not there: set SKCHALLENGE_DATA to the folder with it.")
-    return [video["text"] for video in json.loads(path.read_text())["collector"]]
+    export = json.loads(data_file("trending_2020.json").read_text())
+    return [video["text"] for video in export["collector"]]
 
 
 def sentence_transformer(folder):

@@ -13,6 +13,15 @@ from skchallenge import VideoCatalog
 DATA = Path(os.environ.get("SKCHALLENGE_DATA", "data"))
 
 
+def data_file(name):
+    """Return the path of a file of real data; end the study if it is not there."""
+    if not (DATA / name).is_file():
+        raise SystemExit(
+            f"{DATA / name} is not there: set SKCHALLENGE_DATA to the folder with it."
+        )
+    return DATA / name
+
+
 def with_vectors(catalog, blocks):
     """Embed all videos once and return a catalog that holds the vectors.
 

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from common import DATA
+from common import data_file
 from implicit.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
@@ -163,7 +163,7 @@ def describe(log):
 
 def authority():
     """Print how many creators of an export can be known at all."""
-    videos = pd.read_parquet(DATA / "creators_2020.parquet")
+    videos = pd.read_parquet(data_file("creators_2020.parquet"))
     videos["score"] = np.log1p(videos["n_likes"].astype(float))
     fitted = CreatorAuthority("user_id", total="n_total_vids").fit(
         videos[["user_id", "create_time", "score", "n_total_vids"]]
@@ -176,12 +176,7 @@ def authority():
 
 def main():
     start = time.perf_counter()
-    if not DATA.is_dir():
-        raise SystemExit(
-            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
-            "interactions_2022.parquet."
-        )
-    log = pd.read_parquet(DATA / "interactions_2022.parquet")
+    log = pd.read_parquet(data_file("interactions_2022.parquet"))
     describe(log)
     log = log.drop_duplicates().sort_values("time_ms", kind="stable", ignore_index=True)
     cut = int(len(log) * 0.7)

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from common import DATA, line, out_of_fold
+from common import data_file, line, out_of_fold
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GroupKFold
 
@@ -107,12 +107,7 @@ def study(videos, min_history):
 
 def main():
     start = time.perf_counter()
-    if not DATA.is_dir():
-        raise SystemExit(
-            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
-            "creators_2020.parquet."
-        )
-    videos = load_tiktok_export(DATA / "creators_2020.parquet")
+    videos = load_tiktok_export(data_file("creators_2020.parquet"))
     print(f"{len(videos)} videos")
     for min_history in MIN_HISTORY:
         study(videos, min_history)

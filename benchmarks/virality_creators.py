@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from common import DATA
+from common import data_file
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -197,7 +197,7 @@ def guard(videos, tables):
 
 
 def trending():
-    videos = load_tiktok_export(DATA / "trending_2020.json")
+    videos = load_tiktok_export(data_file("trending_2020.json"))
     print(f"\ntrending_2020: {len(videos)} videos")
     try:
         ViralityLabeler().labelable(videos)
@@ -209,12 +209,7 @@ def trending():
 
 def main():
     start = time.perf_counter()
-    if not DATA.is_dir():
-        raise SystemExit(
-            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
-            "creators_2020.parquet."
-        )
-    videos = load_tiktok_export(DATA / "creators_2020.parquet")
+    videos = load_tiktok_export(data_file("creators_2020.parquet"))
     videos = videos[ViralityLabeler().labelable(videos)].reset_index(drop=True)
     tables = feature_tables(videos)
     print(f"{len(videos)} videos of {videos['user_id'].nunique()} creators.")

@@ -7,7 +7,7 @@ Reads ``creators_2020.parquet`` from the folder that SKCHALLENGE_DATA names.
 
 import numpy as np
 import pandas as pd
-from common import DATA
+from common import data_file
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline
 from sklearn.ensemble import RandomForestClassifier
@@ -83,12 +83,7 @@ def global_median(videos, X, n, repeats):
 
 
 def main():
-    if not DATA.is_dir():
-        raise SystemExit(
-            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
-            "creators_2020.parquet."
-        )
-    videos = load_tiktok_export(DATA / "creators_2020.parquet")
+    videos = load_tiktok_export(data_file("creators_2020.parquet"))
     videos = videos[ViralityLabeler().labelable(videos)].reset_index(drop=True)
     X = pd.DataFrame(MetadataFeaturizer().fit_transform(videos[COLUMNS]))
     for quantile in (0.9, 0.5):

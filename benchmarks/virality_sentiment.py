@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import nltk
 import numpy as np
-from common import DATA
+from common import data_file
 from nltk.sentiment.vader import SentimentIntensityAnalyzer as NltkAnalyzer
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -81,12 +81,7 @@ def beside_nltk(captions):
 
 
 def main():
-    if not DATA.is_dir():
-        raise SystemExit(
-            f"No folder {str(DATA)!r}. Set SKCHALLENGE_DATA to the folder that holds "
-            "trending_2020.json."
-        )
-    captions = load_tiktok_export(DATA / "trending_2020.json")["caption"].tolist()
+    captions = load_tiktok_export(data_file("trending_2020.json"))["caption"].tolist()
     beside_nltk(captions)
     one_process(enough(captions, N_LOOP))
     two_processes(enough(captions, N_JOBS))

@@ -25,6 +25,7 @@ from skchallenge._rows import (
     validation_rows,
 )
 from skchallenge._torch import isolated_rng, resolve_device, threads_for
+from skchallenge._validation import check_finite
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
 Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
@@ -232,8 +233,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Raise unless a parameter is a finite number from 0 to `max_val`."""
         value, limits = getattr(self, name), {"min_val": 0, "max_val": max_val}
         check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
-        if not np.isfinite(value):  # no comparison refuses NaN
-            raise ValueError(f"{name} must be finite, got {value!r}.")
+        check_finite(**{name: value})
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]

@@ -561,7 +561,7 @@ def test_the_table_alone_is_an_mlp():
             "weights must be one of .*resnet50",
         ),
         ({"alpha": -1.0}, ValueError, r"alpha == -1\.0, must be >= 0"),
-        ({"alpha": np.inf}, ValueError, "alpha must be finite, got inf"),
+        ({"alpha": np.inf}, ValueError, "alpha must be a finite number, got inf"),
         ({"metadata_layers": (8, 0)}, ValueError, "metadata_layers == 0, must be >= 1"),
         ({"metadata_layers": 8}, TypeError, r"sequence of widths.* or None, got 8"),
         (

@@ -232,7 +232,7 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If there are no points, one is not finite, a named column is missing, there
             are fewer nameless columns than points, or a signal is negative.
         """
-        points = check_points(self.points)
+        points = points_by_signal(self.points)
         self._signals(X, points, reset=True)
         self.points_ = points
         return self
@@ -297,7 +297,8 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def check_points(points: Mapping[str, float] | None) -> dict[str, float]:
+def points_by_signal(points: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the points of each signal; raise unless they are finite numbers."""
     points = dict(POINTS if points is None else points)
     if not points:
         raise ValueError(

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._validation import check_columns, check_finite, check_option
 from skchallenge.feed._authority import with_prior
-from skchallenge.feed._engagement import SIGNALS, check_points
+from skchallenge.feed._engagement import SIGNALS, points_by_signal
 from skchallenge.feed._plan import check_table, falls_of, upload_days
 from skchallenge.feed._rules import RULES
 from skchallenge.feed._world import Plan, Response
@@ -50,7 +50,7 @@ def check_parameters(rollout: Any) -> None:
 
 def _points_of(rollout: Any) -> NDArray[np.float32]:
     """Return the points of the five signals."""
-    points = check_points(rollout.points)
+    points = points_by_signal(rollout.points)
     values = list(points.values())
     if not set(points) <= set(SIGNALS) or min(values) < 0 or max(values) == 0:
         raise ValueError(
