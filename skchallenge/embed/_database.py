@@ -7,13 +7,12 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self
 
 import numpy as np
 
-from skchallenge.embed._records import LONG, Part, Put, Vector, checksum, read_part
+from skchallenge.embed._records import Vector, checksum, read_records
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
 _FORMAT = 2  # of the tables and of the records
@@ -28,8 +27,8 @@ _SCHEMA = (
     f"PRAGMA user_version = {_FORMAT}",
 )
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
-_READERS = 2
-_BYTES_A_PIECE = 16 << 20
+
+Put = Callable[[int, Vector], None]
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
 _mutex = threading.Lock()
@@ -42,7 +41,7 @@ class DamageError(OSError):
 
 
 class Session:
-    """One call's connections to a store.
+    """One call's connection to a store.
 
     Nothing stays open between calls, so threads and pickles need no care, and forks
     only while a session is open: SQLite would take the parent's locks for the child's.
@@ -52,8 +51,7 @@ class Session:
         self.path = os.path.realpath(path)
         if self.path in _forked_in_use:
             raise RuntimeError(_FORKED.format(path=path))
-        self.writer = connect(self.path)
-        self._connections = [self.writer]
+        self.connection = connect(self.path)
         with _mutex:
             _in_use[self.path] += 1
 
@@ -61,57 +59,51 @@ class Session:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for connection in reversed(self._connections):
-            connection.close()
+        self.connection.close()
         with _mutex:
             _in_use[self.path] -= 1
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection that writes; commit, or roll back on any exception."""
+        """Yield the connection; commit, or roll back on any exception."""
         with explained(self.path):
-            self.writer.execute("BEGIN IMMEDIATE")
+            self.connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self.writer
-                self.writer.execute("COMMIT")
+                yield self.connection
+                self.connection.execute("COMMIT")
             except BaseException:
-                if self.writer.in_transaction:  # a full disk has ended it
-                    self.writer.execute("ROLLBACK")
+                if self.connection.in_transaction:  # a full disk has ended it
+                    self.connection.execute("ROLLBACK")
                 raise
 
     def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
         with explained(self.path):
-            return self.writer.execute(query, values).fetchall()
+            return self.connection.execute(query, values).fetchall()
 
     def read(self, keys: Sequence[bytes], width: int, put: Put) -> set[int]:
         """Give vectors of `width` numbers to `put`, and tell which keys were there.
 
-        `put` gets the place in `keys` and the vector, and is called on several threads.
-        A damaged record is dropped, and its key was not there.
+        `put` gets the place in `keys` and the vector. A damaged record is dropped, and
+        its key was not there.
         """
-        is_long = 4 * width > LONG  # short rows stay in one piece: they hold the GIL
-        step = max(1, _BYTES_A_PIECE // (4 * width) if is_long else len(keys))
-        pieces = [range(i, min(i + step, len(keys))) for i in range(0, len(keys), step)]
-        while len(self._connections) < min(_READERS, len(pieces)):
-            self._connections.append(connect(self.path))
-        idle = list(self._connections)
-
-        def read(places: range) -> Part:
-            connection = idle.pop()
-            try:
-                return read_part(connection, places, keys, width, put)
-            finally:
-                idle.append(connection)
-
-        with explained(self.path):
-            if len(pieces) <= 1:
-                results = [read(places) for places in pieces]
-            else:  # a thread that has to wait leaves its pieces to the other
-                with ThreadPoolExecutor(_READERS) as pool:
-                    results = list(pool.map(read, pieces))
-        self.drop_records([record for _, damaged in results for record in damaged])
-        found = set().union(*(places for places, _ in results))
+        places: dict[bytes, list[int]] = defaultdict(list)
+        for place, key in enumerate(keys):
+            places[key].append(place)
+        found: set[int] = set()
+        damaged: list[tuple[int, object]] = []
+        with (
+            explained(self.path),
+            closing(read_records(self.connection, list(places), width)) as records,
+        ):
+            for record in records:
+                if record.vector is None:
+                    damaged.append((record.number, record.code))
+                    continue
+                for place in places[record.key]:
+                    put(place, record.vector)
+                found.update(places[record.key])
+        self.drop_records(damaged)
         self.tally(hits=len(found))
         return found
 
@@ -164,7 +156,7 @@ class Session:
     def shrink(self) -> None:
         """Give the space of dropped records back to the disk."""
         with explained(self.path):  # `execute` would free one page
-            self.writer.executescript("PRAGMA incremental_vacuum")
+            self.connection.executescript("PRAGMA incremental_vacuum")
         self.select("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def tally(self, **counts: int) -> None:

@@ -102,7 +102,7 @@ class Recall:
         An iterable of lists of names, and how many they are at most -> pairs of a name
         and its vector or the error it gave. It may ask for lists on other threads.
     put : callable
-        Takes a name and its vector or error, on any thread. What it raises goes on.
+        Takes a name and its vector or error. What it raises goes on.
     width : int
         Numbers in a vector.
     group_size : int

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from skchallenge.embed import EmbeddingStore
 from skchallenge.embed import _database as database
 from skchallenge.embed import _keys as keys
+from skchallenge.embed import _records as records
 from skchallenge.embed._claims import Claims, claims_of
 from skchallenge.embed._database import Session, explained
 from skchallenge.embed._records import checksum
@@ -56,24 +57,83 @@ def test_what_is_read_is_what_was_written(store, width):
     assert store.verify() == {"records": 12, "damaged": 0, "files": 0, "changed": 0}
 
 
-def test_long_rows_are_read_in_pieces_on_two_threads(store, monkeypatch):
-    monkeypatch.setattr(database, "_BYTES_A_PIECE", 4 * 20_000 * 3)
-    rows, threads = vectors(20, 20_000), set()
+@pytest.fixture
+def long_rows(store, monkeypatch):
+    """Write 20 rows, which are read in pieces of three; return them."""
+    monkeypatch.setattr(records, "_BYTES_A_PIECE", 4 * 20_000 * 3)
+    rows = vectors(20, 20_000)
     write(store, rows)
-    barrier = threading.Barrier(2)
-    found_rows = np.empty_like(rows)
+    return rows
+
+
+def test_long_rows_are_read_ahead_on_another_thread(store, long_rows, monkeypatch):
+    is_sound, checked, nine = records.is_sound, [], threading.Event()
+    found_rows = np.empty_like(long_rows)
+
+    def is_sound_here(*row):
+        checked.append(threading.current_thread())
+        if len(checked) == 9:
+            nine.set()
+        return is_sound(*row)
 
     def put(place, vector):
-        if threading.get_ident() not in threads:
-            threads.add(threading.get_ident())
-            barrier.wait(10)  # until the other thread is here too
+        assert threading.current_thread() is threading.main_thread()
+        assert nine.wait(10)  # two pieces beyond the one in hand
         found_rows[place] = vector
 
+    monkeypatch.setattr(records, "is_sound", is_sound_here)
     with Session(store.path) as session:
-        found = session.read(KEYS[:20], 20_000, put)
+        found = session.read(KEYS[19::-1], 20_000, put)
     assert found == set(range(20))
-    assert len(threads) == 2
-    np.testing.assert_array_equal(found_rows, rows)
+    assert len(checked) == 20
+    assert threading.main_thread() not in checked
+    np.testing.assert_array_equal(found_rows, long_rows[::-1])
+
+
+def test_a_caller_that_stops_half_way_ends_the_reading(store, long_rows, monkeypatch):
+    is_sound, checked = records.is_sound, []
+
+    def is_sound_here(*row):
+        checked.append(row)
+        return is_sound(*row)
+
+    def put(place, vector):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "is_sound", is_sound_here)
+    n_threads = threading.active_count()
+    with Session(store.path) as session:
+        with pytest.raises(KeyboardInterrupt):
+            session.read(KEYS[:20], 20_000, put)
+        assert len(checked) <= 9
+        assert threading.active_count() == n_threads
+        session.write(KEYS[20:21], long_rows[:1])  # no snapshot is left open
+    assert len(store) == 21
+
+
+def test_an_error_of_reading_ahead_is_raised_here(store, long_rows, monkeypatch):
+    def is_sound(key, *row):
+        if key == KEYS[10]:
+            raise sqlite3.DatabaseError("disk I/O error")
+        return True
+
+    monkeypatch.setattr(records, "is_sound", is_sound)
+    with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"):
+        read(store, KEYS[:20], 20_000)
+
+
+def test_damaged_long_rows_are_found_in_every_piece(store, long_rows):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(
+            "UPDATE records SET vector = zeroblob(80000) WHERE id IN (2, 11, 20)"
+        )
+        connection.execute("UPDATE records SET vector = 'text' WHERE id = 5")
+    connection.close()
+    rows, found = read(store, KEYS[:20], 20_000)
+    sound = sorted({*range(20)} - {1, 4, 10, 19})
+    assert found == sound
+    np.testing.assert_array_equal(rows[sound], long_rows[sound])
+    assert len(store) == 16
 
 
 def test_unknown_keys_are_not_found(store):
