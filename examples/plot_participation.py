@@ -25,7 +25,7 @@ from pathlib import Path
 from skchallenge import make_challenge_clips
 
 folder = tempfile.TemporaryDirectory()
-data = make_challenge_clips(folder.name, n_users=120, random_state=0)
+data = make_challenge_clips(folder.name, n_users=200, random_state=0)
 n_users, n_challenges = data.pairs[["user_id", "challenge"]].nunique()
 print(
     f"Rendered {len(data.videos)} mp4 files. {n_users} users face {n_challenges} "
