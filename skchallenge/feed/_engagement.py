@@ -315,7 +315,8 @@ def points_by_signal(points: Mapping[str, float] | None) -> dict[str, float]:
 def _columns_of(points: dict[str, float], names: Any, n_features: int) -> list[int]:
     """Return the positions of the columns that earn points."""
     if names is not None:
-        check_columns(names, points, "X")
+        remedy = " engagement_signals makes the signals of a raw log."
+        check_columns(names, points, "X", remedy)
         return [list(names).index(name) for name in points]
     if n_features < len(points):
         raise ValueError(
