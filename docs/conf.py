@@ -105,7 +105,7 @@ def include_changelog(app, docname, source):
 
 
 def find_public_home(app, env, node, contnode):
-    """Link a public name or its method from wherever it is mentioned, in full or not."""
+    """Link a public name or its method, mentioned in full or not."""
     *_, owner, name = ["", *node.get("reftarget", "").split(".")]
     path = PUBLIC.get(name) or (owner in PUBLIC and f"{PUBLIC[owner]}.{name}")
     if node.get("refdomain") != "py" or not path:
