@@ -51,7 +51,7 @@ def engagement_signals(
         Least ratio that counts as a re-watch, at least `completion_at`, so that a
         re-watch is a completion too.
     max_rewatches : int, default=1
-        Most re-watches that one impression counts for.
+        Most re-watches that one impression counts for, at least 0.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def engagement_table(
         videos of about that duration (the same tenth of all impressions). Short videos
         are completed more often, so they lead any table of points.
     max_rewatches : int, default=1
-        Most re-watches that count for one user and video.
+        Most re-watches that count for one user and video, at least 0.
 
     Returns
     -------
