@@ -173,7 +173,7 @@ def _trees() -> HistGradientBoostingClassifier:
 
 
 def _on_words(caption: str) -> Pipeline:
-    text = FunctionTransformer(_texts, feature_names_out="one-to-one")
+    text = FunctionTransformer(_texts, feature_names_out=_name_of_texts)
     words = make_pipeline(text, TfidfVectorizer(min_df=2, sublinear_tf=True))
     column = ColumnTransformer([("words", words, caption)])
     return make_pipeline(column, LogisticRegression(max_iter=1000))
@@ -189,3 +189,8 @@ def _on_covers(image: str) -> Pipeline:
 
 def _texts(captions: Any) -> list[str]:
     return ["" if is_missing(caption) else str(caption) for caption in captions]
+
+
+def _name_of_texts(transformer: FunctionTransformer, names: Any) -> list[str]:
+    """Name the one column; a Series has no names that "one-to-one" could return."""
+    return ["text"]

@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.utils import estimator_html_repr
 
 from skchallenge import make_virality_stack
 from skchallenge._virality_stack import GroupColumnKFold
@@ -132,6 +133,14 @@ def test_polars_and_missing_captions_are_fine():
     expected = clone(model).fit(X, y).predict_proba(X)
     frame = pl.DataFrame({c: [None if v != v else v for v in X[c]] for c in X})
     np.testing.assert_allclose(model.fit(frame, y).predict_proba(frame), expected)
+
+
+def test_a_notebook_shows_the_fitted_stack():
+    X, y = study(30)
+    model = make_virality_stack(caption="caption").set_params(trees="drop").fit(X, y)
+    assert "TfidfVectorizer" in estimator_html_repr(model)
+    names = model.named_estimators_["caption"][0].get_feature_names_out()
+    assert "words__cat" in names
 
 
 def test_outcomes_are_refused():
