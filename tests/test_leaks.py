@@ -277,3 +277,28 @@ def test_exports_of_the_latest_videos_leak_by_the_fill():
     assert auc(encoder, data.pairs, data.y) > 0.9
     encoder.set_params(max_videos=4)  # as many as every candidate has
     assert at_chance(auc(encoder, data.pairs, data.y))
+
+
+def test_rehearsals_do_not_count_as_history():
+    """A video that histories hide would leave a slot empty, and tell who is keen."""
+    rng = np.random.default_rng(0)
+    rows = [
+        row(rng, user=f"s{i}", time=60 + i, challenge="dance", song="hit")
+        for i in range(5)
+    ]
+    for u in range(400):
+        me, joins = f"u{u:03d}", rng.uniform() < 0.3
+        rows += [row(rng, user=me, time=t) for t in (0, 10, 20, 90)]
+        # A fourth video of everybody; of half of the keen ones a rehearsal.
+        song = "hit" if joins and rng.uniform() < 0.5 else "quiet"
+        rows.append(row(rng, user=me, time=40, song=song))
+        if joins:
+            rows.append(row(rng, user=me, time=80, challenge="dance", song="hit"))
+    videos = pd.DataFrame(rows).assign(
+        video_id=range(len(rows)),
+        hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
+    )
+    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
+    fill = sides(data.catalog).user.set_params(max_videos=4).fit_transform(data.pairs)
+    assert data.y.sum() > 20
+    assert (fill[:, -1] == 1).all()
