@@ -99,8 +99,8 @@ def virality_report(
           for the others;
         - `followers`, the score of a logistic regression on log(1 + followers) alone.
           Followers are half of the ratio label: what does not beat them has learnt
-          nothing of the video. The column may have any name that `column_roles` knows;
-          NaN where there is none.
+          nothing of the video. The column may have its name in any known export; NaN
+          where there is none.
 
     Raises
     ------
