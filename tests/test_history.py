@@ -297,6 +297,28 @@ def test_zones_in_columns_of_objects_are_seen():
     assert user_side(zoned).fit_transform(X).shape == (1, 9)
 
 
+def test_seconds_beside_milliseconds_would_show_the_future():
+    start = 1_600_000_000
+    seconds = VIDEOS.assign(create_time=start + VIDEOS["create_time"])
+    milliseconds = seconds.assign(create_time=1000 * seconds["create_time"])
+    X = pairs(("ann", "dance", start + 50), ("bob", "dance", start + 60))
+    encoder = user_side(VideoCatalog(seconds))
+    expected = user_side().fit_transform(pairs(("ann", "dance", 50), ("bob", "", 60)))
+    np.testing.assert_array_equal(encoder.fit_transform(X), expected)
+    match = "time must hold times of one unit, .* seconds beside milliseconds"
+    with pytest.raises(ValueError, match=match):
+        encoder.fit(X.assign(time=1000 * X["time"]))
+    with pytest.raises(ValueError, match=match):
+        user_side(VideoCatalog(milliseconds)).fit(X)
+    new = milliseconds.head(1).assign(video_id="new")
+    with pytest.raises(ValueError, match=match):
+        VideoCatalog(seconds).append(new)
+    with pytest.raises(ValueError, match=match):
+        VideoCatalog(pd.concat([seconds, new]))
+    endless = X.assign(time=np.inf)  # no cut-off at all is no other unit
+    assert encoder.fit(endless).transform(endless).shape == (2, 9)
+
+
 @pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])
 def test_no_rows_give_no_rows(aggregation):
     X = pairs(("ann", "dance", 50))
