@@ -437,6 +437,21 @@ def test_fit_refuses_pairs_whose_user_took_part_before():
         challenge_side().fit(X)
 
 
+def test_own_videos_that_nobody_excludes_are_refused_where_x_tells():
+    catalog = make_catalog(candidates=["ann", "bob"])
+    X = pairs(("bob", "dance", 40), ("ann", "dance", 31))
+    encoder = challenge_side(catalog, exclude=None, max_videos=2)
+    with pytest.raises(
+        ValueError, match="exclude=None leaves .* 1 rows, such as 'ann'"
+    ):
+        encoder.fit(X)
+    encoder.fit(X[:1])
+    with pytest.warns(LeakageWarning, match="own videos stand among the challenge's"):
+        blocks = encoder.transform(X)
+    np.testing.assert_allclose(blocks[1], [5, 9, 1])
+    encoder.fit(X[["challenge", "time"]])  # whose row it is cannot be known
+
+
 def test_transform_warns_of_and_excludes_own_videos():
     catalog = make_catalog(candidates=["ann", "bob"])
     encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
@@ -446,9 +461,9 @@ def test_transform_warns_of_and_excludes_own_videos():
 
 
 def test_own_videos_are_counted_once_a_call(monkeypatch):
-    calls, count = [], Protocol.n_excluded
+    calls, count = [], Protocol.n_own
     monkeypatch.setattr(
-        Protocol, "n_excluded", lambda *given: calls.append(1) or count(*given)
+        Protocol, "n_own", lambda *given: calls.append(1) or count(*given)
     )
     X = pairs(("bob", "dance", 40))
     encoder = challenge_side(make_catalog(candidates=["bob"])).fit(X)

@@ -190,7 +190,7 @@ def test_excluded_videos_are_the_label(monkeypatch):
     encoder = sides(catalog_of(rows + own, pairs), aggregation="mean").challenge
     with pytest.raises(ValueError, match="A missing video is the label"):
         encoder.fit(pairs)
-    monkeypatch.setattr(Protocol, "check_exclusion", lambda *given: None)
+    monkeypatch.setattr(Protocol, "check_own_videos", lambda *given: None)
     with pytest.warns(LeakageWarning, match="what is missing tells"):
         assert auc(encoder, pairs, y) > 0.9
 
