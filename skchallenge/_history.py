@@ -183,6 +183,11 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If a column is missing, if every history is empty, if there is no video
             to train on, or if a row's user took part before the row's time.
+
+        Warns
+        -----
+        LeakageWarning
+            If slots are empty and the catalog seems to hold users' latest videos only.
         """
         self._check_parameters()
         X = self._check_table(X, reset=True)
@@ -194,6 +199,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
+        self._protocol.warn_of_cut_histories(X, history)
         self.encoder_ = self._fit_encoder(X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
         return self

@@ -17,6 +17,12 @@ from skchallenge._validation import (
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import LeakageWarning
 
+# A table of each user's latest videos has one length for most users, whether they took
+# part or not; fewer users or videos may be alike by chance.
+_CUT_SHARE = 0.5
+_FEWEST_USERS = 20
+_FEWEST_VIDEOS = 5
+
 
 def check_catalog(catalog: object) -> None:
     """Raise unless it is a catalog."""
@@ -97,11 +103,11 @@ class Protocol:
 
     def check_own_videos(self, X: pd.DataFrame, n_own: Rows) -> None:
         """Raise if any row's user has a video among the challenge's."""
-        if not n_own.any():
+        author = self._author(X)
+        if author is None or not n_own.any():
             return
-        first = X.iloc[int(n_own.argmax())]
-        user, n_rows = first[self._author(X)], (n_own > 0).sum()
-        who = f"{n_rows} rows, such as {user!r} in {first[self.by]!r}"
+        first, n_rows = X.iloc[int(n_own.argmax())], (n_own > 0).sum()
+        who = f"{n_rows} rows, such as {first[author]!r} in {first[self.by]!r}"
         if self.exclude is None:
             raise ValueError(
                 f"exclude=None leaves the user's own video in the challenge's history "
@@ -114,6 +120,36 @@ class Protocol:
             f"took part before {self.before!r}. A missing video is the label: drop "
             "these pairs, as make_participation does."
         )
+
+    def warn_of_cut_histories(self, X: pd.DataFrame, history: Rows) -> None:
+        """Warn of empty slots if the catalog seems to hold latest videos only."""
+        if not self.of_users or self.before is None or (history >= 0).all():
+            return
+        n_videos = self._common_length(X)
+        if n_videos is None:
+            return
+        warnings.warn(
+            f"Most users have exactly {n_videos} videos in the catalog, whether they "
+            "took part or not: it seems to hold the latest of each. Then who posts "
+            "more after the cut-off, a participation or not, has fewer before it, and "
+            f"{self.by}_fill tells. Ask make_participation for min_history="
+            f"{history.shape[1]}, which is max_videos, or lower max_videos.",
+            LeakageWarning,
+            stacklevel=3,
+        )
+
+    def _common_length(self, X: pd.DataFrame) -> int | None:
+        """Return how many videos most users have, None if there is no such number."""
+        catalog = self.catalog
+        authors = catalog.videos[catalog.user]
+        counts = authors[authors.isin(X[self.by])].value_counts()
+        if len(counts) < _FEWEST_USERS:
+            return None
+        common = int(counts.mode().max())
+        took_part = counts.index.isin(authors[catalog.is_challenge_video])
+        shares = [(counts[side] == common).mean() for side in (took_part, ~took_part)]
+        is_cut = common >= _FEWEST_VIDEOS and min(shares) >= _CUT_SHARE
+        return common if is_cut else None
 
     def warn_of_own_videos(self, n_own: Rows) -> None:
         """Warn of the same when a fitted encoder is asked about it."""

@@ -6,6 +6,7 @@ test would prove nothing. Margins: 300 users x 4 challenges give a standard erro
 the AUC of about 0.02; chance is within 0.1, a leak found is above 0.9.
 """
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -274,9 +275,31 @@ def test_exports_of_the_latest_videos_leak_by_the_fill():
     data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
     assert len(data.pairs) == 400
     encoder = sides(data.catalog).user
-    assert auc(encoder, data.pairs, data.y) > 0.9
+    with pytest.warns(
+        LeakageWarning, match="exactly 6 videos .* min_history=12, which"
+    ):
+        assert auc(encoder, data.pairs, data.y) > 0.9
     encoder.set_params(max_videos=4)  # as many as every candidate has
     assert at_chance(auc(encoder, data.pairs, data.y))
+
+
+@pytest.mark.parametrize("cut, n_warnings", [(9, 1), (None, 0)])
+def test_only_a_table_of_latest_videos_is_warned_of(cut, n_warnings):
+    """Empty slots alone are honest: a whole table has users with few videos."""
+    rng = np.random.default_rng(0)
+    rows = [row(rng, user=f"s{i}", time=30 + i, challenge="dance") for i in range(5)]
+    for u in range(60):
+        n = rng.integers(3, 9)
+        days = [*rng.integers(0, 30, n), *rng.integers(50, 90, 6)]
+        mine = [row(rng, user=f"u{u:02d}", time=t) for t in sorted(days)]
+        if u % 3 == 0:
+            mine.append(row(rng, user=f"u{u:02d}", time=90, challenge="dance"))
+        rows += mine[-cut:] if cut else mine
+    users = sorted({r["user_id"] for r in rows if r["user_id"].startswith("u")})
+    pairs = pd.DataFrame({"user_id": users, "time": 34})
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        sides(catalog_of(rows, pairs)).user.fit(pairs)
+    assert [w.category for w in caught] == [LeakageWarning] * n_warnings
 
 
 def test_rehearsals_do_not_count_as_history():
