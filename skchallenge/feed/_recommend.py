@@ -13,13 +13,13 @@ from skchallenge.feed._tallies import Rates, Rows, Tallies
 def recommend(
     tallies: Tallies,
     rates: Rates,
-    users: list[Any],
+    users: "pd.Series[Any]",
     k: int,
     exploration: float,
     rng: np.random.RandomState,
 ) -> pd.DataFrame:
     """List up to `k` videos for each user, as `GenreProfiler.recommend` says."""
-    if not users:
+    if users.empty:
         return pd.DataFrame(columns=["user", "rank", "video", "score", "reason"])
     popular = popularity(tallies.pairs)
     known = set(rates.user.index)
@@ -33,8 +33,8 @@ def recommend(
             lists.append(cold.assign(reason="cold"))
     lengths = [len(one) for one in lists]
     ranks = [np.arange(n) + 1 for n in lengths]
-    user = pd.Series(users, dtype=object).repeat(lengths).reset_index(drop=True)
-    columns = {"user": user.infer_objects(), "rank": np.concatenate(ranks)}
+    user = users.repeat(lengths).reset_index(drop=True)
+    columns = {"user": user, "rank": np.concatenate(ranks)}
     return pd.concat(
         [pd.DataFrame(columns), pd.concat(lists, ignore_index=True)], axis=1
     )

@@ -72,7 +72,7 @@ class LogResponse:
         ValueError
             If a persona is unknown.
         """
-        check_kind(videos["genre"], self.genres.index, "genre")
+        check_kind(videos["genre"], self.genres.index, "The column of genre")
         known = self.likings.index.unique("persona")
         strange = [name for name in personas.tolist() if name not in known]
         if strange:
