@@ -164,7 +164,8 @@ class BatchRollout(BaseEstimator):
         log : pandas or polars DataFrame or None, default=None
             Impressions with `video_id` and either the five signals or the raw columns
             of `engagement_signals`. With `user_id` and `genre` too, users become
-            viewers. None needs a `threshold`.
+            viewers; a response is learned for each value of `genre`, so that ``"39"``
+            and ``"39,68"`` are two. None needs a `threshold`.
         y : None
             Ignored.
 
@@ -217,8 +218,9 @@ class BatchRollout(BaseEstimator):
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
             the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
-            A learned response needs `genre`. Further columns are kept, but must not
-            have a name of `journeys`.
+            A learned response needs `genre`: a new video has the rates of its genre, a
+            new genre the mean of all. An `authority` needs its columns of creator and
+            time. Further columns are kept, but must not have a name of `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from skchallenge.feed._columns import check_kind
+from skchallenge.feed._columns import check_kind, ids_of
 from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._profile import GenreProfiler
 
@@ -47,7 +47,7 @@ class LogResponse:
     A persona's rates of a genre are shrunk to the genre's, and a video's, as far as its
     viewers' personas do not explain them, to its genre's. A viewer responds with the
     video's rates, raised or lowered as the persona likes the genre; a video that is not
-    in the log has the genre's rates.
+    in the log has the genre's rates, and a genre that is not, the mean of all genres.
 
     Parameters
     ----------
@@ -68,11 +68,13 @@ class LogResponse:
         Raises
         ------
         TypeError
-            If genres are of another kind than in the log, and so all unknown.
+            If videos or genres are of another kind than in the log, and so all unknown.
         ValueError
-            If a persona is unknown.
+            If one is missing, or a persona is unknown.
         """
-        check_kind(videos["genre"], self.genres.index, "The column of genre")
+        for name, known in (("video_id", self.videos), ("genre", self.genres)):
+            ids = ids_of(videos, name, name)
+            check_kind(ids, known.index, f"The column of {name}")
         known = self.likings.index.unique("persona")
         strange = [name for name in personas.tolist() if name not in known]
         if strange:
@@ -123,7 +125,8 @@ def _video_rates(
     given = genres.reindex(log["genre"]).to_numpy() * likings.reindex(cells).to_numpy()
     expected = pd.DataFrame(given, columns=names).groupby(by).sum()
     found = log[names].groupby(by).sum()
-    usual = genres.reindex(log["genre"].groupby(by).last()).set_axis(found.index)
+    # A video that came with several genres is as usual as these are, by impressions.
+    usual = genres.reindex(log["genre"]).groupby(by).mean()
     prior = _SHRINKAGE * usual
     return (usual * (found + prior) / (expected + prior)).fillna(0.0)
 

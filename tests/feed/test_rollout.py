@@ -663,6 +663,31 @@ def test_ids_of_a_log_are_checked():
         BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
 
 
+def test_videos_of_a_learned_response_are_of_the_kind_of_the_log():
+    """Else each would have its genre's rates, or the mean of all, and nobody tells."""
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
+    videos = pd.DataFrame({"video_id": ["0"], "creator_id": "ann", "genre": ["cats"]})
+    with pytest.raises(TypeError, match="column of video_id must hold the kind of val"):
+        rollout.simulate(videos)
+    videos = videos.assign(video_id=[0], genre=[None])
+    with pytest.raises(ValueError, match="column of genre must have no missing values"):
+        rollout.simulate(videos)
+
+
+def test_a_video_that_came_with_several_genres_has_the_rates_of_all():
+    """Whichever was logged last."""
+    log = make_log()
+    log.loc[(log["video_id"] == 0) & (log.index % 3 > 0), "genre"] = "dance"
+    videos = pd.DataFrame({"video_id": [0], "genre": ["cats"]})
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0)
+    expected = rollout.fit(log).response_(videos, np.arange(2))
+    for genre in ("cats", "dance"):
+        last = (log["video_id"] == 0) & (log["genre"] == genre)
+        sorted_log = pd.concat([log[~last], log[last]])
+        found = rollout.fit(sorted_log).response_(videos, np.arange(2))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
     """All videos are alike; some were shown to fans of their genre, some to others."""
     log = make_log(60_000)
