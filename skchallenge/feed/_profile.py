@@ -60,7 +60,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Column of times, numbers; `half_life` needs it.
     video : int, str or None, default=None
         Column of video ids; `recommend` needs it. If a video comes with several genres
-        in turn, the last one counts.
+        in turn, it belongs to each of them, in proportion to its impressions.
     half_life : float or None, default=None
         Age at which an impression counts half, in the unit of `time`, above 0, counted
         back from the latest time seen; at 40 half-lives it is forgotten. None: never.
@@ -369,7 +369,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
             check_kind(user, known.unique("user"), "The column of user")
             check_kind(genre, known.unique("genre"), "The column of genre")
             if video is not None:
-                known = self._tallies.genres.index
+                known = self._tallies.genres.index.unique("video")
                 check_kind(video, known, "The column of video")
         return Rows(user, genre, video)
 

@@ -530,6 +530,41 @@ def test_lists_of_genres_are_told_how_to_become_strings():
     assert profile["genre"].tolist() == ["39", "68", "68"]
 
 
+def test_a_video_that_came_with_several_genres_belongs_to_each():
+    """In proportion to its impressions, whichever was logged last."""
+    X, y = make_log(50, 40)
+    video = X["video"] == 7
+    X = X.astype({"genre": str})
+    X.loc[video, "genre"] = np.where(np.arange(video.sum()) % 4, "1", "3")
+    one = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
+    share = (X.loc[video, "genre"] == "1").mean()
+    assert 0.7 < share < 0.8
+    prior = expit(share * one._rates.genre["1"] + (1 - share) * one._rates.genre["3"])
+    rate = (y[video].sum() + 5 * prior) / (video.sum() + 5)
+    assert one._rates.video[7] == pytest.approx(logit(rate))
+    user = X.loc[~X["user"].isin(X.loc[video, "user"]), "user"].iloc[0]
+    asked = pd.DataFrame({"user": user, "genre": ["1", "3"], "video": 7, "time": 0})
+    odds = logit(one.predict_proba(asked)[:, 1]) @ [share, 1 - share]
+    listed = one.recommend([user], k=50).set_index("video")["score"]
+    assert listed[7] == pytest.approx(expit(odds))
+    for order in (X["genre"].argsort(), X["genre"].argsort()[::-1]):
+        parts = GenreProfiler(**BY_NAME, exploration=0.0)
+        for rows in np.array_split(order, 3):
+            parts.partial_fit(X.iloc[rows], y[rows])
+        other = parts.recommend([user], k=50).set_index("video")["score"]
+        # The strength of tastes is found by a search, within its tolerance.
+        np.testing.assert_allclose(other[listed.index], listed, rtol=1e-3)
+
+
+def test_a_video_of_several_genres_may_name_them_together_or_in_turn():
+    """As far as its genres go; its weight is that of its rows."""
+    together = pd.DataFrame({"user": [1, 2], "genre": "39,68", "video": 5})
+    in_turn = together.assign(genre=["39", "68"])
+    for X in (together, in_turn):
+        genres = GenreProfiler(**BY_NAME).fit(X, [1, 0])._tallies.genres
+        assert genres["weight"].to_dict() == {(5, "39"): 1.0, (5, "68"): 1.0}
+
+
 def test_a_row_of_several_genres_is_their_mean_in_log_odds():
     X, y = make_log(100, 40)
     X = X[["user", "genre"]].astype({"genre": str})
