@@ -129,7 +129,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             If a column is missing, a score is not finite, or a creator has more rows
             than `total` says.
         TypeError
-            If ids or times are of no usable type.
+            If ids, times or scores are of no usable type.
         """
         check_scalar(self.n_first, "n_first", Integral, min_val=1)
         check_scalar(
@@ -140,7 +140,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         needed = [self.creator, self.time, self.score]
         check_columns(table.columns, needed + [c for c in [self.total] if c], "X")
         validate_data(self, table, skip_check_array=True)
-        score = table[self.score].to_numpy(dtype=np.float64)
+        score = floats_of(table, self.score, "X")
         if not len(score) or not np.isfinite(score).all():
             raise ValueError(
                 f"X[{self.score!r}] must hold finite numbers, at least one, got "
@@ -265,7 +265,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         if self.total is None:
             return np.ones(len(self._creators), dtype=bool)
-        total = pd.Series(floats_of(table, self.total), index=table.index)
+        total = pd.Series(floats_of(table, self.total, "X"), index=table.index)
         by = total.groupby(table[self.creator], sort=False, observed=True)
         rows, total = by.size(), by.max()
         more = rows > total

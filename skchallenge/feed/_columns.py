@@ -140,11 +140,11 @@ def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
     ValueError
         If it is not there, or a time is not finite.
     TypeError
-        If it holds dates or durations, of which the unit would be guessed.
+        If it holds dates, durations or texts, of which the unit would be guessed.
     """
     values = column_of(table, column, "time")
     kind = pd.api.types.infer_dtype(values, skipna=True)
-    if kind.startswith(("date", "time", "period")):
+    if kind.startswith(("date", "time", "period", "string")):
         raise TypeError(
             "The column of time must hold numbers, in the unit of half_life, got "
             f"{kind} values. Convert it, for example to days by (time - "

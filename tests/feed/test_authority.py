@@ -191,6 +191,8 @@ def test_wrong_input_is_refused():
         CreatorAuthority(total="total").fit(total)
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
         CreatorAuthority().fit(videos.assign(score=np.nan))
+    with pytest.raises(TypeError, match=r"X\['score'\] must hold numbers, got string"):
+        CreatorAuthority().fit(videos.assign(score="good"))
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
         CreatorAuthority().fit(videos[:0])
     dates = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))

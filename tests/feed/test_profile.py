@@ -397,6 +397,7 @@ def test_a_batch_that_is_all_too_old_changes_nothing():
         lambda t: pd.to_datetime(t, unit="D").astype(object),
         lambda t: pd.to_datetime(t, unit="D").astype("timestamp[us][pyarrow]"),
         lambda t: pd.to_timedelta(t, unit="D"),
+        lambda t: pd.to_datetime(t, unit="D").astype(str),
     ],
 )
 def test_times_of_unknown_unit_are_refused(convert):

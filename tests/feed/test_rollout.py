@@ -562,7 +562,12 @@ def test_tables_are_checked(world):
     with pytest.raises(ValueError, match=r"videos\['day'\] must hold whole .* got 0.5"):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
     dates = pd.to_datetime(videos["day"] + 1, unit="D")
-    for day in (dates, 1_600_000_000, np.inf, np.nan):
+    for strange in (dates, "Monday"):
+        with pytest.raises(TypeError, match=r"videos\['day'\] must hold numbers, got"):
+            rollout.simulate(videos.assign(day=strange), viewers, response)
+    with pytest.raises(TypeError, match=r"videos\['followers'\] must hold numbers"):
+        rollout.simulate(videos.assign(followers="many"), viewers, response)
+    for day in (1_600_000_000, np.inf, np.nan):
         with pytest.raises(
             ValueError, match=r"videos\['day'\] must .* from 0 to 36500"
         ):
