@@ -182,7 +182,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         points: ArrayLike | None = None,
     ) -> Self:
-        """Learn from some more of a log.
+        """Learn from some more of a log; each call works through all that is known.
 
         Parameters
         ----------
