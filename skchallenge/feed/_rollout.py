@@ -355,9 +355,9 @@ class BatchRollout(BaseEstimator):
             counts, not the logged one, but for ``"sequential"``: its evidence is
             against the threshold that was logged, so both must be equal. A logged
             `authority` is not known here. Stages, points and momentum stay the logged
-            ones: what is judged is this rule among them. ``"top_fraction"`` is judged in the logged
-            company, which after the first stage is not the company that it would have
-            made, so estimates for it hold for one decision a video only.
+            ones: what is judged is this rule among them. ``"top_fraction"`` is judged
+            in the logged company, which after the first stage is not the company that
+            it would have made, so estimates for it hold for one decision a video only.
 
         Returns
         -------
