@@ -265,7 +265,8 @@ class BatchRollout(BaseEstimator):
             If a table lacks a column, an id comes twice, a number is out of range, or
             `response` returns anything but probabilities.
         TypeError
-            If ids, personas or genres are of no usable kind.
+            If ids, personas or genres are of no usable kind, or `response` is no
+            function.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import sklearn
 from scipy.special import expit, logit
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -493,6 +494,21 @@ def test_the_type_of_a_users_number_does_not_matter(dtype):
     expected = profiler.recommend([3, 99])
     found = profiler.recommend(pd.Series([3, 99]).astype(dtype))
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category", "string[pyarrow]"])
+def test_the_type_of_a_text_does_not_matter(dtype):
+    X, y = make_log(5, 15)
+    X = X.astype(dict.fromkeys(BY_NAME, str))
+    typed = X.astype(dict.fromkeys(BY_NAME, dtype))
+    asked = pd.Series(["3", "99"])
+    one, other = (
+        GenreProfiler(**BY_NAME, random_state=0).fit(t, y) for t in (X, typed)
+    )
+    np.testing.assert_array_equal(one.predict_proba(typed), other.predict_proba(X))
+    pd.testing.assert_frame_equal(
+        one.recommend(asked.astype(dtype)), other.recommend(asked), check_dtype=False
+    )
 
 
 def test_a_long_id_that_a_float_has_rounded_is_refused():

@@ -530,6 +530,11 @@ def test_parameters_are_kept_and_cloned():
         ({"points": {"hate": 1}}, r"points must give some of .*'like'.*{'hate': 1}"),
         ({"points": {"share": 6, "like": -2}}, "points must give some of .* none less"),
         ({"points": {"share": 0}}, "points must give some of .* more than 0"),
+        (
+            {"points": {"share": 1e30}},
+            "points must be from 1e-15 to 1e15, the most, go",
+        ),
+        ({"points": {"share": 1e-30}}, "points must be from 1e-15 to 1e15, the most, "),
         ({"rule": "ucb"}, "rule must be one of .*'lcb'.*, got 'ucb'"),
         ({"momentum": "luck"}, "momentum must be one of .*'probe'.*, got 'luck'"),
         ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
@@ -590,6 +595,8 @@ def test_tables_are_checked(world):
         few.simulate(videos, viewers, response)
     with pytest.raises(ValueError, match="viewers=None takes the users of the log"):
         rollout.simulate(videos, None, response)
+    with pytest.raises(TypeError, match="response must be a function .* got ndarray"):
+        rollout.simulate(videos, viewers, np.zeros((40, 5)))
     with pytest.raises(ValueError, match="response=None takes what fit learned"):
         rollout.simulate(videos, viewers)
     with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
