@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 import sklearn
 from scipy.special import expit, logit
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
