@@ -195,8 +195,9 @@ class BatchRollout(BaseEstimator):
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
             if {"user_id", "genre"} <= set(log.columns):
                 seed = check_random_state(self.random_state).randint(2**31)
-                self.viewers_ = group_users(log, points, self.n_personas, seed)
-                self.response_ = learn_response(log, self.viewers_)
+                self.viewers_, persona = group_users(log, points, self.n_personas, seed)
+                personas = np.unique(self.viewers_["persona"])
+                self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)

@@ -717,6 +717,44 @@ def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
     np.testing.assert_allclose(found[:, 1 - even], expected[1], atol=0.1)
 
 
+@pytest.mark.parametrize("taste", [0.0, 0.5])
+def test_personas_have_the_tastes_that_users_have(taste):
+    """Users are grouped by chance too; their own luck must not look like a taste."""
+    rng = np.random.default_rng(0)
+    user, video = np.repeat(np.arange(1000), 20), rng.integers(0, 200, 20_000)
+    likes = (video % 5 < 3) == (user % 2 == 0)
+    rate = np.where(likes, 0.3 * (1 + taste), 0.3 * (1 - taste))
+    log = pd.DataFrame(dict.fromkeys(SIGNALS, 0.0), index=range(len(user)))
+    log["completion"] = (rng.uniform(size=len(user)) < rate).astype(float)
+    log = log.assign(user_id=user, video_id=video, genre=(video % 5).astype(str))
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
+    videos = pd.DataFrame({"video_id": range(1000, 1005), "genre": list("01234")})
+    found = rollout.response_(videos, np.array([0, 1]))[..., 1] / 0.3
+    if taste == 0:
+        np.testing.assert_allclose(found, 1, atol=0.15)
+    else:
+        np.testing.assert_allclose(found.max(axis=1), 1.5, atol=0.15)
+        np.testing.assert_allclose(found.min(axis=1), 0.5, atol=0.15)
+
+
+def test_a_persona_to_which_no_impression_counts_is_as_usual():
+    log = make_log(70)
+    rollout = BatchRollout((50, 60), n_personas=20, threshold=1.0, random_state=0)
+    rollout.fit(log)
+    assert set(rollout.viewers_["persona"]) == set(range(20))
+    videos = pd.DataFrame({"video_id": [99], "genre": ["cats"]})
+    found = rollout.response_(videos, np.arange(20))
+    usual = rollout.response_.genres.loc["cats"]
+    assert np.isclose(found[0], usual).all(axis=1).any()
+
+
+def test_a_log_of_one_impression_has_one_persona():
+    log = make_log(1)
+    rollout = BatchRollout((1, 2), n_personas=1, threshold=1.0).fit(log)
+    videos = log[["video_id", "genre"]].assign(creator_id="ann")
+    assert rollout.simulate(videos).journeys["exposures"].item() == 1
+
+
 def test_a_learned_response_knows_its_own_personas_only():
     rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
     videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": ["cats"]})
