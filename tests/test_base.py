@@ -4,6 +4,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -249,6 +250,19 @@ def test_the_seed_decides_everything(cls):
 
 
 # Early stopping.
+
+
+@BOTH
+def test_the_seed_decides_in_threads_too(cls):
+    X, y = planted(100)
+    model = make(cls, max_iter=5, batch_size=4)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: clone(model).fit(X, y), range(3)))
+    for fitted in found:
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @BOTH
