@@ -246,7 +246,8 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             key = self._split_key(aligned)
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
-        with isolated_rng(device, seed):
+        # Training needs gradients, also where the caller has turned them off.
+        with isolated_rng(device, seed), torch.inference_mode(False):
             net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
             self._before_training(net.module_)
             held_out = tensors_of(arrays, shared, valid, device)

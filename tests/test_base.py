@@ -266,6 +266,17 @@ def test_the_seed_decides_in_threads_too(cls):
 
 
 @BOTH
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(cls, mode):
+    X, y = planted(60)
+    model = make(cls, max_iter=2)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    with mode():
+        np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), expected)
+        assert not torch.is_grad_enabled()
+
+
+@BOTH
 @pytest.mark.parametrize("lr, stops", [(0.1, True), (0.003, False)])
 def test_the_weights_of_the_best_pass_are_kept(cls, lr, stops):
     X, y = planted(120)
