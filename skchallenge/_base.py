@@ -290,7 +290,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             batch_size=(
                 min(_AUTO_BATCH, n_rows)
                 if self.batch_size == "auto"
-                else self.batch_size
+                else int(self.batch_size)  # torch takes no number of NumPy
             ),
             iterator_train=TensorBatches,
             iterator_train__shuffle=True,

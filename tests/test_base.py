@@ -277,6 +277,14 @@ def test_the_callers_gradient_mode_does_not_matter(cls, mode):
 
 
 @BOTH
+def test_the_batch_size_may_be_a_number_of_numpy(cls):
+    X, y = planted(60)
+    plain = make(cls, max_iter=2, batch_size=16).fit(X, y)
+    model = make(cls, max_iter=2, batch_size=np.int64(16)).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+@BOTH
 @pytest.mark.parametrize("lr, stops", [(0.1, True), (0.003, False)])
 def test_the_weights_of_the_best_pass_are_kept(cls, lr, stops):
     X, y = planted(120)
