@@ -134,6 +134,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             parameter is out of range, or if early stopping finds too few rows.
         """
         self._check_parameters()
+        vars(self).pop("net_", None)  # never an old network under new labels
         (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
@@ -319,6 +320,9 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     def _rows_a_pass(self) -> int:
         return _PREDICT_ROWS
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
 
     def __getstate__(self) -> dict[str, Any]:
         """Replace the net by its weights.
