@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 _SHARED_WORK = 10_000_000  # multiplications a step
-_one_at_a_time = threading.RLock()  # torch has one generator for all threads
+one_at_a_time = threading.RLock()  # for threads that change what all of them share
 
 
 def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:
@@ -48,10 +48,10 @@ def threads_for(module: nn.Module, batch_size: int) -> Iterator[None]:
 def isolated_rng(device: torch.device, seed: int | None = None) -> Iterator[None]:
     """Seed torch inside the block and leave the caller's generators as found.
 
-    Threads wait for each other: else one would draw from what another has seeded.
+    Threads wait for each other: torch has one generator for all of them.
     """
     cuda = [device] if device.type == "cuda" else []
-    with _one_at_a_time, torch.random.fork_rng(devices=cuda):
+    with one_at_a_time, torch.random.fork_rng(devices=cuda):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         if seed is not None and cuda:
