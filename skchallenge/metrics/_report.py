@@ -11,7 +11,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
-from sklearn.utils import check_consistent_length, check_scalar
+from sklearn.utils import assert_all_finite, check_consistent_length, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge.metrics._bootstrap import resampled_scores
@@ -37,6 +38,11 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
         `macro_f1`, worked out from expected counts; a class that is never predicted
         has precision 0.
 
+    Raises
+    ------
+    ValueError
+        If a label is missing, labels are no classes, or there is none.
+
     See Also
     --------
     participation_report : Puts scores beside their floors.
@@ -51,7 +57,12 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     uniform        0.500            0.500           0.5     0.467
     stratified     0.625            0.500           0.5     0.500
     """
-    _, counts = np.unique(column_or_1d(y_true), return_counts=True)
+    labels = column_or_1d(y_true)
+    if not len(labels):
+        raise ValueError("y_true must hold at least one label, got none.")
+    assert_all_finite(labels, input_name="y_true")
+    check_classification_targets(labels)
+    _, counts = np.unique(labels, return_counts=True)
     share = counts / counts.sum()
     ways = {
         "majority": np.eye(len(share))[share.argmax()],

@@ -171,6 +171,20 @@ def test_tables_and_booleans_are_fine():
 
 
 @pytest.mark.parametrize(
+    "y, match",
+    [
+        ([], "at least one label, got none"),
+        ([0, 1, np.nan], "y_true contains NaN"),
+        (pd.Series(["a", None, "b"]), "contains NaN"),
+        ([0.1, 0.2, 0.7], "Unknown label type: continuous"),
+    ],
+)
+def test_floors_of_bad_labels_are_refused(y, match):
+    with pytest.raises(ValueError, match=match):
+        chance_floors(y)
+
+
+@pytest.mark.parametrize(
     "y, p, options, match",
     [
         ([1, 1], [0.2, 0.4], {}, r"y_true must hold 0 and 1, both, got \[1\]"),
