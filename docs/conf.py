@@ -35,6 +35,7 @@ numpydoc_show_class_members = False  # the template lists them
 html_theme = "pydata_sphinx_theme"
 html_title = "skchallenge"
 html_show_sourcelink = False
+html_sidebars = {"*": []}  # pages of the guide have no pages below them
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -56,10 +57,11 @@ sphinx_gallery_conf = {
 }
 
 
-# Names on the API page, by the module that its readers import them from.
+# Names on the API page, by the module that its readers import them from: the last.
+MODULES = ("tabular", "nn", "exceptions", "metrics", "feed", "datasets", "embed", "")
 PUBLIC = {
     name: module
-    for module in ("nn", "exceptions", "metrics", "feed", "datasets", "embed", "")
+    for module in MODULES
     for name in import_module(f"skchallenge.{module}".rstrip(".")).__all__
 }
 PUBLIC = {
@@ -103,12 +105,12 @@ def include_changelog(app, docname, source):
 
 
 def find_public_home(app, env, node, contnode):
-    """Link a public name from wherever it is mentioned, in full or not."""
-    name = node.get("reftarget", "").rpartition(".")[2]
-    if node.get("refdomain") != "py" or name not in PUBLIC:
+    """Link a public name or its method, mentioned in full or not."""
+    *_, owner, name = ["", *node.get("reftarget", "").split(".")]
+    path = PUBLIC.get(name) or (owner in PUBLIC and f"{PUBLIC[owner]}.{name}")
+    if node.get("refdomain") != "py" or not path:
         return None
-    domain = env.get_domain("py")
-    page, path = node["refdoc"], PUBLIC[name]
+    domain, page = env.get_domain("py"), node["refdoc"]
     return domain.resolve_xref(env, page, app.builder, "obj", path, node, contnode)
 
 

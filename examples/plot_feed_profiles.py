@@ -53,7 +53,7 @@ print(log.drop(columns=["time_s", "is_hate"]).head(5).to_string(index=False))
 from skchallenge.feed import EngagementScorer, GenreProfiler, engagement_signals
 
 signals = engagement_signals(log)
-log = log.loc[signals.index]
+log = log.iloc[signals.index]
 points = EngagementScorer().fit_transform(signals)[:, 0]
 engaged = (signals["completion"] == 1).astype(int).to_numpy()
 print(signals.mean().round(3).to_string())

@@ -36,9 +36,8 @@ viewers = pd.DataFrame({"viewer_id": range(20_000)})
 viewers["persona"] = personas[rng.integers(0, 4, len(viewers))]
 
 appeal = rng.beta(2, 5, (n, 1)) * np.exp(rng.normal(0, 0.4, (n, 4)))
-shares = np.array(
-    [0.2, 1.0, 0.05, 0.1, 0.3]
-)  # re-watch, completion, ..., of the appeal
+# Re-watch, completion, share, comment and like, as parts of the appeal.
+shares = np.array([0.2, 1.0, 0.05, 0.1, 0.3])
 rates = appeal.clip(0.01, 0.9)[:, :, None] * shares
 persona = np.searchsorted(personas, viewers["persona"])
 
@@ -92,6 +91,7 @@ for reason in result.journeys["reasons"][7]:
 import matplotlib.pyplot as plt
 
 JourneyDisplay.from_result(result, max_videos=20)
+plt.show()
 
 # %%
 # What if another rule decided?

@@ -16,6 +16,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
+from skchallenge._columns import check_count
 from skchallenge._rows import (
     TensorBatches,
     TensorData,
@@ -225,8 +226,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._check_real("dropout", "left", max_val=1)
         self._check_real("validation_fraction", "neither", max_val=1)
         self._check_real("lr", "neither")
-        if self.batch_size != "auto":
-            check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
+        check_count("batch_size", self.batch_size, auto=True)
 
     def _check_real(
         self, name: str, boundaries: str, max_val: float | None = None

@@ -76,9 +76,9 @@ def make_deep_challenger(
     fusion : {"concat", "attention"}, default="concat"
         How the two sides meet, see `DeepChallenger`.
     dropout : float, default=0.2
-        Share of hidden units dropped in training, in all networks.
+        Share of hidden units dropped in training, in [0, 1), in all networks.
     lr : float, default=1e-3
-        Step size of Adam, in all networks.
+        Step size of Adam, above 0, in all networks.
     batch_size : int or "auto", default=4
         Rows per gradient step, in all networks. 4 is the paper's; ``"auto"``
         (at most 256) is many times faster, but needs more passes on small tables.

@@ -61,7 +61,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
     aggregation : {"concat", "mean", "max"}, default="concat"
         Whether to put the videos side by side or to average or maximise over them.
     cross_fit : int or None, default=None
-        Number of folds by which `fit_transform` encodes each entity with an encoder
+        Folds, at least 2, by which `fit_transform` encodes each entity with an encoder
         that was not trained on it, as `sklearn.preprocessing.TargetEncoder` does.
         Each fold's encoder is mapped linearly onto the space of the final one.
     random_state : int, RandomState instance or None, default=None

@@ -28,8 +28,8 @@ def check_catalog(catalog: object) -> None:
     """Raise unless it is a catalog."""
     if not isinstance(catalog, VideoCatalog):
         raise TypeError(
-            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Wrap a "
-            "table of videos in VideoCatalog(videos)."
+            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Pass the "
+            "`catalog` of make_participation, or VideoCatalog(videos)."
         )
 
 

@@ -29,7 +29,7 @@ class ProxyEncoder(
     dropout : float, default=0.2
         Share of hidden units dropped in training, in [0, 1).
     lr : float, default=1e-3
-        Step size of Adam.
+        Step size of Adam, above 0.
     batch_size : int or "auto", default="auto"
         Rows per gradient step; ``"auto"`` is ``min(256, n_samples)``. The paper
         used 4.

@@ -44,12 +44,14 @@ def _polars_values(column: Any) -> Any:
     return column.to_pandas() if is_plain else column.to_list()
 
 
-def check_columns(found: Iterable[str], needed: Iterable[str], name: str) -> None:
+def check_columns(
+    found: Iterable[str], needed: Iterable[str], name: str, remedy: str = ""
+) -> None:
     """Raise a ValueError unless each needed column is there once."""
     found, needed = list(found), list(needed)
     missing = [c for c in needed if c not in found]
     if missing:
-        raise ValueError(f"{name} lacks the columns {missing}; it has {found}.")
+        raise ValueError(f"{name} lacks the columns {missing}; it has {found}.{remedy}")
     _check_names_differ([c for c in found if c in needed], name)
 
 

@@ -73,7 +73,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         Share of units dropped in training, in [0, 1): after each of `metadata_layers`
         and after the first linear layer of the CNN.
     lr : float, default=1e-3
-        Step size of Adam.
+        Step size of Adam, above 0.
     batch_size : int or "auto", default=32
         Rows per gradient step; ``"auto"`` is ``min(256, n_samples)``.
     max_iter : int, default=30
@@ -88,8 +88,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     n_iter_no_change : int, default=5
         Passes without improvement before early stopping.
     alpha : float, default=0.0
-        Penalty: ``alpha / 2`` times the sum of all squared weights, biases excepted,
-        is added to the mean cross-entropy that is minimised.
+        Penalty, at least 0: ``alpha / 2`` times the sum of all squared weights, biases
+        excepted, is added to the mean cross-entropy that is minimised.
         ``alpha=2 / (C * n_samples)`` is scikit-learn's ``LogisticRegression(C=C)``.
     weights : str, path-like or None, default="DEFAULT"
         Where a ResNet-50 starts: torchvision's name, the path of a state dict, or None

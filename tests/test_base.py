@@ -510,7 +510,7 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
         ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
         ({"lr": np.inf}, ValueError, "lr must be a finite number, got inf"),
         ({"batch_size": 0}, ValueError, "batch_size == 0, must be >= 1"),
-        ({"batch_size": "big"}, TypeError, "batch_size must be an instance of int"),
+        ({"batch_size": "big"}, ValueError, "batch_size must be 'auto' or an integer"),
         ({"max_iter": 0}, ValueError, "max_iter == 0, must be >= 1"),
         ({"max_iter": 1.5}, TypeError, "max_iter must be an instance of int"),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change == 0, must be >= 1"),

@@ -1,5 +1,6 @@
 """All code on the pages of the user guide runs and shows what it says."""
 
+import ast
 import doctest
 import importlib.util
 import re
@@ -63,6 +64,13 @@ def test_the_first_tables_of_the_reference_are_what_skchallenge_exports():
     assert sorted(names) == skchallenge.__all__
     titles = re.findall(r"^(.+)\n===+$", reference, re.MULTILINE)
     assert len(set(titles)) == len(titles)
+
+
+def test_the_site_links_names_of_every_package():
+    conf = (ROOT / "docs" / "conf.py").read_text("utf-8")
+    listed = ast.literal_eval(re.search(r"^MODULES = (.*)$", conf, re.MULTILINE)[1])
+    packages = [path.parent.name for path in ROOT.glob("skchallenge/*/__init__.py")]
+    assert set(listed) == {"", "exceptions", *packages}
 
 
 def test_every_extra_is_on_the_page_about_installing():

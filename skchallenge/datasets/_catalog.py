@@ -259,11 +259,13 @@ class VideoCatalog:
                 check_columns(self.videos.columns, [column], "videos")
 
     def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
-        check_columns(
-            videos.columns,
-            [self.video, self.user, self.challenge, self.time],
-            "videos",
+        needed = [self.video, self.user, self.challenge, self.time]
+        remedy = (
+            f" Column {self.challenge!r} has the studied challenges of each video: "
+            "None where a video is of none."
         )
+        is_there = self.challenge in videos.columns
+        check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
         for column in (self.video, self.user):
             check_ids(videos[column], column)
         check_times(videos[self.time], self.time)

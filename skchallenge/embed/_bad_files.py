@@ -36,7 +36,10 @@ class BadFiles:
         first = self.places[path][0]
         value = FILLERS[self.on_error]
         if value is None:
-            raise MediaError(f"Row {first // self.n_columns}: {error}") from error
+            raise MediaError(
+                f"Row {first // self.n_columns}: {error} Repair or drop it, or set "
+                "on_error='nan' or 'zero' to fill its row."
+            ) from error
         self._reasons |= dict.fromkeys(self.places[path], str(error))
         return value
 

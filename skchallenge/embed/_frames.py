@@ -242,7 +242,8 @@ def _check_file(path: str) -> None:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(f"cannot be opened ({reason}).") from error
+        hint = " Links are not followed: download it first." if "://" in path else ""
+        raise MediaError(f"cannot be opened ({reason}).{hint}") from error
     if stat.S_ISDIR(status.st_mode):
         raise MediaError("is a directory, not a media file.")
     if not stat.S_ISREG(status.st_mode):
@@ -352,8 +353,7 @@ def _is_still(container: Any, stream: Any) -> bool:
     names = container.format.name
     is_picture_format = names.endswith("_pipe") or names in _PICTURE_FORMATS
     is_picture_brand = container.metadata.get("major_brand") in _PICTURE_BRANDS
-    is_picture = is_picture_format or is_picture_brand
-    return is_picture or bool(stream.disposition & _PICTURE)
+    return is_picture_format or is_picture_brand or bool(stream.disposition & _PICTURE)
 
 
 def _decode(container: Any, stream: Any, errors: list[Exception]) -> Iterator[Any]:

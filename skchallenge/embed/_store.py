@@ -163,6 +163,11 @@ class EmbeddingStore:
         -------
         n_dropped : int
             Records that were dropped.
+
+        Raises
+        ------
+        ValueError
+            If `max_bytes` is no integer of at least 0.
         """
         is_integer = isinstance(max_bytes, Integral) and not isinstance(max_bytes, bool)
         if not is_integer or max_bytes < 0:

@@ -345,7 +345,8 @@ class VideoFrameEmbedder(
                 kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
                 raise TypeError(
                     f"X must hold paths of files (str or os.PathLike), but row "
-                    f"{place[0]}, column {place[1]} is {kind}: {cell!r}."
+                    f"{place[0]}, column {place[1]} is {kind}: {cell!r}. Drop the row"
+                    ", or set on_error='nan' or 'zero', which fill rows without a path."
                 )
         return paths
 

@@ -171,7 +171,8 @@ def check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
     if len(values) != n or not np.isfinite(values).all():
         raise ValueError(
             f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
-            f"{np.isfinite(values).sum()} of them finite."
+            f"{np.isfinite(values).sum()} of them finite. Drop impressions without "
+            "points: those of no known duration."
         )
     return values
 

@@ -51,7 +51,7 @@ def engagement_signals(
         Least ratio that counts as a re-watch, at least `completion_at`, so that a
         re-watch is a completion too.
     max_rewatches : int, default=1
-        Most re-watches that one impression counts for.
+        Most re-watches that one impression counts for, at least 0.
 
     Returns
     -------
@@ -342,7 +342,8 @@ def points_by_signal(points: Mapping[str, float] | None) -> dict[str, float]:
 def _columns_of(points: dict[str, float], names: Any, n_features: int) -> list[int]:
     """Return the positions of the columns that earn points."""
     if names is not None:
-        check_columns(names, points, "X")
+        remedy = " engagement_signals makes the signals of a raw log."
+        check_columns(names, points, "X", remedy)
         return [list(names).index(name) for name in points]
     if n_features < len(points):
         raise ValueError(

@@ -40,7 +40,7 @@ def engagement_table(
         videos of about that duration (the same tenth of all impressions). Short videos
         are completed more often, so they lead any table of points.
     max_rewatches : int, default=1
-        Most re-watches that count for one user and video.
+        Most re-watches that count for one user and video, at least 0.
     points : dict of str to float or None, default=None
         What an impression earns by signal, as for `EngagementScorer`.
 

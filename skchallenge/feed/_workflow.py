@@ -136,8 +136,16 @@ class FeedWorkflow(BaseEstimator):
         ----------
         videos : pandas or polars DataFrame
             As for `BatchRollout.simulate`, with what the steps need, such as `path`.
-        viewers, response, activity, n_worlds, log
-            As for `BatchRollout.simulate`; `response` gets row numbers of `videos`.
+        viewers : pandas or polars DataFrame or None, default=None
+            As for `BatchRollout.simulate`, and so are the following.
+        response : callable or None, default=None
+            It gets row numbers of `videos`.
+        activity : pandas or polars DataFrame or None, default=None
+            Activity of the creators.
+        n_worlds : int, default=1
+            Number of worlds.
+        log : bool or callable, default=False
+            Whether to return all impressions.
 
         Returns
         -------

@@ -95,7 +95,7 @@ def test_append_fills_absent_optional_columns_with_missing():
         (
             table().drop(columns="challenge"),
             ValueError,
-            r"videos lacks the columns \['challenge'\]",
+            r"videos lacks the columns \['challenge'\].*: None where a video",
         ),
         ([["a"]], TypeError, r"videos must be a pandas or polars DataFrame"),
     ],

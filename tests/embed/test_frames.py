@@ -308,6 +308,11 @@ def test_a_null_byte_is_no_path():
         read_clip("a\0b.mp4", 5, 16, HERE)
 
 
+def test_a_link_is_no_path():
+    with pytest.raises(MediaError, match="Links are not followed: download it first"):
+        read_clip("https://example.org/a.mp4", 5, 16, HERE)
+
+
 def test_many_files_come_in_order_and_errors_as_values(clip_paths, tmp_path):
     paths = [*clip_paths, str(tmp_path / "missing.mp4"), *clip_paths[::-1]] * 2
     clips = list(read_clips(paths, 4, 16, n_threads=2))

@@ -312,7 +312,9 @@ def test_checks_of_scikit_learn():
 
 def test_bad_files_are_named_with_their_row(clip_paths, tmp_path):
     missing = str(tmp_path / "missing.mp4")
-    with pytest.raises(MediaError, match=r"Row 5: .*missing.mp4: cannot be opened"):
+    with pytest.raises(
+        MediaError, match=r"Row 5: .*missing.mp4: cannot be .*on_error='nan'"
+    ):
         embedder().fit_transform([*clip_paths, missing])
     table = pd.DataFrame({"a": clip_paths[:2], "b": [clip_paths[0], missing]})
     with pytest.raises(MediaError, match=r"Row 1: .*missing.mp4"):
@@ -422,7 +424,7 @@ def test_a_fork_leaves_the_file_alone(clip_paths, tmp_path, monkeypatch):
         (np.zeros((3, 2)), "row 0, column 0 is a float64"),
         (pd.Series([0.5]), "row 0, column 0 is a float"),
         (pd.DataFrame({"p": ["a.mp4"], "n": [3]}), "row 0, column 1 is a int: 3"),
-        (["a.mp4", None], "row 1, column 0 is missing: None"),
+        (["a.mp4", None], "row 1, column 0 is missing: None. .*on_error='nan'"),
         (pd.Series(["a.mp4", np.nan]), "row 1, column 0 is missing: nan"),
         (pl.Series(["a.mp4", None]), "row 1, column 0 is missing: None"),
     ],

@@ -190,7 +190,7 @@ def test_pandas_output_is_named_score():
         ({}, "points must name at least one signal"),
         ({"like": np.nan}, r"points\['like'\] must be a finite number, got nan"),
         ({"like": "2"}, r"points\['like'\] must be a finite number, got '2'"),
-        ({"dislike": 1}, r"X lacks the columns \['dislike'\]"),
+        ({"dislike": 1}, r"X lacks the columns \['dislike'\].*engagement_signals"),
     ],
 )
 def test_wrong_points_are_refused(points, match):
