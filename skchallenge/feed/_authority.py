@@ -53,7 +53,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         the fitted table, or no number there, is not known. None says that the table
         holds all videos.
     n_first : int, default=3
-        How many first videos count.
+        How many first videos count. Among those of one time, the first rows.
     shrinkage : float, default=5.0
         How many videos the prior is worth, above 0.
 

@@ -65,7 +65,8 @@ class BatchRollout(BaseEstimator):
         One of the rules above.
     threshold : float or None, default=None
         The mean points to reach, above 0. None is the median score of the videos of the
-        log.
+        log. Where these have few impressions each, most scores are low by chance, and
+        nearly all videos pass: name a threshold there.
     alpha : float, default=0.05
         Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
     fraction : float, default=0.2
