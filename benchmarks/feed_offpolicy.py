@@ -154,13 +154,11 @@ def stage_rules(n_worlds=50, n_videos=200):
     persona = rng.integers(0, 4, 60_000)
     viewers = pd.DataFrame({"viewer_id": np.arange(60_000), "persona": persona})
     rates = (appeal[..., None] * SHARES).astype(np.float32).reshape(-1, 5)
-    means = appeal * POINTS_PER_APPEAL
-    best = means.max(axis=1)
-    deserves = best >= WORTHY
-    oracle = ((best - WORTHY) * 11_000)[deserves].sum()
+    means = pd.DataFrame(appeal * POINTS_PER_APPEAL, videos["video_id"], range(4))
+    deserve = (means.max(axis=1) >= WORTHY).mean()
     print(
-        f"\n{n_worlds} worlds of {n_videos} videos; {deserves.mean():.0%} of them "
-        "deserve the last stage; half are by small creators"
+        f"\n{n_worlds} worlds of {n_videos} videos; {deserve:.0%} of them deserve the "
+        "last stage; half are by small creators"
     )
     print("rule           false kills   false wides   regret   Gini   small creators")
     for rule in RULES:
@@ -171,16 +169,11 @@ def stage_rules(n_worlds=50, n_videos=200):
             lambda video, viewer, day: rates.take(video * 4 + persona[viewer], axis=0),
             n_worlds=n_worlds,
         )
-        journeys = result.journeys
-        reached = (journeys["stage"] == 3).to_numpy().reshape(n_worlds, -1)
-        wide = result.decisions[result.decisions["widened"]]
-        sizes = wide["stage"].map({1: 1000, 2: 10_000})
-        mean = means[wide["video_id"], wide["persona"]]
-        gained = ((mean - WORTHY) * sizes).sum() / n_worlds
+        wrong = rollout.mistakes(result, means).mean()
         share = result.worlds["small_creators"]
         print(
-            f"{rule:14} {(~reached[:, deserves]).mean():11.3f} "
-            f"{reached[:, ~deserves].mean():13.3f} {1 - gained / oracle:8.3f} "
+            f"{rule:14} {wrong['false_kills']:11.3f} "
+            f"{wrong['false_wides']:13.3f} {wrong['regret']:8.3f} "
             f"{result.worlds['gini'].mean():6.3f} {share.mean():14.3f} "
             f"(sd {share.std(ddof=0):.3f})"
         )

@@ -62,14 +62,14 @@ print(signals.mean().round(3).to_string())
 # Profiles
 # --------
 # Trained on the first 40 impressions of each user, with points for the profile and
-# completion as the label.
+# completion as the label. User 1000 is new.
 
 columns = ["user_id", "tag", "video_id"]
 early = (log["time_s"] < 40 * 60).to_numpy()
 profiler = GenreProfiler("user_id", "tag", video="video_id", random_state=0)
 profiler.fit(log.loc[early, columns], engaged[early], points=points[early])
 print(profiler.profile_.head(6).round(2).to_string(index=False))
-print(profiler.recommend([0, "a new user"], k=4).round(3).to_string(index=False))
+print(profiler.recommend([0, 1000], k=4).round(3).to_string(index=False))
 
 # %%
 # Do profiles help?

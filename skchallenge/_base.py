@@ -135,6 +135,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             parameter is out of range, or if early stopping finds too few rows.
         """
         self._check_parameters()
+        self.__dict__.pop("net_", None)  # never an old network under new labels
         (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
@@ -246,7 +247,8 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             key = self._split_key(aligned)
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
-        with isolated_rng(device, seed):
+        # Training needs gradients, also where the caller has turned them off.
+        with isolated_rng(device, seed), torch.inference_mode(False):
             net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
             self._before_training(net.module_)
             held_out = tensors_of(arrays, shared, valid, device)
@@ -289,7 +291,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             batch_size=(
                 min(_AUTO_BATCH, n_rows)
                 if self.batch_size == "auto"
-                else self.batch_size
+                else int(self.batch_size)  # torch takes no number of NumPy
             ),
             iterator_train=TensorBatches,
             iterator_train__shuffle=True,
@@ -318,6 +320,9 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     def _rows_a_pass(self) -> int:
         return _PREDICT_ROWS
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
 
     def __getstate__(self) -> dict[str, Any]:
         """Replace the net by its weights.

@@ -23,7 +23,7 @@ from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._validation import as_frame, check_option
 from skchallenge.datasets._catalog import VideoCatalog
-from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
+from skchallenge.exceptions import EmptyHistoryWarning
 
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]
 
@@ -53,7 +53,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         the videos of users outside ``catalog.candidates`` only.
     exclude : str or None, default=None
         On the challenge side, the catalog's user column, which X has too: the user
-        whose own videos do not count, and whose videos may train `encoder`.
+        whose own videos do not count, and whose videos may train `encoder`. None
+        leaves own videos in; `fit` sees that there are none only if X has that column.
     max_videos : int, default=8
         Number of newest videos that are taken. The paper took 8. If it is more
         than some users have, the fill tells how many videos the catalog holds of them.
@@ -181,18 +182,24 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             type than the catalog's.
         ValueError
             If a column is missing, if every history is empty, if there is no video
-            to train on, or if `exclude` removes a video from any row.
+            to train on, or if a row's user took part before the row's time.
+
+        Warns
+        -----
+        LeakageWarning
+            If slots are empty and the catalog seems to hold users' latest videos only.
         """
         self._check_parameters()
         X = self._check_table(X, reset=True)
-        n_excluded = self._protocol.n_excluded(X)
-        self._protocol.check_exclusion(X, n_excluded)
-        history = self._protocol.history(X, self.max_videos, n_excluded)
+        n_own = self._protocol.n_own(X)
+        self._protocol.check_own_videos(X, n_own)
+        history = self._protocol.history(X, self.max_videos, n_own)
         if (history < 0).all():
             raise ValueError(
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
+        self._protocol.warn_of_cut_histories(X, history)
         self.encoder_ = self._fit_encoder(X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
         return self
@@ -219,16 +226,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        n_excluded = self._protocol.n_excluded(X)
-        if n_excluded.any():
-            warnings.warn(
-                f"X holds users who took part before {self.before!r}: their own "
-                "videos are left out of the challenge's, and what is missing tells "
-                "that they took part.",
-                LeakageWarning,
-                stacklevel=2,
-            )
-        history = self._protocol.history(X, self.max_videos, n_excluded)
+        n_own = self._protocol.n_own(X)
+        self._protocol.warn_of_own_videos(n_own)
+        history = self._protocol.history(X, self.max_videos, n_own)
         if len(X) and (history < 0).all():
             warnings.warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "

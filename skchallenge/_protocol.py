@@ -1,5 +1,6 @@
 """What a row may know: the rules that keep the answer out of the features."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,13 @@ from skchallenge._validation import (
     check_times,
 )
 from skchallenge.datasets._catalog import VideoCatalog
+from skchallenge.exceptions import LeakageWarning
+
+# A table of each user's latest videos has one length for most users, whether they took
+# part or not; fewer users or videos may be alike by chance.
+_CUT_SHARE = 0.5
+_FEWEST_USERS = 20
+_FEWEST_VIDEOS = 5
 
 
 def check_catalog(catalog: object) -> None:
@@ -93,16 +101,70 @@ class Protocol:
                 "the challenge's history. Name a column of cut-off times."
             )
 
-    def check_exclusion(self, X: pd.DataFrame, n_excluded: Rows) -> None:
-        """Raise if `exclude` takes a video away from any row."""
-        if self.exclude is None or not n_excluded.any():
+    def check_own_videos(self, X: pd.DataFrame, n_own: Rows) -> None:
+        """Raise if any row's user has a video among the challenge's."""
+        author = self._author(X)
+        if author is None or not n_own.any():
             return
-        first = X.iloc[int(n_excluded.argmax())]
+        first, n_rows = X.iloc[int(n_own.argmax())], (n_own > 0).sum()
+        who = f"{n_rows} rows, such as {first[author]!r} in {first[self.by]!r}"
+        if self.exclude is None:
+            raise ValueError(
+                f"exclude=None leaves the user's own video in the challenge's history "
+                f"of {who}: users who took part before {self.before!r}. That video is "
+                "the label: drop these pairs, as make_participation does, and pass "
+                f"exclude={self.catalog.user!r}."
+            )
         raise ValueError(
-            f"exclude={self.exclude!r} removes a video from {(n_excluded > 0).sum()} "
-            f"rows, such as {first[self.exclude]!r} in {first[self.by]!r}: users who "
+            f"exclude={self.exclude!r} removes a video from {who}: users who "
             f"took part before {self.before!r}. A missing video is the label: drop "
             "these pairs, as make_participation does."
+        )
+
+    def warn_of_cut_histories(self, X: pd.DataFrame, history: Rows) -> None:
+        """Warn of empty slots if the catalog seems to hold latest videos only."""
+        if not self.of_users or self.before is None or (history >= 0).all():
+            return
+        n_videos = self._common_length(X)
+        if n_videos is None:
+            return
+        warnings.warn(
+            f"Most users have exactly {n_videos} videos in the catalog, whether they "
+            "took part or not: it seems to hold the latest of each. Then who posts "
+            "more after the cut-off, a participation or not, has fewer before it, and "
+            f"{self.by}_fill tells. Ask make_participation for min_history="
+            f"{history.shape[1]}, which is max_videos, or lower max_videos.",
+            LeakageWarning,
+            stacklevel=3,
+        )
+
+    def _common_length(self, X: pd.DataFrame) -> int | None:
+        """Return how many videos most users have, None if there is no such number."""
+        catalog = self.catalog
+        authors = catalog.videos[catalog.user]
+        counts = authors[authors.isin(X[self.by])].value_counts()
+        if len(counts) < _FEWEST_USERS:
+            return None
+        common = int(counts.mode().max())
+        took_part = counts.index.isin(authors[catalog.is_challenge_video])
+        shares = [(counts[side] == common).mean() for side in (took_part, ~took_part)]
+        is_cut = common >= _FEWEST_VIDEOS and min(shares) >= _CUT_SHARE
+        return common if is_cut else None
+
+    def warn_of_own_videos(self, n_own: Rows) -> None:
+        """Warn of the same when a fitted encoder is asked about it."""
+        if not n_own.any():
+            return
+        what = (
+            "stand among the challenge's, and tell"
+            if self.exclude is None
+            else "are left out of the challenge's, and what is missing tells"
+        )
+        warnings.warn(
+            f"X holds users who took part before {self.before!r}: their own videos "
+            f"{what} that they took part.",
+            LeakageWarning,
+            stacklevel=3,
         )
 
     def lines(self) -> pd.DataFrame:
@@ -125,7 +187,7 @@ class Protocol:
             return lines[~author.isin(catalog.candidates or ()).to_numpy()]
         return lines
 
-    def history(self, X: pd.DataFrame, max_videos: int, n_excluded: Rows) -> Rows:
+    def history(self, X: pd.DataFrame, max_videos: int, n_own: Rows) -> Rows:
         """Find the catalog rows of each row's history, (n, max_videos), -1 if none."""
         lines, before = self._history_lines(), self._times(X)
         index = self._index(pd.Index(lines["entity"]), lines["row"].to_numpy())
@@ -133,7 +195,7 @@ class Protocol:
         history = index.newest(entity, before, max_videos)
         if self.exclude is None:
             return history
-        for i in np.flatnonzero(n_excluded):  # rare: such pairs are at fault
+        for i in np.flatnonzero(n_own):  # rare: such pairs are at fault
             start, stop = index.spans(entity[[i]], before[[i]])
             rows = index.rows(start[0], stop[0])
             author = self.catalog.videos[self.catalog.user].iloc[rows]
@@ -141,9 +203,10 @@ class Protocol:
             history[i] = np.pad(rows, (0, max_videos - len(rows)), constant_values=-1)
         return history
 
-    def n_excluded(self, X: pd.DataFrame) -> Rows:
-        """Count each row's videos before its time that `exclude` takes away."""
-        if self.exclude is None:
+    def n_own(self, X: pd.DataFrame) -> Rows:
+        """Count each row's videos of the challenge by the user, before its time."""
+        user = self._author(X)
+        if user is None:
             return np.zeros(len(X), dtype=np.intp)
         members = self.catalog.memberships
         author = self.catalog.videos[self.catalog.user].iloc[members["row"]]
@@ -151,9 +214,16 @@ class Protocol:
             pd.MultiIndex.from_arrays([members["challenge"], author]),
             members["row"].to_numpy(),
         )
-        pair = pd.MultiIndex.from_arrays([X[self.by], X[self.exclude]])
+        pair = pd.MultiIndex.from_arrays([X[self.by], X[user]])
         start, stop = index.spans(pair, self._times(X))
         return stop - start
+
+    def _author(self, X: pd.DataFrame) -> str | None:
+        """Return the column of the user whose own videos would be the label."""
+        has_label = not self.of_users and self.before is not None
+        if self.exclude is None and has_label and self.catalog.user in X:
+            return self.catalog.user
+        return self.exclude
 
     def _index(self, entity: pd.Index, row: Rows) -> TimeIndex:
         videos = self.catalog.videos

@@ -1,5 +1,6 @@
 """Small torch helpers shared by every layer."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 _SHARED_WORK = 10_000_000  # multiplications a step
+one_at_a_time = threading.RLock()  # for threads that change what all of them share
 
 
 def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:
@@ -44,9 +46,12 @@ def threads_for(module: nn.Module, batch_size: int) -> Iterator[None]:
 
 @contextmanager
 def isolated_rng(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Seed torch inside the block and leave the caller's generators as found."""
+    """Seed torch inside the block and leave the caller's generators as found.
+
+    Threads wait for each other: torch has one generator for all of them.
+    """
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with one_at_a_time, torch.random.fork_rng(devices=cuda):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         if seed is not None and cuda:

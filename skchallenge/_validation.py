@@ -8,7 +8,13 @@ from collections.abc import Callable, Collection, Iterable
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+# Numbers above this are Unix times: seconds from 1973 on, or a finer unit. Those of one
+# unit, today's and 1973's, differ by less than the factor; two units differ by 1000.
+_UNIX_SECONDS = 1e8
+_TWO_UNITS = 100
 
 
 def as_frame(table: Any, name: str) -> pd.DataFrame:
@@ -95,7 +101,8 @@ def check_times(
 ) -> None:
     """Raise unless `values` are numbers or datetimes, none missing.
 
-    With `like`, they must also be of the same kind as those.
+    With `like`, they must also be of the same kind as those, and Unix times of the
+    same unit.
     """
     _check_no_missing(values, name)
     kind = time_kind(values)
@@ -105,6 +112,8 @@ def check_times(
             f"pandas.to_datetime."
         )
     _check_same_kind(kind, time_kind, name, like)
+    if kind == "numbers":
+        _check_one_unit([values] if like is None else [values, like], name)
 
 
 def read_duration(
@@ -146,6 +155,21 @@ def _check_no_missing(values: pd.Series[Any], name: str) -> None:
         raise ValueError(
             f"{name} has {missing.sum()} missing values, first in row "
             f"{int(missing.to_numpy().argmax())}. Drop those rows."
+        )
+
+
+def _check_one_unit(columns: list[pd.Series[Any]], name: str) -> None:
+    """Raise where Unix times are seconds beside milliseconds.
+
+    Beside a catalog in seconds, milliseconds would put all videos into the past.
+    """
+    numbers = np.concatenate([c.to_numpy(dtype=np.float64) for c in columns])
+    times = numbers[np.isfinite(numbers) & (numbers > _UNIX_SECONDS)]
+    if len(times) and times.max() >= _TWO_UNITS * times.min():
+        raise ValueError(
+            f"{name} must hold times of one unit, the catalog's, but they go from "
+            f"{times.min():.0f} to {times.max():.0f}: seconds beside milliseconds. "
+            "Bring them to one unit, or make datetimes of them."
         )
 
 

@@ -91,12 +91,15 @@ def make_virality_stack(
         models.append(("caption", _on_words(caption)))
     if image is not None:
         models.append(("cover", _on_covers(image)))
-    return StackingClassifier(
+    stack = StackingClassifier(
         models,
         final_estimator=LogisticRegression(),
         cv=GroupColumnKFold(group),
         stack_method="predict_proba",
     )
+    # The final model is fitted on an array. A table, if scikit-learn is configured to
+    # make tables, would have names that it does not know.
+    return stack.set_output(transform="default")
 
 
 class GroupColumnKFold(BaseCrossValidator):
@@ -173,10 +176,12 @@ def _trees() -> HistGradientBoostingClassifier:
 
 
 def _on_words(caption: str) -> Pipeline:
-    text = FunctionTransformer(_texts, feature_names_out=_name_of_texts)
-    words = make_pipeline(text, TfidfVectorizer(min_df=2, sublinear_tf=True))
-    column = ColumnTransformer([("words", words, caption)])
-    return make_pipeline(column, LogisticRegression(max_iter=1000))
+    column = ColumnTransformer([("caption", "passthrough", [caption])])
+    # The vectorizer reads a list, also if scikit-learn is configured to make tables.
+    text = make_pipeline(column, FunctionTransformer(_texts))
+    text.set_output(transform="default")
+    words = TfidfVectorizer(min_df=2, sublinear_tf=True)
+    return make_pipeline(text, words, LogisticRegression(max_iter=1000))
 
 
 def _on_covers(image: str) -> Pipeline:
@@ -188,9 +193,5 @@ def _on_covers(image: str) -> Pipeline:
 
 
 def _texts(captions: Any) -> list[str]:
-    return ["" if is_missing(caption) else str(caption) for caption in captions]
-
-
-def _name_of_texts(transformer: FunctionTransformer, names: Any) -> list[str]:
-    """Name the one column; a Series has no names that "one-to-one" could return."""
-    return ["text"]
+    """Turn a matrix of one column into a list."""
+    return ["" if is_missing(caption) else str(caption) for (caption,) in captions]

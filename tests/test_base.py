@@ -4,16 +4,19 @@ import pickle
 import pickletools
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import cross_entropy
 
 from skchallenge import DeepChallenger, ProxyEncoder, _base
@@ -249,6 +252,61 @@ def test_the_seed_decides_everything(cls):
 
 
 # Early stopping.
+
+
+@BOTH
+def test_the_seed_decides_in_threads_too(cls):
+    X, y = planted(100)
+    model = make(cls, max_iter=5, batch_size=4)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: clone(model).fit(X, y), range(3)))
+    for fitted in found:
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@BOTH
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(cls, mode):
+    X, y = planted(60)
+    model = make(cls, max_iter=2)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    with mode():
+        np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), expected)
+        assert not torch.is_grad_enabled()
+
+
+@BOTH
+def test_the_batch_size_may_be_a_number_of_numpy(cls):
+    X, y = planted(60)
+    plain = make(cls, max_iter=2, batch_size=16).fit(X, y)
+    model = make(cls, max_iter=2, batch_size=np.int64(16)).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+@BOTH
+def test_a_fit_that_fails_leaves_no_old_network_under_new_labels(cls):
+    X, y = planted(60)
+    model = make(cls, max_iter=1).fit(X, np.where(y, "yes", "no"))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        model.fit(X, np.full(60, "maybe"))
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+    model.fit(X, y).predict(X)
+
+
+@BOTH
+def test_parameters_that_are_refused_leave_a_fitted_model_alone(cls):
+    X, y = planted(60)
+    model = make(cls, max_iter=1).fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="lr == -1"):
+        model.set_params(lr=-1.0).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
 @BOTH

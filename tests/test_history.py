@@ -297,6 +297,28 @@ def test_zones_in_columns_of_objects_are_seen():
     assert user_side(zoned).fit_transform(X).shape == (1, 9)
 
 
+def test_seconds_beside_milliseconds_would_show_the_future():
+    start = 1_600_000_000
+    seconds = VIDEOS.assign(create_time=start + VIDEOS["create_time"])
+    milliseconds = seconds.assign(create_time=1000 * seconds["create_time"])
+    X = pairs(("ann", "dance", start + 50), ("bob", "dance", start + 60))
+    encoder = user_side(VideoCatalog(seconds))
+    expected = user_side().fit_transform(pairs(("ann", "dance", 50), ("bob", "", 60)))
+    np.testing.assert_array_equal(encoder.fit_transform(X), expected)
+    match = "time must hold times of one unit, .* seconds beside milliseconds"
+    with pytest.raises(ValueError, match=match):
+        encoder.fit(X.assign(time=1000 * X["time"]))
+    with pytest.raises(ValueError, match=match):
+        user_side(VideoCatalog(milliseconds)).fit(X)
+    new = milliseconds.head(1).assign(video_id="new")
+    with pytest.raises(ValueError, match=match):
+        VideoCatalog(seconds).append(new)
+    with pytest.raises(ValueError, match=match):
+        VideoCatalog(pd.concat([seconds, new]))
+    endless = X.assign(time=np.inf)  # no cut-off at all is no other unit
+    assert encoder.fit(endless).transform(endless).shape == (2, 9)
+
+
 @pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])
 def test_no_rows_give_no_rows(aggregation):
     X = pairs(("ann", "dance", 50))
@@ -415,6 +437,21 @@ def test_fit_refuses_pairs_whose_user_took_part_before():
         challenge_side().fit(X)
 
 
+def test_own_videos_that_nobody_excludes_are_refused_where_x_tells():
+    catalog = make_catalog(candidates=["ann", "bob"])
+    X = pairs(("bob", "dance", 40), ("ann", "dance", 31))
+    encoder = challenge_side(catalog, exclude=None, max_videos=2)
+    with pytest.raises(
+        ValueError, match="exclude=None leaves .* 1 rows, such as 'ann'"
+    ):
+        encoder.fit(X)
+    encoder.fit(X[:1])
+    with pytest.warns(LeakageWarning, match="own videos stand among the challenge's"):
+        blocks = encoder.transform(X)
+    np.testing.assert_allclose(blocks[1], [5, 9, 1])
+    encoder.fit(X[["challenge", "time"]])  # whose row it is cannot be known
+
+
 def test_transform_warns_of_and_excludes_own_videos():
     catalog = make_catalog(candidates=["ann", "bob"])
     encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
@@ -424,9 +461,9 @@ def test_transform_warns_of_and_excludes_own_videos():
 
 
 def test_own_videos_are_counted_once_a_call(monkeypatch):
-    calls, count = [], Protocol.n_excluded
+    calls, count = [], Protocol.n_own
     monkeypatch.setattr(
-        Protocol, "n_excluded", lambda *given: calls.append(1) or count(*given)
+        Protocol, "n_own", lambda *given: calls.append(1) or count(*given)
     )
     X = pairs(("bob", "dance", 40))
     encoder = challenge_side(make_catalog(candidates=["bob"])).fit(X)

@@ -6,6 +6,7 @@ test would prove nothing. Margins: 300 users x 4 challenges give a standard erro
 the AUC of about 0.02; chance is within 0.1, a leak found is above 0.9.
 """
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_excluded_videos_are_the_label(monkeypatch):
     encoder = sides(catalog_of(rows + own, pairs), aggregation="mean").challenge
     with pytest.raises(ValueError, match="A missing video is the label"):
         encoder.fit(pairs)
-    monkeypatch.setattr(Protocol, "check_exclusion", lambda *given: None)
+    monkeypatch.setattr(Protocol, "check_own_videos", lambda *given: None)
     with pytest.warns(LeakageWarning, match="what is missing tells"):
         assert auc(encoder, pairs, y) > 0.9
 
@@ -274,6 +275,53 @@ def test_exports_of_the_latest_videos_leak_by_the_fill():
     data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
     assert len(data.pairs) == 400
     encoder = sides(data.catalog).user
-    assert auc(encoder, data.pairs, data.y) > 0.9
+    with pytest.warns(
+        LeakageWarning, match="exactly 6 videos .* min_history=12, which"
+    ):
+        assert auc(encoder, data.pairs, data.y) > 0.9
     encoder.set_params(max_videos=4)  # as many as every candidate has
     assert at_chance(auc(encoder, data.pairs, data.y))
+
+
+@pytest.mark.parametrize("cut, n_warnings", [(9, 1), (None, 0)])
+def test_only_a_table_of_latest_videos_is_warned_of(cut, n_warnings):
+    """Empty slots alone are honest: a whole table has users with few videos."""
+    rng = np.random.default_rng(0)
+    rows = [row(rng, user=f"s{i}", time=30 + i, challenge="dance") for i in range(5)]
+    for u in range(60):
+        n = rng.integers(3, 9)
+        days = [*rng.integers(0, 30, n), *rng.integers(50, 90, 6)]
+        mine = [row(rng, user=f"u{u:02d}", time=t) for t in sorted(days)]
+        if u % 3 == 0:
+            mine.append(row(rng, user=f"u{u:02d}", time=90, challenge="dance"))
+        rows += mine[-cut:] if cut else mine
+    users = sorted({r["user_id"] for r in rows if r["user_id"].startswith("u")})
+    pairs = pd.DataFrame({"user_id": users, "time": 34})
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        sides(catalog_of(rows, pairs)).user.fit(pairs)
+    assert [w.category for w in caught] == [LeakageWarning] * n_warnings
+
+
+def test_rehearsals_do_not_count_as_history():
+    """A video that histories hide would leave a slot empty, and tell who is keen."""
+    rng = np.random.default_rng(0)
+    rows = [
+        row(rng, user=f"s{i}", time=60 + i, challenge="dance", song="hit")
+        for i in range(5)
+    ]
+    for u in range(400):
+        me, joins = f"u{u:03d}", rng.uniform() < 0.3
+        rows += [row(rng, user=me, time=t) for t in (0, 10, 20, 90)]
+        # A fourth video of everybody; of half of the keen ones a rehearsal.
+        song = "hit" if joins and rng.uniform() < 0.5 else "quiet"
+        rows.append(row(rng, user=me, time=40, song=song))
+        if joins:
+            rows.append(row(rng, user=me, time=80, challenge="dance", song="hit"))
+    videos = pd.DataFrame(rows).assign(
+        video_id=range(len(rows)),
+        hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
+    )
+    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
+    fill = sides(data.catalog).user.set_params(max_videos=4).fit_transform(data.pairs)
+    assert data.y.sum() > 20
+    assert (fill[:, -1] == 1).all()

@@ -73,15 +73,17 @@ def make_participation(
     Each challenge has one cut-off, the time of its `n_seeds`-th participant, which
     no later label can shift. Whoever took part by then is no pair. A candidate has at
     least `min_history` videos before the cut-off and at least one within `horizon`
-    after it, counting only videos of no studied challenge, for both classes alike. The
-    label is 1 if and only if the user takes part within `horizon` after the cut-off.
+    after it, counting only videos of no studied challenge and without a studied
+    challenge's own sound, for both classes alike. The label is 1 if and only if the
+    user takes part within `horizon` after the cut-off.
 
     Parameters
     ----------
     videos : pandas or polars DataFrame
         One row a video, with `video_id`, `user_id`, `create_time` and `hashtags`
-        (lists of tags), as `load_tiktok_export` returns it. Further columns go into
-        the catalog; a column `challenge` is replaced.
+        (lists of tags), as `load_tiktok_export` returns it. Sounds are read from
+        `song`, if it is there. Further columns go into the catalog; a column
+        `challenge` is replaced.
     challenges : iterable of str or None, default=None
         Tags to study, with or without hash sign, in any case. None finds them: tags
         of at least `min_participants` users whose first uses are bunched.
@@ -171,14 +173,14 @@ def make_participation(
     cut_offs = uses.loc[cut_offs.index, ["challenge", "create_time"]]
     cut_offs = cut_offs.rename(columns={"create_time": "time"})
     cut_offs = cut_offs.sort_values(["time", "challenge"], ignore_index=True)
-    plain = videos.loc[videos["challenge"].isna(), ["user_id", "create_time"]]
+    plain = _plain_videos(videos)
     pairs = _candidates(plain, cut_offs, min_history, window)
     pairs = _without_early_birds(pairs, uses)
     if not len(pairs):
         raise ValueError(
             f"No pair is left of {len(names)} challenges: no user has at least "
-            f"min_history={min_history} videos of no studied challenge before a "
-            f"cut-off and one within horizon={horizon!r} after it."
+            f"min_history={min_history} videos of no studied challenge, nor with one's "
+            f"own sound, before a cut-off and one within horizon={horizon!r} after it."
         )
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
@@ -277,6 +279,17 @@ def _given_challenges(
 def _memberships(hashtags: "pd.Series[Any]", names: set[str]) -> "pd.Series[Any]":
     lists = [[t for t in _tags(cell) if t in names] or None for cell in hashtags]
     return pd.Series(lists, index=hashtags.index, dtype=object)
+
+
+def _plain_videos(videos: pd.DataFrame) -> pd.DataFrame:
+    """Keep the videos that may stand in a user's history.
+
+    One that a history hides but `min_history` counts would leave a slot empty, and
+    rehearsals to a challenge's sound are the keen users'.
+    """
+    catalog = VideoCatalog(videos)
+    hidden = catalog.is_challenge_video | catalog.has_challenge_sound
+    return videos.loc[~hidden, ["user_id", "create_time"]]
 
 
 def _candidates(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skchallenge._torch import isolated_rng
+from skchallenge._torch import isolated_rng, one_at_a_time
 from skchallenge.embed._identity import network_digest
 
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
@@ -157,15 +157,16 @@ def _quiet() -> Iterator[None]:
     )
     from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hub_bar_off = are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-        if hub_bar_off:
-            disable_progress_bars()
+    with one_at_a_time:
+        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        hub_bar_off = are_progress_bars_disabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
+            if hub_bar_off:
+                disable_progress_bars()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from skchallenge._optional import import_optional
+from skchallenge._torch import one_at_a_time
 from skchallenge.embed._backbone import FrameEncoder
 
 Matrix = NDArray[np.float32]
@@ -225,13 +226,13 @@ def _compiled(
 def _quiet() -> Iterator[None]:
     """Keep what compilers print and warn of from the caller; restore it after."""
     loggers = [logging.getLogger(name) for name in _NOISY]
-    levels = [logger.level for logger in loggers]
-    try:
+    with one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        levels = [logger.level for logger in loggers]
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -30,6 +30,7 @@ from skchallenge.embed._engine import (
     make_engine,
     may_repay,
 )
+from skchallenge.embed._fold import fold_batch_norms
 from skchallenge.embed._identity import (
     network_digest,
     tensors_digest,
@@ -122,6 +123,8 @@ class FrameModel:
         def build() -> FrameNetwork:
             net = build_backbone(self.backbone, self.weights, self.image_size)
             dtype = network_dtype(self.compile, self.dtype)
+            if isinstance(self.backbone, str) and dtype == torch.float32:
+                net = fold_batch_norms(net)
             return FrameNetwork(FrameEncoder(net, dtype).to(self._device()))
 
         return built.get(self.token, build)

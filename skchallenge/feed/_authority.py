@@ -45,13 +45,15 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     time : str, default="create_time"
         Column of times, numbers or datetimes.
     score : str, default="score"
-        Column of scores in the table that is fitted, finite numbers.
+        Column of scores in the table that is fitted, finite numbers. For several
+        statistics, such as the mean of likes and the share above a threshold, put one
+        estimator each into `sklearn.pipeline.make_union`.
     total : str or None, default=None
         Column of how many videos a creator has made in all. Whoever has fewer rows in
         the fitted table, or no number there, is not known. None says that the table
         holds all videos.
     n_first : int, default=3
-        How many first videos count.
+        How many first videos count. Among those of one time, the first rows.
     shrinkage : float, default=5.0
         How many videos the prior is worth, above 0.
 
@@ -70,6 +72,14 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     See Also
     --------
     BatchRollout : Takes a fitted one as `authority`.
+    skchallenge.tabular.PastCreatorStats : Counts of all earlier videos.
+
+    Notes
+    -----
+    **Scores are as of the export.** Whether an earlier video counts is decided by its
+    time, but its likes or plays, if they are the score, go on after the row's time. Use
+    scores that were taken at one age of the videos, such as their first batch, or read
+    the result as optimistic.
 
     References
     ----------
@@ -129,7 +139,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             If a column is missing, a score is not finite, or a creator has more rows
             than `total` says.
         TypeError
-            If ids or times are of no usable type.
+            If ids, times or scores are of no usable type.
         """
         check_scalar(self.n_first, "n_first", Integral, min_val=1)
         check_scalar(
@@ -140,7 +150,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         needed = [self.creator, self.time, self.score]
         check_columns(table.columns, needed + [c for c in [self.total] if c], "X")
         validate_data(self, table, skip_check_array=True)
-        score = table[self.score].to_numpy(dtype=np.float64)
+        score = floats_of(table, self.score, "X")
         if not len(score) or not np.isfinite(score).all():
             raise ValueError(
                 f"X[{self.score!r}] must hold finite numbers, at least one, got "
@@ -239,8 +249,9 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
 
         Keep the prior after each first video too.
         """
-        n, m = len(self._creators), int(self.n_first)
+        n = len(self._creators)
         total = np.bincount(code, minlength=n)
+        m = min(int(self.n_first), int(total.max()))
         place = np.arange(len(code)) - (np.cumsum(total) - total)[code]
         kept = place < m
         self._times = np.full((n + 1, m), np.inf)
@@ -265,7 +276,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         if self.total is None:
             return np.ones(len(self._creators), dtype=bool)
-        total = pd.Series(floats_of(table, self.total), index=table.index)
+        total = pd.Series(floats_of(table, self.total, "X"), index=table.index)
         by = total.groupby(table[self.creator], sort=False, observed=True)
         rows, total = by.size(), by.max()
         more = rows > total

@@ -12,6 +12,9 @@ from sklearn.utils.validation import column_or_1d
 
 Column = int | str
 
+_FLOATS = ("floating", "mixed-integer-float")
+_MIXED = ("mixed", "mixed-integer")
+
 
 def column_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[Any]":
     """Return a column by name or position.
@@ -43,7 +46,7 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
     Raises
     ------
     ValueError
-        If it is not there or lacks values.
+        If it is not there, lacks values, or holds floats that may have been rounded.
     TypeError
         If it holds something else, such as lists, or strings beside numbers.
     """
@@ -54,11 +57,13 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             f"{values.isna().sum()}. Drop the rows, or name them, such as 'unknown'."
         )
     kind = _kind(values)
-    if kind in {"mixed", "mixed-integer"}:
+    if kind in _MIXED:
         raise TypeError(
             f"{parameter}: argument must be a string or a number, all of one kind, got "
-            f"{kind} values. Convert the column with .astype(str)."
+            f"{kind} values. Convert the column with .astype(str); turn a list of "
+            'several into one string, "39,68", by .str.join(",").'
         )
+    _check_exact(values, f"The column of {parameter}")
     return values
 
 
@@ -66,36 +71,49 @@ def _kind(values: Any) -> str:
     """Return ``"numbers"``, ``"string"`` or pandas' name of what values are."""
     kind = pd.api.types.infer_dtype(values)
     if kind == "categorical":
-        return _kind(values.cat.categories)
-    numbers = {"integer", "floating", "boolean", "mixed-integer-float", "decimal"}
-    return "numbers" if kind in numbers else kind
+        return _kind(values.cat.remove_unused_categories().cat.categories)
+    return "numbers" if kind in {"integer", "decimal", *_FLOATS} else kind
 
 
-def check_kind(
-    values: "pd.Series[Any]", known: "pd.Index[Any]", parameter: str
-) -> None:
+def _check_exact(values: "pd.Series[Any]", name: str) -> None:
+    """Refuse floats so large that whole numbers next to them are rounded to them."""
+    if pd.api.types.infer_dtype(values) not in _FLOATS:
+        return
+    is_single = str(values.dtype).lower() in {"float32", "float[pyarrow]"}
+    least = 2 ** (24 if is_single else 53)
+    if (np.abs(values.to_numpy(dtype=np.float64)) >= least).any():
+        raise ValueError(
+            f"{name} must not hold floats of {least} or more: long ids are rounded to "
+            "them, and several become one. Read the column as integers or strings."
+        )
+
+
+def check_kind(values: "pd.Series[Any]", known: "pd.Index[Any]", name: str) -> None:
     """Refuse ids that cannot be among the known ones: 7 is not ``"7"``.
 
     Raises
     ------
     TypeError
-        If one are strings and the others numbers, for example.
+        If one are strings and the others numbers, for example. The error begins with
+        the name.
     """
     kind, kind_known = _kind(values), _kind(known)
     if kind != kind_known and len(values):
         raise TypeError(
-            f"The column of {parameter} must hold the kind of values seen in fit, "
-            f"{kind_known}, got {kind}. Convert it with .astype."
+            f"{name} must hold the kind of values seen in fit, {kind_known}, got "
+            f"{kind}. Convert with .astype."
         )
 
 
-def users_of(users: Any) -> list[Any]:
-    """Return user ids as a list.
+def users_of(users: Any, known: "pd.Index[Any]") -> "pd.Series[Any]":
+    """Return user ids as a column.
 
     Raises
     ------
     TypeError
-        If they are a single id or a table.
+        If they are a single id or a table, or of another kind than the known ones.
+    ValueError
+        If one is missing, or is a float that may have been rounded.
     """
     if isinstance(users, str) or np.ndim(users) != 1:
         raise TypeError(
@@ -103,7 +121,15 @@ def users_of(users: Any) -> list[Any]:
             f"{type(users).__name__}. Put a single id into a list; select a table's "
             "column."
         )
-    return list(users)
+    ids = pd.Series(list(users))
+    if ids.isna().any():
+        raise ValueError(
+            f"users must have no missing ids, got {ids.isna().sum()}. Drop them, or "
+            "ask for a new user by any id that was not in fit."
+        )
+    _check_exact(ids, "users")
+    check_kind(ids, known, "users")
+    return ids
 
 
 def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
@@ -114,11 +140,11 @@ def times_of(table: pd.DataFrame, column: Column) -> NDArray[np.float64]:
     ValueError
         If it is not there, or a time is not finite.
     TypeError
-        If it holds dates or durations, of which the unit would be guessed.
+        If it holds dates, durations or texts, of which the unit would be guessed.
     """
     values = column_of(table, column, "time")
     kind = pd.api.types.infer_dtype(values, skipna=True)
-    if kind.startswith(("date", "time", "period")):
+    if kind.startswith(("date", "time", "period", "string")):
         raise TypeError(
             "The column of time must hold numbers, in the unit of half_life, got "
             f"{kind} values. Convert it, for example to days by (time - "

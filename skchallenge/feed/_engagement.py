@@ -67,7 +67,8 @@ def engagement_signals(
         If a column is missing, a time is negative or infinite, or a parameter is out
         of range.
     TypeError
-        If a column holds lists, so that rows cannot be compared.
+        If a column holds lists, so that rows cannot be compared, or texts or dates for
+        numbers.
 
     See Also
     --------
@@ -122,7 +123,7 @@ def _repeats(log: pd.DataFrame) -> "pd.Series[bool]":
 
 def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.float64]:
     """Return milliseconds as floats, missing ones as NaN and zeros as `zero`."""
-    times = floats_of(log, column)
+    times = floats_of(log, column, "log")
     bad = (times < 0) | np.isinf(times)
     if bad.any():
         raise ValueError(
@@ -133,7 +134,7 @@ def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.floa
 
 
 def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    clicks = floats_of(log, column)
+    clicks = floats_of(log, column, "log")
     bad = ~np.isin(clicks, [0, 1])
     if bad.any():
         raise ValueError(
@@ -143,9 +144,22 @@ def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return clicks
 
 
-def floats_of(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """Return a column as floats, missing values as NaN."""
-    values = log[column].astype("Float64")
+def floats_of(table: pd.DataFrame, column: str, name: str) -> NDArray[np.float64]:
+    """Return a column as floats, missing values as NaN.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold numbers. The error names the table.
+    """
+    try:
+        values = table[column].astype("Float64")
+    except (TypeError, ValueError) as error:  # of pandas or of Arrow
+        kind = pd.api.types.infer_dtype(table[column])
+        raise TypeError(
+            f"{name}[{column!r}] must hold numbers, got {kind} values: {error}. "
+            "Convert the column."
+        ) from error
     return np.asarray(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
 
 
@@ -298,7 +312,20 @@ class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def points_by_signal(points: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the points of each signal; raise unless they are finite numbers."""
+    """Return the points of each signal.
+
+    Raises
+    ------
+    TypeError
+        If they have no names.
+    ValueError
+        If there are none, or one is not a finite number.
+    """
+    if not isinstance(points, Mapping | None):
+        raise TypeError(
+            f"points must be a dict of points by signal, got {points!r}. Name the "
+            "signals, as in {'like': 2}."
+        )
     points = dict(POINTS if points is None else points)
     if not points:
         raise ValueError(

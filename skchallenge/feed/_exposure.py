@@ -15,7 +15,7 @@ def small_creators(videos: pd.DataFrame) -> NDArray[np.bool_]:
     ValueError
         If a number of followers is missing, infinite or below 0.
     """
-    followers = floats_of(videos, "followers")
+    followers = floats_of(videos, "followers", "videos")
     wrong = ~((followers >= 0) & np.isfinite(followers))
     if wrong.any():
         raise ValueError(

@@ -32,7 +32,7 @@ def with_signals(log: pd.DataFrame) -> pd.DataFrame:
     # NumPy's types: categories and nullable numbers would need care all the way.
     ids = [name for name in ("video_id", "user_id", "genre") if name in log.columns]
     plain = {name: log[name].to_numpy() for name in ids}
-    log = pd.DataFrame(plain | {name: floats_of(log, name) for name in SIGNALS})
+    log = pd.DataFrame(plain | {name: floats_of(log, name, "log") for name in SIGNALS})
     log = log[log[list(SIGNALS)].notna().all(axis=1)].reset_index(drop=True)
     if log.empty:
         raise ValueError(
@@ -84,7 +84,7 @@ def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _whole_days(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
-    day = table["day"].to_numpy(dtype=np.float64)
+    day = floats_of(table, "day", name)
     wrong = ~((day >= 0) & (day <= _MOST_DAYS) & (day == np.floor(day)))
     if wrong.any():
         raise ValueError(
@@ -110,7 +110,7 @@ def falls_of(videos: pd.DataFrame, activity: Any) -> NDArray[np.bool_]:
             "activity['creator_id'] must hold ids of the kind of videos['creator_id'], "
             f"{kinds[1]}, got {kinds[0]}. Convert one of them with .astype."
         )
-    level = floats_of(table, "activity")
+    level = floats_of(table, "activity", "activity")
     if table.empty or not ((level >= 0) & np.isfinite(level)).all():
         raise ValueError(
             "activity must hold finite activities of at least 0, at least one row, "

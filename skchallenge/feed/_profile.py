@@ -60,7 +60,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Column of times, numbers; `half_life` needs it.
     video : int, str or None, default=None
         Column of video ids; `recommend` needs it. If a video comes with several genres
-        in turn, the last one counts.
+        in turn, it belongs to each of them, in proportion to its impressions.
     half_life : float or None, default=None
         Age at which an impression counts half, in the unit of `time`, above 0, counted
         back from the latest time seen; at 40 half-lives it is forgotten. None: never.
@@ -146,7 +146,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Impressions. Ids and genres are strings or numbers, none missing.
+            Impressions, one a row. Ids and genres are strings or numbers, none
+            missing; floats must be below 2 ** 53, where they begin to be rounded.
         y : array-like of shape (n_samples,)
             Whether the user engaged: two labels, the greater one means yes. If there is
             but one, it must be 0, no, or 1, yes.
@@ -181,7 +182,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         points: ArrayLike | None = None,
     ) -> Self:
-        """Learn from some more of a log.
+        """Learn from some more of a log; each call works through all that is known.
 
         Parameters
         ----------
@@ -264,7 +265,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         users : array-like of shape (n_users,)
-            User ids.
+            User ids, of the kind of those in `fit`, known or new.
         k : int, default=10
             Most videos for each user; fewer if fewer are left.
 
@@ -278,9 +279,10 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If no `video` column is named, or `k` is below 1.
+            If no `video` column is named, `k` is below 1, or a user is missing.
         TypeError
-            If `users` is a single id or a table.
+            If `users` is a single id or a table, or holds ids of another kind than in
+            `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
         check_scalar(k, "k", Integral, min_val=1)
@@ -290,7 +292,7 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
                 "the constructor and fit again."
             )
         rng = check_random_state(self.random_state)
-        asked = users_of(users)
+        asked = users_of(users, self._rates.user.index)
         return recommend(self._tallies, self._rates, asked, k, self.exploration, rng)
 
     def _learn(
@@ -364,10 +366,11 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         video = None if self.video is None else ids_of(table, self.video, "video")
         if hasattr(self, "_tallies"):  # ids of another kind would all be unknown
             known = self._tallies.cells.index
-            check_kind(user, known.unique("user"), "user")
-            check_kind(genre, known.unique("genre"), "genre")
+            check_kind(user, known.unique("user"), "The column of user")
+            check_kind(genre, known.unique("genre"), "The column of genre")
             if video is not None:
-                check_kind(video, self._tallies.genres.index, "video")
+                known = self._tallies.genres.index.unique("video")
+                check_kind(video, known, "The column of video")
         return Rows(user, genre, video)
 
     def _fade(

@@ -1,52 +1,86 @@
 """Choose videos for known and for cold users."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
 from scipy.special import expit
 from scipy.stats import norm
 
-from skchallenge.feed._tallies import Rates, Rows, Tallies
+from skchallenge.feed._tallies import Rates, Tallies
 
 
 def recommend(
     tallies: Tallies,
     rates: Rates,
-    users: list[Any],
+    users: "pd.Series[Any]",
     k: int,
     exploration: float,
     rng: np.random.RandomState,
 ) -> pd.DataFrame:
     """List up to `k` videos for each user, as `GenreProfiler.recommend` says."""
-    if not users:
+    if users.empty:
         return pd.DataFrame(columns=["user", "rank", "video", "score", "reason"])
-    popular = popularity(tallies.pairs)
-    known = set(rates.user.index)
+    cold = popularity(tallies.pairs)[["score"]].head(k).reset_index()
+    cold["reason"] = "cold"
+    score_new = _scorer(tallies, rates)
     lists = []
-    for user in users:
-        if user in known:
-            best = _score_new(tallies, rates, user)
-            lists.append(_mix(best, min(k, len(best)), exploration, rng))
-        else:
-            cold = popular[["score"]].head(k).reset_index()
-            lists.append(cold.assign(reason="cold"))
+    for place in rates.user.index.get_indexer(pd.Index(users)).tolist():
+        best = score_new(place) if place >= 0 else None
+        lists.append(
+            cold if best is None else _mix(best, min(k, len(best)), exploration, rng)
+        )
     lengths = [len(one) for one in lists]
     ranks = [np.arange(n) + 1 for n in lengths]
-    user = pd.Series(users, dtype=object).repeat(lengths).reset_index(drop=True)
-    columns = {"user": user.infer_objects(), "rank": np.concatenate(ranks)}
+    user = users.repeat(lengths).reset_index(drop=True)
+    columns = {"user": user, "rank": np.concatenate(ranks)}
     return pd.concat(
         [pd.DataFrame(columns), pd.concat(lists, ignore_index=True)], axis=1
     )
 
 
-def _score_new(tallies: Tallies, rates: Rates, user: Any) -> "pd.Series[float]":
-    """Predict the videos never shown to a user, best first, ties by id."""
-    shown = tallies.pairs.loc[[user]].index.get_level_values("video")
-    genres = tallies.genres[~tallies.genres.index.isin(shown)]
-    rows = Rows(pd.Series([user] * len(genres)), genres, genres.index.to_series())
-    score = pd.Series(expit(rates.log_odds(rows)), index=genres.index)
-    return score.sort_values(ascending=False, kind="stable")
+def _scorer(tallies: Tallies, rates: Rates) -> Callable[[int], "pd.Series[float]"]:
+    """Return what predicts the videos never shown to a known user, best first.
+
+    Ties are by id. It takes the user's place in ``rates.user``.
+    """
+    videos, users = rates.video.index, rates.user.index
+    genres = rates.genre.index
+    of_video = tallies.genres.index
+    place = _places(of_video, "video", videos), _places(of_video, "genre", genres)
+    shape = (len(videos), len(genres))
+    shares = csr_array((tallies.genres["weight"], place), shape)
+    shares = diags_array(1 / shares.sum(axis=1)) @ shares
+    pairs, cells = tallies.pairs.index, rates.cell.index
+    shown, liked = _places(pairs, "video", videos), _places(cells, "genre", genres)
+    # Tables are sorted by user, so each one's rows are a slice.
+    ends = np.arange(len(users) + 1)
+    shown_to = np.searchsorted(_places(pairs, "user", users), ends)
+    liked_by = np.searchsorted(_places(cells, "user", users), ends)
+    odds, shift, liking = (t.to_numpy() for t in (rates.video, rates.user, rates.cell))
+
+    def score_new(user: int) -> "pd.Series[float]":
+        rows = slice(*liked_by[user : user + 2])
+        taste = np.zeros(len(genres))
+        taste[liked[rows]] = liking[rows]
+        is_new = np.ones(len(videos), dtype=bool)
+        is_new[shown[slice(*shown_to[user : user + 2])]] = False
+        score = expit(odds + shares @ taste + shift[user])
+        best = np.argsort(-score, kind="stable")
+        best = best[is_new[best]]
+        return pd.Series(score[best], videos[best])
+
+    return score_new
+
+
+def _places(
+    index: "pd.Index[Any]", level: str, known: "pd.Index[Any]"
+) -> NDArray[np.intp]:
+    """Return the place of each value of a level among the known ones."""
+    return np.asarray(known.get_indexer(index.get_level_values(level)))
 
 
 def _mix(

@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import as_frame, check_columns
+from skchallenge._validation import as_frame, check_columns, check_finite
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
 from skchallenge.feed._exposure import exposure_of
+from skchallenge.feed._mistakes import mistakes_of
 from skchallenge.feed._plan import NamedLog, check_videos, report, with_signals
 from skchallenge.feed._rules import chance_to_widen, logged_scores
 from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
@@ -64,7 +65,8 @@ class BatchRollout(BaseEstimator):
         One of the rules above.
     threshold : float or None, default=None
         The mean points to reach, above 0. None is the median score of the videos of the
-        log.
+        log. Where these have few impressions each, most scores are low by chance, and
+        nearly all videos pass: name a threshold there.
     alpha : float, default=0.05
         Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
     fraction : float, default=0.2
@@ -164,7 +166,8 @@ class BatchRollout(BaseEstimator):
         log : pandas or polars DataFrame or None, default=None
             Impressions with `video_id` and either the five signals or the raw columns
             of `engagement_signals`. With `user_id` and `genre` too, users become
-            viewers. None needs a `threshold`.
+            viewers; a response is learned for each value of `genre`, so that ``"39"``
+            and ``"39,68"`` are two. None needs a `threshold`.
         y : None
             Ignored.
 
@@ -193,8 +196,9 @@ class BatchRollout(BaseEstimator):
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
             if {"user_id", "genre"} <= set(log.columns):
                 seed = check_random_state(self.random_state).randint(2**31)
-                self.viewers_ = group_users(log, points, self.n_personas, seed)
-                self.response_ = learn_response(log, self.viewers_)
+                self.viewers_, persona = group_users(log, points, self.n_personas, seed)
+                personas = np.unique(self.viewers_["persona"])
+                self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)
@@ -217,8 +221,9 @@ class BatchRollout(BaseEstimator):
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
             the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
-            A learned response needs `genre`. Further columns are kept, but must not
-            have a name of `journeys`.
+            A learned response needs `genre`: a new video has the rates of its genre, a
+            new genre the mean of all. An `authority` needs its columns of creator and
+            time. Further columns are kept, but must not have a name of `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None
@@ -262,7 +267,8 @@ class BatchRollout(BaseEstimator):
             If a table lacks a column, an id comes twice, a number is out of range, or
             `response` returns anything but probabilities.
         TypeError
-            If ids, personas or genres are of no usable kind.
+            If ids, personas or genres are of no usable kind, or `response` is no
+            function.
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
@@ -288,6 +294,60 @@ class BatchRollout(BaseEstimator):
             result["log"] = pd.concat(kept, ignore_index=True)
         return result
 
+    def mistakes(
+        self, result: Any, means: pd.DataFrame, *, worth: float | None = None
+    ) -> pd.DataFrame:
+        """Tell how often simulated verdicts were wrong, and what that cost.
+
+        With m the true mean points of a video, which no rule sees, and w what an
+        exposure is worth elsewhere, a video deserves the last stage if m of its best
+        persona is at least w. What a rule gains in a world is the sum of (m - w) times
+        exposures after the first stage, with m of the persona that was shown the video.
+        An oracle shows the deserving ones to their best personas: it gains the sum of
+        their (m - w) times the viewers of all later stages.
+
+        Parameters
+        ----------
+        result : sklearn.utils.Bunch
+            What `simulate` or `FeedWorkflow.run` returned.
+        means : pandas.DataFrame
+            The true mean points, one row a video and one column a persona; index and
+            columns are their ids and names. With probabilities p of the five signals,
+            completion at least as probable as re-watch, m is the sum of points times p.
+        worth : float or None, default=None
+            Points that an exposure is worth elsewhere. None is `threshold_`. Rules with
+            different thresholds are compared at one worth.
+
+        Returns
+        -------
+        mistakes : pandas.DataFrame
+            One row a world: `false_kills`, the share of the deserving videos that do
+            not reach the last stage, whatever stopped them: the error that stopping for
+            futility makes [1]_; `false_wides`, the share of the others that reach it;
+            and `regret`, 1 - gain / gain of the oracle [2]_: 0 if nothing is lost, 1 if
+            all is, more if showing videos did harm. A share of nothing is NaN.
+
+        Raises
+        ------
+        TypeError
+            If `means` is not a pandas table.
+        ValueError
+            If it lacks a video or a persona, or holds anything but finite numbers, or
+            `worth` is not finite.
+
+        References
+        ----------
+        .. [1] Jennison, C., Turnbull, B. W. "Group Sequential Methods with Applications
+           to Clinical Trials", 1999.
+        .. [2] Lai, T. L., Robbins, H. "Asymptotically efficient adaptive allocation
+           rules", Advances in Applied Mathematics, 1985: regret, here as a share.
+        """
+        check_is_fitted(self, "threshold_")
+        check_parameters(self)
+        check_finite(worth=worth)
+        value = self.threshold_ if worth is None else worth
+        return mistakes_of(result, means, value, np.asarray(self.stages))
+
     def propensity(self, decisions: Any) -> NDArray[np.float64]:
         """Tell how likely this rule is to do what was done, for off-policy estimates.
 
@@ -297,9 +357,10 @@ class BatchRollout(BaseEstimator):
             ``decisions`` of `simulate`, made by any rule. The threshold of this object
             counts, not the logged one, but for ``"sequential"``: its evidence is
             against the threshold that was logged, so both must be equal. A logged
-            `authority` is not known here. ``"top_fraction"`` is judged in the logged
-            company, which after the first stage is not the company that it would have
-            made, so estimates for it hold for one decision a video only.
+            `authority` is not known here. Stages, points and momentum stay the logged
+            ones: what is judged is this rule among them. ``"top_fraction"`` is judged
+            in the logged company, which after the first stage is not the company that
+            it would have made, so estimates for it hold for one decision a video only.
 
         Returns
         -------

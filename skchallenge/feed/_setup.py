@@ -49,13 +49,24 @@ def check_parameters(rollout: Any) -> None:
 
 
 def _points_of(rollout: Any) -> NDArray[np.float32]:
-    """Return the points of the five signals."""
+    """Return the points of the five signals.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, all are 0, or their squares do not fit into float32.
+    """
     points = points_by_signal(rollout.points)
     values = list(points.values())
     if not set(points) <= set(SIGNALS) or min(values) < 0 or max(values) == 0:
         raise ValueError(
             f"points must give some of {list(SIGNALS)} more than 0 and none less, as "
             f"the evidence of a rollout needs, got {rollout.points!r}."
+        )
+    if not 1e-15 <= max(values) <= 1e15:  # squares are float32 too
+        raise ValueError(
+            f"points must be from 1e-15 to 1e15, the most, got {max(values)}. Take "
+            "another unit, and the threshold in it."
         )
     return np.array([points.get(name, 0) for name in SIGNALS], dtype=np.float32)
 
@@ -102,6 +113,12 @@ def make_plan(
         )
     if response is None:
         response = _learned(rollout, videos, persona, np.asarray(names))
+    if not callable(response):
+        raise TypeError(
+            "response must be a function of video, viewer and day, got "
+            f"{type(response).__name__}. Rates of each video become one by "
+            "lambda video, viewer, day: rates[video]."
+        )
     none = np.zeros((len(videos), 0), dtype=bool)
     return Plan(
         stages=np.asarray(rollout.stages, dtype=np.int64),

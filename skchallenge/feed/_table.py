@@ -1,5 +1,6 @@
 """Add up the points of a feed log by video or by user."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ _N_BINS = 10  # deciles of the duration
 
 
 def engagement_table(
-    log: Any, *, by: str, adjust_duration: bool = False, max_rewatches: int = 1
+    log: Any,
+    *,
+    by: str,
+    adjust_duration: bool = False,
+    max_rewatches: int = 1,
+    points: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Add up the engagement points of a feed log by video or by user.
 
@@ -35,23 +41,24 @@ def engagement_table(
         are completed more often, so they lead any table of points.
     max_rewatches : int, default=1
         Most re-watches that count for one user and video, at least 0.
+    points : dict of str to float or None, default=None
+        What an impression earns by signal, as for `EngagementScorer`.
 
     Returns
     -------
     table : pandas.DataFrame
         One row a video or user, sorted by id; the index is named `by`. Columns
         `impressions`, `others` (different users of the video, or videos of the user),
-        the mean of each signal, and `score`, the mean points of `EngagementScorer`'s
-        defaults. Impressions without a duration are in none of the means; whoever has
-        no others has missing means.
+        the mean of each signal, and `score`, the mean points. Impressions without a
+        duration are in none of the means; whoever has no others has missing means.
 
     Raises
     ------
     ValueError
-        If a column or an id is missing, a time is negative, or a parameter is out of
-        range.
+        If a column or an id is missing, there are no rows, a time is negative, or a
+        parameter is out of range.
     TypeError
-        If ids are neither strings nor integers.
+        If ids are neither strings nor integers, or as `engagement_signals` does.
 
     See Also
     --------
@@ -77,17 +84,22 @@ def engagement_table(
     check_columns(log.columns, ["video_id", "user_id"], "log")
     for name in ("video_id", "user_id"):
         check_ids(log[name], f"log[{name!r}]")
+    if log.empty:
+        raise ValueError(
+            "log must hold at least one impression, got none. Was it filtered?"
+        )
     signals = engagement_signals(log, max_rewatches=max_rewatches)
+    known = signals["completion"].notna()
     log = log.loc[signals.index]
     # NumPy's types: a group for each category, seen or not, would be too many.
     log = log.assign(**{c: log[c].to_numpy() for c in ("video_id", "user_id")})
     signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
-    signals["score"] = EngagementScorer().fit_transform(signals)[:, 0]
+    score = EngagementScorer(points).fit_transform(signals)[:, 0]
+    signals["score"] = np.where(known, score, np.nan)
     if adjust_duration:
         signals["score"] -= _mean_of_duration(signals["score"], log)
     key = log[by]
     other = log["user_id" if by == "video_id" else "video_id"].groupby(key).nunique()
-    known = signals["score"].notna()
     means = signals[known].groupby(key[known]).mean()
     counts = {"impressions": key.groupby(key).size(), "others": other}
     return pd.DataFrame(counts).join(means).sort_index().rename_axis(by)
@@ -107,7 +119,7 @@ def _mean_of_duration(
     score: "pd.Series[float]", log: pd.DataFrame
 ) -> "pd.Series[float]":
     """Average the points over impressions of about the same duration."""
-    length = pd.Series(floats_of(log, "duration_ms"), index=log.index)
+    length = pd.Series(floats_of(log, "duration_ms", "log"), index=log.index)
     rank = length.where(score.notna()).rank()
     # Equal durations have one rank, their mean one, and so stay in one bin.
     tenth = np.ceil(rank * _N_BINS / rank.count())

@@ -33,28 +33,26 @@ class Tallies:
         of several genres counts for each of them in equal shares.
     pairs : DataFrame with index (user, video)
         Columns `weight`, `engaged`, `fade`. Empty where no video is known.
-    genres : Series
-        The genre, or genres joined by commas, of each video.
+    genres : DataFrame with index (video, genre)
+        Columns `weight`, `fade`: the impressions of each video with each of its genres.
+        Empty where no video is known.
     """
 
     cells: pd.DataFrame
     pairs: pd.DataFrame
-    genres: "pd.Series[Any]"
+    genres: pd.DataFrame
 
     def __add__(self, later: "Tallies") -> "Tallies":
         return Tallies(
             _total(pd.concat([self.cells, later.cells])),
             _total(pd.concat([self.pairs, later.pairs])),
-            _last(pd.concat([self.genres, later.genres])),
+            _total(pd.concat([self.genres, later.genres])),
         )
 
     def __mul__(self, factor: float) -> "Tallies":
         """Let all fade, and forget what has faded too far."""
-        cells, pairs = self.cells * factor, self.pairs * factor
-        cells = cells[cells["fade"] > FORGOTTEN]
-        pairs = pairs[pairs["fade"] > FORGOTTEN]
-        known = self.genres.index.isin(pairs.index.get_level_values("video"))
-        return Tallies(cells, pairs, self.genres[known])
+        tables = (t * factor for t in (self.cells, self.pairs, self.genres))
+        return Tallies(*(t[t["fade"] > FORGOTTEN] for t in tables))
 
 
 def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tallies:
@@ -63,18 +61,18 @@ def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tall
     sums = {"weight": weight, "engaged": weight * engaged, "points": weight * points}
     table = pd.DataFrame(sums, dtype=np.float64)
     place, genre, share = split_genres(rows.genre)
-    index = [rows.user.iloc[place].rename("user"), genre.rename("genre")]
-    cells = table.iloc[place].mul(share, axis=0).assign(fade=fade[place])
-    video = rows.user.iloc[:0] if rows.video is None else rows.video
-    known = table.assign(fade=fade).iloc[: len(video)]
-    known = known[["weight", "engaged", "fade"]]
-    user = rows.user.iloc[: len(video)]
-    pairs = known.set_axis(_index(user.rename("user"), video.rename("video")))
-    genres = pd.Series(
-        rows.genre.iloc[: len(video)].to_numpy(),
-        index=pd.Index(video.to_numpy(), name="video"),
-    )
-    return Tallies(_total(cells.set_axis(_index(*index))), _total(pairs), _last(genres))
+    parts = table.iloc[place].mul(share, axis=0).assign(fade=fade[place])
+    user, genre = rows.user.rename("user"), genre.rename("genre")
+    cells = _total(parts.set_axis(_index(user.iloc[place], genre)))
+    if rows.video is None:
+        none = cells.iloc[:0]
+        pairs, genres = ["user", "video"], ["video", "genre"]
+        return Tallies(cells, none.rename_axis(pairs), none.rename_axis(genres))
+    video = rows.video.rename("video")
+    pairs = table[["weight", "engaged"]].assign(fade=fade)
+    pairs = _total(pairs.set_axis(_index(user, video)))
+    genres = parts[["weight", "fade"]].set_axis(_index(video.iloc[place], genre))
+    return Tallies(cells, pairs, _total(genres))
 
 
 def split_genres(
@@ -118,10 +116,6 @@ def _index(*levels: "pd.Series[Any]") -> pd.MultiIndex:
 def _total(table: pd.DataFrame) -> pd.DataFrame:
     by = table.groupby(level=[0, 1], sort=True)
     return by.sum().assign(fade=by["fade"].max())
-
-
-def _last(genres: "pd.Series[Any]") -> "pd.Series[Any]":
-    return genres[~genres.index.duplicated(keep="last")].sort_index()
 
 
 def mean_points(cells: pd.DataFrame, shrinkage: float) -> pd.DataFrame:
@@ -184,7 +178,10 @@ class Rates:
 
     def _videos(self, tallies: Tallies) -> "pd.Series[Any]":
         sums = tallies.pairs.groupby(level="video").sum()
-        prior = expit(self.of_genres(tallies.genres.reindex(sums.index)))
+        genre = tallies.genres.index.get_level_values("genre")
+        weight = tallies.genres["weight"]
+        odds = (weight * self.genre.reindex(genre).to_numpy()).groupby(level="video")
+        prior = expit(odds.sum() / weight.groupby(level="video").sum())
         return logit(self._shrink(sums, prior))
 
     def of_genres(self, genre: "pd.Series[Any]") -> NDArray[np.float64]:

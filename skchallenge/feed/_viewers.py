@@ -8,46 +8,78 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from skchallenge.feed._columns import check_kind
+from skchallenge.feed._columns import check_kind, ids_of
 from skchallenge.feed._engagement import SIGNALS
-from skchallenge.feed._profile import GenreProfiler
+from skchallenge.feed._tallies import Rows, mean_points, tally
 
 _SHRINKAGE = 20.0  # impressions that each prior rate is worth
+_FOLDS = 5  # parts of the log, each of which is left out once
+_NOTHING = 1e-9  # weight that is left of a cell whose impressions are all left out
 
 
 def group_users(
     log: pd.DataFrame, points: NDArray[Any], n_personas: int, seed: int
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, NDArray[np.int32]]:
     """Group users by the points that they give to genres, one number an impression.
+
+    Who was lucky in a genre lands in a group of lucky users. If their luck were then
+    taken for the group's taste, groups would have tastes where no user has any. So each
+    impression counts for the group that its user would be in without it, and without a
+    fifth of all others.
 
     Returns
     -------
     viewers : DataFrame with columns `viewer_id` and `persona`
         One row a user of the log.
+    persona : ndarray of shape (n_impressions,)
+        The group that each impression counts for.
     """
-    X = log[["user_id", "genre"]]
-    profiler = GenreProfiler("user_id", "genre", shrinkage=_SHRINKAGE)
-    profiler.fit(X, points > 0, points=points)
-    taste = profiler.profile_.pivot(index="user", columns="genre", values="score")
+    n_folds = min(_FOLDS, len(log))
+    fold = np.random.default_rng(seed).permutation(len(log)) % n_folds
+    parts = [_cells(log[fold == k], points[fold == k]) for k in range(n_folds)]
+    whole = pd.concat(parts).groupby(level=["user", "genre"]).sum()
+    taste = _taste(whole)
     # A genre that a user never saw says nothing: it takes the genre's mean.
-    taste = taste.fillna(taste.mean())
+    usual = taste.mean()
     if len(taste) < n_personas:
         raise ValueError(
             f"n_personas={n_personas} is more than the {len(taste)} users of the log. "
             "Pass a smaller number."
         )
-    groups = KMeans(n_personas, n_init=3, random_state=seed).fit_predict(taste)
-    return pd.DataFrame({"viewer_id": taste.index, "persona": groups})
+    means = KMeans(n_personas, n_init=3, random_state=seed).fit(taste.fillna(usual))
+    row = taste.index.get_indexer(pd.Index(log["user_id"]))
+    persona = means.labels_[row]
+    for k, part in enumerate(parts):
+        rest = whole.sub(part, fill_value=0.0)
+        rest = rest[rest["weight"] > _NOTHING]
+        if len(rest):
+            other = _taste(rest).reindex_like(taste).fillna(usual)
+            persona = np.where(fold == k, means.predict(other)[row], persona)
+    viewers = pd.DataFrame({"viewer_id": taste.index, "persona": means.labels_})
+    return viewers, persona
+
+
+def _cells(log: pd.DataFrame, points: NDArray[Any]) -> pd.DataFrame:
+    """Add up weights and points of each user and genre."""
+    ones, rows = np.ones(len(log)), Rows(log["user_id"], log["genre"], None)
+    return tally(rows, ones, ones, ones, points).cells[["weight", "points"]]
+
+
+def _taste(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean points of each user (row) and genre (column), shrunk."""
+    table = mean_points(cells, _SHRINKAGE)
+    return table.pivot(index="user", columns="genre", values="score")
 
 
 @dataclass
 class LogResponse:
     """Rates of the five signals, learned from a log.
 
-    A persona's rates of a genre are shrunk to the genre's, and a video's, as far as its
-    viewers' personas do not explain them, to its genre's. A viewer responds with the
-    video's rates, raised or lowered as the persona likes the genre; a video that is not
-    in the log has the genre's rates.
+    A persona's rates of a genre are shrunk to the genre's (`group_users` tells which
+    impressions count), and a video's, as far as its viewers' personas do not explain
+    them, to its genre's. A viewer responds with the video's rates, raised or lowered as
+    the persona likes the genre; a video that is not in the log has the genre's rates,
+    and a genre that is not, the mean of all genres.
 
     Parameters
     ----------
@@ -68,11 +100,13 @@ class LogResponse:
         Raises
         ------
         TypeError
-            If genres are of another kind than in the log, and so all unknown.
+            If videos or genres are of another kind than in the log, and so all unknown.
         ValueError
-            If a persona is unknown.
+            If one is missing, or a persona is unknown.
         """
-        check_kind(videos["genre"], self.genres.index, "genre")
+        for name, known in (("video_id", self.videos), ("genre", self.genres)):
+            ids = ids_of(videos, name, name)
+            check_kind(ids, known.index, f"The column of {name}")
         known = self.likings.index.unique("persona")
         strange = [name for name in personas.tolist() if name not in known]
         if strange:
@@ -93,20 +127,16 @@ class LogResponse:
         return np.clip(own[:, None] * likings, 0, 1).astype(np.float32)
 
 
-def learn_response(log: pd.DataFrame, viewers: pd.DataFrame) -> LogResponse:
+def learn_response(
+    log: pd.DataFrame, persona: NDArray[Any], personas: NDArray[Any]
+) -> LogResponse:
     """Learn the rates of videos, genres and personas."""
-    persona = log["user_id"].map(viewers.set_index("viewer_id")["persona"])
     log = log.assign(persona=persona)
     genres = _shrink(log, ["genre"], log[list(SIGNALS)].mean())
-    prior = genres.reindex(
-        pd.MultiIndex.from_product(
-            [viewers["persona"].unique(), genres.index], names=["persona", "genre"]
-        ),
-        level="genre",
-    )
-    likings = _shrink(log, ["persona", "genre"], prior)
-    usual = genres.reindex(likings.index, level="genre")
-    likings = (likings / usual).fillna(1.0)
+    names = ["persona", "genre"]
+    every = pd.MultiIndex.from_product([personas, genres.index], names=names)
+    usual = genres.reindex(every, level="genre")
+    likings = (_shrink(log, names, usual) / usual).fillna(1.0)
     return LogResponse(_video_rates(log, genres, likings), genres, likings)
 
 
@@ -123,7 +153,8 @@ def _video_rates(
     given = genres.reindex(log["genre"]).to_numpy() * likings.reindex(cells).to_numpy()
     expected = pd.DataFrame(given, columns=names).groupby(by).sum()
     found = log[names].groupby(by).sum()
-    usual = genres.reindex(log["genre"].groupby(by).last()).set_axis(found.index)
+    # A video that came with several genres is as usual as these are, by impressions.
+    usual = genres.reindex(log["genre"]).groupby(by).mean()
     prior = _SHRINKAGE * usual
     return (usual * (found + prior) / (expected + prior)).fillna(0.0)
 

@@ -11,7 +11,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
-from sklearn.utils import check_consistent_length, check_scalar
+from sklearn.utils import assert_all_finite, check_consistent_length, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge.metrics._bootstrap import resampled_scores
@@ -37,6 +38,11 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
         `macro_f1`, worked out from expected counts; a class that is never predicted
         has precision 0.
 
+    Raises
+    ------
+    ValueError
+        If a label is missing, labels are no classes, or there is none.
+
     See Also
     --------
     participation_report : Puts scores beside their floors.
@@ -51,7 +57,12 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     uniform        0.500            0.500           0.5     0.467
     stratified     0.625            0.500           0.5     0.500
     """
-    _, counts = np.unique(column_or_1d(y_true), return_counts=True)
+    labels = column_or_1d(y_true)
+    if not len(labels):
+        raise ValueError("y_true must hold at least one label, got none.")
+    assert_all_finite(labels, input_name="y_true")
+    check_classification_targets(labels)
+    _, counts = np.unique(labels, return_counts=True)
     share = counts / counts.sum()
     ways = {
         "majority": np.eye(len(share))[share.argmax()],
@@ -112,8 +123,9 @@ def participation_report(
         Rows `macro_precision`, `macro_recall`, `macro_f1` (the mean of the classes'
         F1), `roc_auc`, `average_precision` and `brier`; columns `score`, `low`,
         `high` and `chance`. Chance is the best that guessing reaches without
-        features: the best floor of `chance_floors`, 0.5 for the AUC, the share of
-        ones for the average precision, its variance for the Brier score.
+        features: the best floor of `chance_floors`, 0.5 for the AUC, what random
+        orders have on average for the average precision (a little more than the share
+        of ones), the variance of the ones for the Brier score.
 
     Raises
     ------
@@ -131,12 +143,12 @@ def participation_report(
     >>> report = participation_report(y_true, y_score, n_resamples=100, random_state=0)
     >>> report[["score", "chance"]]
                           score  chance
-    macro_precision    0.875000    0.50
-    macro_recall       0.833333    0.50
-    macro_f1           0.828571    0.50
-    roc_auc            1.000000    0.50
-    average_precision  1.000000    0.50
-    brier              0.111667    0.25
+    macro_precision    0.875000   0.500
+    macro_recall       0.833333   0.500
+    macro_f1           0.828571   0.500
+    roc_auc            1.000000   0.500
+    average_precision  1.000000   0.645
+    brier              0.111667   0.250
     """
     truth, score = _check_binary(y_true, y_score)
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
@@ -208,6 +220,18 @@ def _chance(truth: NDArray[np.int64]) -> dict[str, float]:
         "macro_recall": floors["macro_recall"],
         "macro_f1": floors["macro_f1"],
         "roc_auc": 0.5,
-        "average_precision": rate,
+        "average_precision": random_average_precision(truth),
         "brier": rate * (1 - rate),
     }
+
+
+def random_average_precision(truth: NDArray[np.int64]) -> float:
+    """Return the mean average precision of all orders of the rows.
+
+    It is above the share of ones, by a third for 20 ones in 1,000 rows: among the rows
+    before a one at rank k, the other ones are as frequent as anywhere, and it counts
+    itself.
+    """
+    n, n_ones = len(truth), int(truth.sum())
+    rank = np.arange(1, n + 1)
+    return float(((1 + (rank - 1) * (n_ones - 1) / (n - 1)) / rank).mean())

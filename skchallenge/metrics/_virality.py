@@ -30,7 +30,11 @@ from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
 from skchallenge.metrics._bootstrap import resampled_scores
-from skchallenge.metrics._report import _check_binary, _check_bootstrap
+from skchallenge.metrics._report import (
+    _check_binary,
+    _check_bootstrap,
+    random_average_precision,
+)
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -96,11 +100,11 @@ def virality_report(
           models are held fixed, so the interval is about the test rows alone;
         - `chance`, the best that guessing reaches without features, but with the
           classes' shares in the training rows for the accuracy, and in the test rows
-          for the others;
+          for the others; for the average precision that of a random order;
         - `followers`, the score of a logistic regression on log(1 + followers) alone.
           Followers are half of the ratio label: what does not beat them has learnt
-          nothing of the video. The column may have any name that `column_roles` knows;
-          NaN where there is none.
+          nothing of the video. The column may have its name in any known export; NaN
+          where there is none.
 
     Raises
     ------
@@ -192,7 +196,7 @@ def _table(y: Labels, p: Floats, baseline: Floats | None, y_train: Labels) -> Fl
         "accuracy": (y == (y_train.mean() > 0.5)).mean(),
         "balanced_accuracy": 0.5,
         "roc_auc": 0.5,
-        "average_precision": rate,
+        "average_precision": random_average_precision(y),
         "brier": rate * (1 - rate),
     }
     nothing = dict.fromkeys(chance, np.nan)

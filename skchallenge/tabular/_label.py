@@ -71,11 +71,13 @@ default="views_per_follower"
 
     Notes
     -----
-    Columns may have any name that `column_roles` knows. Counts may be text, also the
-    rounded text of the platform; negative ones raise. Zero views are a score like any
-    other. A video has no label if a count is missing, if it has no followers and the
-    kind divides by them, or if the catalog holds fewer than five videos of its creator.
-    `fit` and `transform` raise on such rows; `labelable` tells which to keep.
+    Columns have the names of `load_tiktok_export` or of the known scrapers; names that
+    `column_roles` only reads word by word are not trusted with the label. Counts may be
+    text, also the rounded text of the platform; negative ones raise. Zero views are a
+    score like any other. A video has no label if a count is missing, if it has no
+    followers and the kind divides by them, or if the catalog holds fewer than five
+    videos of its creator. `fit` and `transform` raise on such rows; `labelable` tells
+    which to keep.
 
     A creator-relative label looks at all of the creator's videos. Keep a creator's
     videos on one side of each split, or the labels of one side look at the other.

@@ -3,7 +3,14 @@
 import re
 from collections.abc import Iterable
 
-from skchallenge._names import NAMES, REPEATED, Role, canonical_name, plain
+from skchallenge._names import (
+    NAMES,
+    REPEATED,
+    Role,
+    canonical_name,
+    counter_in,
+    plain,
+)
 from skchallenge.exceptions import LeakageError
 
 _ROLES: dict[str, Role] = {
@@ -33,9 +40,12 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
         Names of columns: those of `load_tiktok_export`, or those of the known
         scrapers, such as ``"diggCount"`` or ``"stats.diggCount"``. Prefixes that a
         ColumnTransformer adds (``"remainder__n_likes"``), case and punctuation do not
-        matter. What `MetadataFeaturizer` and `SentimentFeaturizer` make of a column,
-        such as ``"caption_length"``, has the role of the column; but the hour and the
-        weekday of a time are ``pre_post``.
+        matter. Counts and followers are also read word by word, such as
+        ``"total_views"``, ``"bookmarkCount"``, ``"likes_24h"`` or ``"share"``; a name
+        with any word that is none of counting, such as ``"view_angle"`` or
+        ``"followers_at_posting"``, is no count. What `MetadataFeaturizer` and
+        `SentimentFeaturizer` make of a column, such as ``"caption_length"``, has the
+        role of the column; but the hour and the weekday of a time are ``pre_post``.
 
     Returns
     -------
@@ -151,9 +161,10 @@ def _origin(column: str) -> tuple[str | None, str]:
     """Return the known column that this one is or is made of, and what is made."""
     canonical = canonical_name(column)
     derived = None if canonical else _DERIVED.fullmatch(REPEATED.sub("", str(column)))
-    if derived is None:
-        return canonical, ""
-    return canonical_name(derived["base"]), derived["made"]
+    base = derived and canonical_name(derived["base"])
+    if derived and base:
+        return base, derived["made"]
+    return canonical or counter_in(column), ""
 
 
 def _identity(column: str) -> str:

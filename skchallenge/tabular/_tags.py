@@ -180,7 +180,7 @@ def _as_columns(X: Any) -> pd.DataFrame:
             f"X must be a table, or one column, of tags, got {type(X).__name__}."
         )
     cells = np.empty(len(X), dtype=object)
-    cells[:] = list(X)
+    cells[:] = X.to_list() if hasattr(X, "to_list") else list(X)  # polars nests Series
     return pd.DataFrame({"x0": cells})
 
 

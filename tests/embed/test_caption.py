@@ -2,6 +2,9 @@
 
 import pickle
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from skchallenge.embed import CaptionEmbedder
-from skchallenge.embed._encoder import TextEncoder, length_batches, pool_tokens
+from skchallenge.embed._encoder import TextEncoder, _quiet, length_batches, pool_tokens
 
 CAPTIONS = [
     "dance with the funny cat",
@@ -127,6 +130,28 @@ def test_the_encoder_is_loaded_anew_when_a_parameter_changes(model):
     cls = model.fit_transform(CAPTIONS)
     mean = model.set_params(pooling="mean").transform(CAPTIONS)
     assert np.abs(cls - mean).max() > 1e-3
+
+
+def test_threads_leave_the_settings_of_transformers_as_found():
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    entered = threading.Event()
+
+    def first():
+        with _quiet():
+            entered.set()
+            time.sleep(0.1)
+
+    def second():
+        entered.wait()
+        with _quiet():
+            time.sleep(0.2)
+        return transformers_logging.get_verbosity()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        assert pool.submit(second).result() == verbosity
+    assert transformers_logging.is_progress_bar_enabled() == bars
 
 
 def test_the_caller_is_left_as_found(model, capsys):

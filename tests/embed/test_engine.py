@@ -1,6 +1,11 @@
 """Engines: the same features however the network runs, and batches in order."""
 
 import itertools
+import logging
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -238,3 +243,25 @@ def test_results_do_not_depend_on_the_engine(clip_paths):
             rtol=0,
             atol=1e-5 * np.abs(rows).max(),
         )
+
+
+def test_threads_leave_warnings_and_loggers_as_found():
+    logger = logging.getLogger("torch._dynamo")
+    level, filters = logger.level, list(warnings.filters)
+    entered = threading.Event()
+
+    def first():
+        with _engine._quiet():
+            entered.set()
+            time.sleep(0.1)
+
+    def second():
+        entered.wait()
+        with _engine._quiet():
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        pool.submit(second).result()
+    assert logger.level == level
+    assert warnings.filters == filters

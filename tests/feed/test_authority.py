@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.pipeline import make_union
 
 from skchallenge.feed import CreatorAuthority
 
@@ -66,6 +67,23 @@ def test_creators_without_their_first_videos_have_the_prior_and_a_flag():
     assert authority.transform(stranger).tolist() == [[authority.prior_, 0, 0]]
     nobody = CreatorAuthority(total="total").fit(videos[~known])
     assert nobody.prior_ == pytest.approx(videos.loc[~known, "score"].mean())
+
+
+def test_all_videos_may_be_first_ones():
+    """Memory goes by the videos there are, not by how many are asked for."""
+    videos = make_videos(5, 8)
+    expected = CreatorAuthority(n_first=8).fit_transform(videos)
+    found = CreatorAuthority(n_first=10**12).fit_transform(videos)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_several_scores_stand_side_by_side():
+    videos = make_videos().assign(likes=lambda v: v["score"] > 2)
+    union = make_union(CreatorAuthority(), CreatorAuthority(score="likes"))
+    found = union.fit_transform(videos)
+    share = videos.drop(columns="score").rename(columns={"likes": "score"})
+    one, other = (CreatorAuthority().fit_transform(v) for v in (videos, share))
+    np.testing.assert_array_equal(found, np.hstack([one, other]))
 
 
 def test_good_beginners_are_told_from_lucky_ones():
@@ -191,6 +209,8 @@ def test_wrong_input_is_refused():
         CreatorAuthority(total="total").fit(total)
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
         CreatorAuthority().fit(videos.assign(score=np.nan))
+    with pytest.raises(TypeError, match=r"X\['score'\] must hold numbers, got string"):
+        CreatorAuthority().fit(videos.assign(score="good"))
     with pytest.raises(ValueError, match=r"X\['score'\] must hold finite numbers"):
         CreatorAuthority().fit(videos[:0])
     dates = videos.assign(create_time=pd.to_datetime(videos["create_time"], unit="s"))

@@ -198,6 +198,11 @@ def test_wrong_points_are_refused(points, match):
         EngagementScorer(points).fit(pd.DataFrame({"like": [1.0]}))
 
 
+def test_points_have_names():
+    with pytest.raises(TypeError, match=r"points must be a dict .* got \[10, 8\]"):
+        EngagementScorer([10, 8]).fit(pd.DataFrame({"like": [1.0]}))
+
+
 @pytest.mark.parametrize("by", ["video_id", "user_id"])
 def test_the_table_agrees_with_a_loop(by):
     log = random_log()
@@ -289,6 +294,43 @@ def test_a_video_without_a_duration_has_no_score():
     table = engagement_table(log, by="video_id")
     assert np.isnan(table.loc["a", "score"])
     assert table.loc["a", "impressions"] == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["far", pd.Timestamp("2020-06-12"), pd.Timedelta(9, "s")]
+)
+@pytest.mark.parametrize("column", ["play_time_ms", "duration_ms", "is_like"])
+def test_what_is_no_number_is_named(column, value):
+    log = make_log([1.0, 1.0]).assign(**{column: value})
+    with pytest.raises(TypeError, match=rf"log\['{column}'\] must hold numbers, got"):
+        engagement_signals(log)
+
+
+def test_a_table_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="log must hold at least one impression"):
+        engagement_table(random_log()[:0], by="video_id")
+
+
+@pytest.mark.parametrize("adjust_duration", [False, True])
+def test_a_table_takes_other_points(adjust_duration):
+    log = random_log()
+    log.loc[::9, "duration_ms"] = 0  # unknown: in none of the means
+    points = {"like": 2.0, "hate": -5.0}
+    options = {"by": "video_id", "adjust_duration": adjust_duration}
+    found = engagement_table(log, **options, points=points)
+    own = (2 * log["is_like"] - 5 * log["is_hate"]).where(log["duration_ms"] > 0)
+    if adjust_duration:
+        rank = log["duration_ms"].where(log["duration_ms"] > 0).rank()
+        tenth = np.ceil(rank * 10 / rank.count())
+        own -= own.groupby(tenth).transform("mean")
+    expected = own.groupby(log["video_id"]).mean()
+    np.testing.assert_allclose(found["score"], expected, atol=1e-12)
+    signals = ["rewatch", "completion", "share", "comment", "like", "hate"]
+    usual = engagement_table(log, **options)
+    pd.testing.assert_frame_equal(found[signals], usual[signals])
+    if not adjust_duration:
+        again = EngagementScorer(points).fit_transform(usual)
+        np.testing.assert_allclose(again[:, 0], found["score"])
 
 
 def test_the_table_is_by_video_or_user():

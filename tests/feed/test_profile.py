@@ -230,7 +230,7 @@ def test_a_lone_label_is_engaged_only_if_it_says_so(label):
     assert (profiler.predict(X) == label).all()
     assert profiler.predict_proba(X).tolist() == [[1.0]] * len(X)
     np.testing.assert_allclose(profiler.profile_["score"], float(label))
-    score = profiler.recommend([3, "new"], k=3)["score"]
+    score = profiler.recommend([3, 99], k=3)["score"]
     assert ((score > 0.5) == bool(label)).all()
 
 
@@ -397,6 +397,7 @@ def test_a_batch_that_is_all_too_old_changes_nothing():
         lambda t: pd.to_datetime(t, unit="D").astype(object),
         lambda t: pd.to_datetime(t, unit="D").astype("timestamp[us][pyarrow]"),
         lambda t: pd.to_timedelta(t, unit="D"),
+        lambda t: pd.to_datetime(t, unit="D").astype(str),
     ],
 )
 def test_times_of_unknown_unit_are_refused(convert):
@@ -455,10 +456,129 @@ def test_later_classes_must_be_the_first_ones():
 
 def test_known_and_new_users_may_be_asked_for_together():
     X, y = make_log(5, 15)
-    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([3, "a new user"], k=2)
-    assert table["user"].tolist() == [3, 3, "a new user", "a new user"]
+    table = GenreProfiler(**BY_NAME).fit(X, y).recommend([3, 99], k=2)
+    assert table["user"].tolist() == [3, 3, 99, 99]
     assert table["reason"].tolist()[2:] == ["cold", "cold"]
     assert "cold" not in table["reason"].tolist()[:2]
+
+
+@pytest.mark.parametrize(
+    "users", [["3"], [3, "a new user"], pd.Series(["3"], dtype="string"), [True]]
+)
+def test_users_of_another_kind_than_in_fit_are_no_strangers(users):
+    """They would all be cold, and nobody would tell."""
+    X, y = make_log(5, 15)
+    profiler = GenreProfiler(**BY_NAME).fit(X, y)
+    with pytest.raises(TypeError, match="users must .*Convert"):
+        profiler.recommend(users)
+    names = GenreProfiler(**BY_NAME).fit(X.astype({"user": str}), y)
+    with pytest.raises(TypeError, match="users must hold the kind .* string, got num"):
+        names.recommend([3])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_a_missing_user_is_no_stranger(missing):
+    X, y = make_log(5, 15)
+    profiler = GenreProfiler(**BY_NAME).fit(X, y)
+    with pytest.raises(ValueError, match="users must have no missing ids, got 1"):
+        profiler.recommend([3, missing])
+
+
+@pytest.mark.parametrize(
+    "dtype", [float, np.int8, object, "Int64", "category", "int64[pyarrow]"]
+)
+def test_the_type_of_a_users_number_does_not_matter(dtype):
+    X, y = make_log(5, 15)
+    profiler = GenreProfiler(**BY_NAME, random_state=0).fit(X, y)
+    expected = profiler.recommend([3, 99])
+    found = profiler.recommend(pd.Series([3, 99]).astype(dtype))
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category", "string[pyarrow]"])
+def test_the_type_of_a_text_does_not_matter(dtype):
+    X, y = make_log(5, 15)
+    X = X.astype(dict.fromkeys(BY_NAME, str))
+    typed = X.astype(dict.fromkeys(BY_NAME, dtype))
+    asked = pd.Series(["3", "99"])
+    one, other = (
+        GenreProfiler(**BY_NAME, random_state=0).fit(t, y) for t in (X, typed)
+    )
+    np.testing.assert_array_equal(one.predict_proba(typed), other.predict_proba(X))
+    pd.testing.assert_frame_equal(
+        one.recommend(asked.astype(dtype)), other.recommend(asked), check_dtype=False
+    )
+
+
+def test_a_long_id_that_a_float_has_rounded_is_refused():
+    """Two users would be one: 19 digits do not fit into a float."""
+    ids = [6_895_303_124_119_014_657, 6_895_303_124_119_014_658]
+    X = pd.DataFrame({"user": ids, "genre": ["a", "b"], "video": [1, 2]})
+    profiler = GenreProfiler(**BY_NAME).fit(X, [0, 1])
+    match = "must not hold floats of 9007199254740992 or more"
+    for call in (
+        lambda: GenreProfiler(**BY_NAME).fit(X.astype({"user": float}), [0, 1]),
+        lambda: profiler.predict(X.astype({"user": "Float64"})),
+        lambda: profiler.recommend([float(ids[0])]),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    with pytest.raises(ValueError, match="floats of 16777216 or more"):
+        GenreProfiler(**BY_NAME).fit(X.assign(video=np.float32([1, 2**24 + 1])), [0, 1])
+
+
+@pytest.mark.parametrize("column", ["user", "genre", "video"])
+def test_an_unused_category_does_not_matter(column):
+    X, y = make_log(4, 4)
+    other = X.astype({column: pd.CategoricalDtype([*range(60), "no number"])})
+    expected = GenreProfiler(**BY_NAME).fit(X, y).predict_proba(X)
+    found = GenreProfiler(**BY_NAME).fit(other, y).predict_proba(other)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_lists_of_genres_are_told_how_to_become_strings():
+    """Written as texts, lists would leave brackets in the names of the genres."""
+    X = pd.DataFrame({"user": [1, 2], "genre": [["39", "68"], ["68"]]})
+    with pytest.raises(TypeError, match=r"into one string, .* by .str.join"):
+        GenreProfiler("user", "genre").fit(X, [0, 1])
+    joined = X.assign(genre=X["genre"].str.join(","))
+    profile = GenreProfiler("user", "genre").fit(joined, [0, 1]).profile_
+    assert profile["genre"].tolist() == ["39", "68", "68"]
+
+
+def test_a_video_that_came_with_several_genres_belongs_to_each():
+    """In proportion to its impressions, whichever was logged last."""
+    X, y = make_log(50, 40)
+    video = X["video"] == 7
+    X = X.astype({"genre": str})
+    X.loc[video, "genre"] = np.where(np.arange(video.sum()) % 4, "1", "3")
+    one = GenreProfiler(**BY_NAME, exploration=0.0).fit(X, y)
+    share = (X.loc[video, "genre"] == "1").mean()
+    assert 0.7 < share < 0.8
+    prior = expit(share * one._rates.genre["1"] + (1 - share) * one._rates.genre["3"])
+    rate = (y[video].sum() + 5 * prior) / (video.sum() + 5)
+    assert one._rates.video[7] == pytest.approx(logit(rate))
+    user = X.loc[~X["user"].isin(X.loc[video, "user"]), "user"].iloc[0]
+    asked = pd.DataFrame({"user": user, "genre": ["1", "3"], "video": 7, "time": 0})
+    odds = logit(one.predict_proba(asked)[:, 1]) @ [share, 1 - share]
+    listed = one.recommend([user], k=50).set_index("video")["score"]
+    assert listed[7] == pytest.approx(expit(odds))
+    for order in (X["genre"].argsort(), X["genre"].argsort()[::-1]):
+        parts = GenreProfiler(**BY_NAME, exploration=0.0)
+        for rows in np.array_split(order, 3):
+            parts.partial_fit(X.iloc[rows], y[rows])
+        other = parts.recommend([user], k=50).set_index("video")["score"]
+        # The strength of tastes is found by a search, within its tolerance.
+        np.testing.assert_allclose(other[listed.index], listed, rtol=1e-3)
+
+
+def test_a_video_of_several_genres_may_name_them_together_or_in_turn():
+    """As far as its genres go; its weight is that of its rows."""
+    together = pd.DataFrame({"user": [1, 2], "genre": "39,68", "video": 5})
+    in_turn = together.assign(genre=["39", "68"])
+    for X in (together, in_turn):
+        genres = GenreProfiler(**BY_NAME).fit(X, [1, 0])._tallies.genres
+        assert genres["weight"].to_dict() == {(5, "39"): 1.0, (5, "68"): 1.0}
 
 
 def test_a_row_of_several_genres_is_their_mean_in_log_odds():

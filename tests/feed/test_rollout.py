@@ -530,6 +530,11 @@ def test_parameters_are_kept_and_cloned():
         ({"points": {"hate": 1}}, r"points must give some of .*'like'.*{'hate': 1}"),
         ({"points": {"share": 6, "like": -2}}, "points must give some of .* none less"),
         ({"points": {"share": 0}}, "points must give some of .* more than 0"),
+        (
+            {"points": {"share": 1e30}},
+            "points must be from 1e-15 to 1e15, the most, go",
+        ),
+        ({"points": {"share": 1e-30}}, "points must be from 1e-15 to 1e15, the most, "),
         ({"rule": "ucb"}, "rule must be one of .*'lcb'.*, got 'ucb'"),
         ({"momentum": "luck"}, "momentum must be one of .*'probe'.*, got 'luck'"),
         ({"alpha": 0.0}, "alpha == 0.0, must be > 0"),
@@ -562,7 +567,12 @@ def test_tables_are_checked(world):
     with pytest.raises(ValueError, match=r"videos\['day'\] must hold whole .* got 0.5"):
         rollout.simulate(videos.assign(day=0.5), viewers, response)
     dates = pd.to_datetime(videos["day"] + 1, unit="D")
-    for day in (dates, 1_600_000_000, np.inf, np.nan):
+    for strange in (dates, "Monday"):
+        with pytest.raises(TypeError, match=r"videos\['day'\] must hold numbers, got"):
+            rollout.simulate(videos.assign(day=strange), viewers, response)
+    with pytest.raises(TypeError, match=r"videos\['followers'\] must hold numbers"):
+        rollout.simulate(videos.assign(followers="many"), viewers, response)
+    for day in (1_600_000_000, np.inf, np.nan):
         with pytest.raises(
             ValueError, match=r"videos\['day'\] must .* from 0 to 36500"
         ):
@@ -585,6 +595,8 @@ def test_tables_are_checked(world):
         few.simulate(videos, viewers, response)
     with pytest.raises(ValueError, match="viewers=None takes the users of the log"):
         rollout.simulate(videos, None, response)
+    with pytest.raises(TypeError, match="response must be a function .* got ndarray"):
+        rollout.simulate(videos, viewers, np.zeros((40, 5)))
     with pytest.raises(ValueError, match="response=None takes what fit learned"):
         rollout.simulate(videos, viewers)
     with pytest.raises(ValueError, match="n_worlds == 0, must be >= 1"):
@@ -663,6 +675,31 @@ def test_ids_of_a_log_are_checked():
         BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
 
 
+def test_videos_of_a_learned_response_are_of_the_kind_of_the_log():
+    """Else each would have its genre's rates, or the mean of all, and nobody tells."""
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
+    videos = pd.DataFrame({"video_id": ["0"], "creator_id": "ann", "genre": ["cats"]})
+    with pytest.raises(TypeError, match="column of video_id must hold the kind of val"):
+        rollout.simulate(videos)
+    videos = videos.assign(video_id=[0], genre=[None])
+    with pytest.raises(ValueError, match="column of genre must have no missing values"):
+        rollout.simulate(videos)
+
+
+def test_a_video_that_came_with_several_genres_has_the_rates_of_all():
+    """Whichever was logged last."""
+    log = make_log()
+    log.loc[(log["video_id"] == 0) & (log.index % 3 > 0), "genre"] = "dance"
+    videos = pd.DataFrame({"video_id": [0], "genre": ["cats"]})
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0)
+    expected = rollout.fit(log).response_(videos, np.arange(2))
+    for genre in ("cats", "dance"):
+        last = (log["video_id"] == 0) & (log["genre"] == genre)
+        sorted_log = pd.concat([log[~last], log[last]])
+        found = rollout.fit(sorted_log).response_(videos, np.arange(2))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
     """All videos are alike; some were shown to fans of their genre, some to others."""
     log = make_log(60_000)
@@ -678,6 +715,44 @@ def test_whom_a_video_was_shown_to_is_not_how_good_it_is():
     expected = np.where(likes, 0.6, 0.1), np.where(likes, 0.1, 0.6)
     np.testing.assert_allclose(found[:, even], expected[0], atol=0.1)
     np.testing.assert_allclose(found[:, 1 - even], expected[1], atol=0.1)
+
+
+@pytest.mark.parametrize("taste", [0.0, 0.5])
+def test_personas_have_the_tastes_that_users_have(taste):
+    """Users are grouped by chance too; their own luck must not look like a taste."""
+    rng = np.random.default_rng(0)
+    user, video = np.repeat(np.arange(1000), 20), rng.integers(0, 200, 20_000)
+    likes = (video % 5 < 3) == (user % 2 == 0)
+    rate = np.where(likes, 0.3 * (1 + taste), 0.3 * (1 - taste))
+    log = pd.DataFrame(dict.fromkeys(SIGNALS, 0.0), index=range(len(user)))
+    log["completion"] = (rng.uniform(size=len(user)) < rate).astype(float)
+    log = log.assign(user_id=user, video_id=video, genre=(video % 5).astype(str))
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
+    videos = pd.DataFrame({"video_id": range(1000, 1005), "genre": list("01234")})
+    found = rollout.response_(videos, np.array([0, 1]))[..., 1] / 0.3
+    if taste == 0:
+        np.testing.assert_allclose(found, 1, atol=0.15)
+    else:
+        np.testing.assert_allclose(found.max(axis=1), 1.5, atol=0.15)
+        np.testing.assert_allclose(found.min(axis=1), 0.5, atol=0.15)
+
+
+def test_a_persona_to_which_no_impression_counts_is_as_usual():
+    log = make_log(70)
+    rollout = BatchRollout((50, 60), n_personas=20, threshold=1.0, random_state=0)
+    rollout.fit(log)
+    assert set(rollout.viewers_["persona"]) == set(range(20))
+    videos = pd.DataFrame({"video_id": [99], "genre": ["cats"]})
+    found = rollout.response_(videos, np.arange(20))
+    usual = rollout.response_.genres.loc["cats"]
+    assert np.isclose(found[0], usual).all(axis=1).any()
+
+
+def test_a_log_of_one_impression_has_one_persona():
+    log = make_log(1)
+    rollout = BatchRollout((1, 2), n_personas=1, threshold=1.0).fit(log)
+    videos = log[["video_id", "genre"]].assign(creator_id="ann")
+    assert rollout.simulate(videos).journeys["exposures"].item() == 1
 
 
 def test_a_learned_response_knows_its_own_personas_only():

@@ -162,6 +162,13 @@ def test_missing_columns_name_the_kinds_that_are_possible():
             call(videos.assign(n_followers=np.nan))
 
 
+def test_a_count_that_is_read_word_by_word_makes_no_label():
+    """Refused as a feature, but total_views may be all views of the creator."""
+    videos = table().rename(columns={"n_plays": "total_views"})
+    with pytest.raises(ValueError, match=r"holds no value of \['n_plays'\]"):
+        ViralityLabeler().fit(videos)
+
+
 @pytest.mark.parametrize(
     "options, change, match",
     [

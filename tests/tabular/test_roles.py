@@ -137,11 +137,52 @@ def test_what_is_made_of_an_outcome_raises_by_the_outcomes_name():
         ("numbers__hashtags_count", "pre_post"),
         ("my_length", "unknown"),
         ("n_followers_log", "label_part"),
+        *(("video_age_hours", "exposure"), ("days_since_posting", "exposure")),
         *((3, "unknown"), (1.5, "unknown"), ("position_x", "unknown")),
     ],
 )
 def test_other_names_are_not_taken_for_outcomes(name, role):
     assert column_roles([name]) == {name: role}
+
+
+# Counters that no list of aliases holds, each in a form of its own.
+COUNTERS = """view View total_views totalviews numLikes n_view number_of_views
+TOTAL_VIEWS bookmarkCount download_count shares_total shareTotal stats.bookmark_count
+sumLikes statsV2.bookmarkCount public_metrics.like_count videoStats.saveCount
+remainder__bookmarkCount pipe__view_x
+views_24h views_7D views24h likes_after_1h views_first_day first_24_hours_views
+day1_views replies replyCount impressions unique_viewers watch_time favouriteCount
+likes_per_view like_rate comments_per_1k_views like_to_view_ratio likes_and_comments
+likes_shares log1p_total_views sqrt_plays views_rank target_views total_engagement
+viral_label repost_total lifetime_video_views reel_plays share"""
+HONEST = """viewport likelihood share_of_voice_intro share_of_total followers_at_posting
+view_angle camera_view top_view point_of_view playlist play_url autoplay
+comments_enabled allowComments commentSetting shareEnabled downloadSetting save_path
+is_repost favorite_color replay_cover interview preview overview discount account
+playback_speed looks_like_ad unlikely display shareholder commentary watchlist
+viral_sound hashtag_views sound_plays author_total_views channel_view_count my_likes
+mean_views past_likes_last x0_like time total score label hours day_of_week post_count
+user_id_video0_3 user_id_fill comment_length embedding_7 week_total reach first_day"""
+
+
+@pytest.mark.parametrize("name", [*COUNTERS.split(), "Views (7 days)", "# of likes"])
+def test_counters_are_read_word_by_word(name):
+    assert column_roles([name]) == {name: "post_outcome"}
+    with pytest.raises(LeakageError, match="counted after the video was posted"):
+        check_roles([name])
+    assert check_roles([name], [name])
+
+
+@pytest.mark.parametrize(
+    "name", ["follower", "total_followers", "creatorFollowerCount", "log_author_fans"]
+)
+def test_followers_are_read_word_by_word(name):
+    assert column_roles([name]) == {name: "label_part"}
+
+
+@pytest.mark.parametrize("name", HONEST.split())
+def test_words_of_counters_in_other_names_are_no_counters(name):
+    assert column_roles([name]) == {name: "unknown"}
 
 
 @pytest.mark.parametrize("column", [*OUTCOMES, "create_time", "video_id"])
@@ -167,8 +208,8 @@ def test_nowcast_lists_columns_of_the_table():
     assert check_nowcast("n_likes", columns) == ["n_likes"]
     assert check_nowcast(iter(["mine", "likes"]), columns) == ["mine", "likes"]
     assert check_nowcast(["n_plays"], []) == ["n_plays"]  # a table without names
-    match = r"columns of X, but \['n_plays', 'n_like'\] are none of \['x__stats\.digg"
+    match = r"columns of X, but \['n_plays', 'n_lkes'\] are none of \['x__stats\.digg"
     with pytest.raises(ValueError, match=match):
-        check_nowcast(["n_plays", "n_likes", "n_like"], columns)
+        check_nowcast(["n_plays", "n_likes", "n_lkes"], columns)
     with pytest.raises(TypeError, match=r"nowcast must hold names of columns, got \[1"):
         check_nowcast([1], columns)

@@ -85,7 +85,7 @@ def test_a_column_without_frequent_tags_is_left_out():
         dense().fit(X[["mentions"]])
 
 
-@pytest.mark.parametrize("kind", ["series", "list", "polars", "array"])
+@pytest.mark.parametrize("kind", ["series", "list", "polars", "polars series", "array"])
 def test_columns_of_any_kind(kind):
     expected = dense().fit_transform(pd.DataFrame({"hashtags": LISTS}))
     cells = np.empty((len(LISTS), 1), dtype=object)
@@ -94,6 +94,7 @@ def test_columns_of_any_kind(kind):
         "series": pd.Series(LISTS),
         "list": LISTS,
         "polars": pl.DataFrame({"hashtags": LISTS}),
+        "polars series": pl.Series(LISTS),
         "array": cells,
     }[kind]
     np.testing.assert_array_equal(dense().fit_transform(X), expected)
