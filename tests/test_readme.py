@@ -57,7 +57,9 @@ def test_feed_recommends_what_is_liked_and_shows_it(tmp_path, monkeypatch):
     log.to_parquet("log.parquet")
     names = run(FEED)
     assert (names["shown"].query("reason == 'profile'")["video"] < 30).mean() > 0.9
-    assert names["journeys"]["stage"].tolist() == [2]
+    paused = names["journeys"]["outcome"] == "paused"
+    assert (paused == (names["journeys"]["genre"] == "dance")).all()
+    assert 0 < paused.sum() < len(paused) == 20
 
 
 def test_every_row_of_a_table_is_in_a_table():
