@@ -43,8 +43,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
     encoder : estimator
         A classifier that is also a transformer, such as a pipeline that ends in
         `ProxyEncoder`, or any transformer. It is cloned, fitted on catalog rows with
-        the proxy label as `y`, and transforms catalog rows. It never sees the user
-        and challenge columns nor the tags of studied challenges.
+        the proxy label as `y`, and transforms catalog rows. It never sees the
+        catalog's `hidden_columns` nor the tags of studied challenges.
     by : str
         The catalog's user or challenge column, which X has too: whose videos to take.
     before : str or None
@@ -316,19 +316,16 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
     def _fit_encoder(self, X: pd.DataFrame) -> tuple[Any, Rows]:
         """Fit a clone of the encoder; also return the catalog rows it was given."""
         lines, catalog = self._protocol.fit_lines(X), self.catalog
-        if not len(lines):
-            raise ValueError(
-                f"No video of the catalog may train the encoder by {self.by!r}: none "
-                "belongs to an entity of X, before the latest time in X, made by "
-                "users whom X or the catalog's candidates allow. Pass exclude="
-                f"{catalog.user!r}, or give the catalog its candidates."
-            )
         row = lines["row"].to_numpy()
         labels = lines["entity"].infer_objects().to_numpy()
         try:
             return clone(self.encoder).fit(catalog.without_truth(row), labels), row
-        except ValueError as error:
-            if len(np.unique(labels)) > 1:
+        except (KeyError, ValueError) as error:
+            if isinstance(error, KeyError) or len(np.unique(labels)) > 1:
+                error.add_note(
+                    f"No encoder sees {catalog.hidden_columns}: who made the video, "
+                    "and what is known as of the scrape only."
+                )
                 raise
             raise ValueError(
                 f"The proxy task by {self.by!r} needs videos of at least two to tell "

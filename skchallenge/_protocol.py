@@ -235,7 +235,18 @@ class Protocol:
         return None if self.before is None else time_values(X[self.before])
 
     def fit_lines(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Keep the lines that may train the encoder."""
+        """Return the lines that may train the encoder; raise if there is none."""
+        lines = self._allowed_lines(X)
+        if not len(lines):
+            raise ValueError(
+                f"No video of the catalog may train the encoder by {self.by!r}: none "
+                "belongs to an entity of X, before the latest time in X, made by "
+                "users whom X or the catalog's candidates allow. Pass exclude="
+                f"{self.catalog.user!r}, or give the catalog its candidates."
+            )
+        return lines
+
+    def _allowed_lines(self, X: pd.DataFrame) -> pd.DataFrame:
         lines, catalog = self.lines(), self.catalog
         row = lines["row"].to_numpy()
         keep = lines["entity"].isin(X[self.by]).to_numpy()

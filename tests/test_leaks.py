@@ -180,6 +180,35 @@ def test_tags_in_captions(monkeypatch):
     assert score() > 0.9
 
 
+class Numbers(spies.Spy):
+    """Take every number but ids and times."""
+
+    def transform(self, X):
+        numbers = X.select_dtypes("number").drop(columns=["video_id", "create_time"])
+        return numbers.to_numpy(dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", ["n_followers", "total_views", "heartCount"])
+def test_counts_as_of_the_scrape(monkeypatch, name):
+    """Taking part brings followers, and an export shows them beside older videos."""
+    rng, pairs, y, rows = noise()
+    one = pairs["challenge"] == NAMES[0]
+    pairs, y = pairs[one].reset_index(drop=True), y[one]
+    gained = dict(zip(pairs["user_id"], 9 * y + rng.uniform(size=len(y)), strict=True))
+    rows = [{**r, name: gained.get(r["user_id"], 0.0)} for r in rows]
+    catalog = catalog_of(rows, pairs)
+    assert catalog.hidden_columns == ["user_id", "challenge", name]
+    options = {"by": "user_id", "before": "time", "max_videos": 3}
+    assert at_chance(auc(HistoryEncoder(catalog, Numbers(), **options), pairs, y))
+    reader = make_column_transformer(("passthrough", [name]))
+    match = rf"No encoder sees \['user_id', 'challenge', '{name}'\]"
+    with pytest.raises(ValueError, match=match):
+        HistoryEncoder(catalog, reader, **options).fit(pairs)
+    monkeypatch.setattr(VideoCatalog, "hidden_columns", ["user_id", "challenge"])
+    catalog = catalog_of(rows, pairs)
+    assert auc(HistoryEncoder(catalog, Numbers(), **options), pairs, y) > 0.9
+
+
 def test_excluded_videos_are_the_label(monkeypatch):
     rng, pairs, y, rows = noise()
     # Pairs of users who took part before the cut-off are at fault: only positives

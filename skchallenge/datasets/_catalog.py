@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skchallenge._names import NAMES, Role, canonical_name, counter_in
 from skchallenge._validation import as_frame, check_columns, check_ids, check_times
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
 # and at most one in twenty of the videos of no challenge do ("original sound").
 _OWN_SOUND_SHARE = 0.5
 _COMMON_SOUND_SHARE = 0.05
+# The user, and what an export knows as of the scrape, which is after the cut-offs.
+_SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
+_HIDDEN = {"user_id", *(column for role in _SCRAPED for column in NAMES[role])}
 _HASH_SIGNS = "#\uff03"  # plain and full width
 _WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
@@ -75,6 +79,11 @@ class VideoCatalog:
         Whether each video carries the own sound of any challenge: one that at least
         half of the challenge's videos carry and at most 5 % of the videos of no
         challenge, so that "original sound" is none.
+    hidden_columns : list
+        Columns that no encoder sees: the users and the challenges, other names of the
+        users, and what `skchallenge.tabular.column_roles` knows to be counted or told
+        as of the scrape, such as likes and followers. An export's counts of an old
+        video hold what came after a cut-off, taking part among it.
 
     See Also
     --------
@@ -210,6 +219,19 @@ class VideoCatalog:
         own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
         return sound.isin(own).to_numpy()
 
+    @cached_property
+    def hidden_columns(self) -> list[Any]:
+        """Columns that `without_truth` leaves out."""
+        seen = [self.video, self.time, self.caption, self.tags, self.sound]
+        names = {c: str(c) for c in self.videos}
+        known = {c: canonical_name(n) or counter_in(n) for c, n in names.items()}
+        return [
+            column
+            for column, name in known.items()
+            if column in (self.user, self.challenge)
+            or (name in _HIDDEN and column not in seen)
+        ]
+
     def without_truth(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
         """Return videos as an encoder may see them.
 
@@ -221,12 +243,12 @@ class VideoCatalog:
         Returns
         -------
         videos : pandas.DataFrame of shape (n, n_columns)
-            The rows without the user and challenge columns, and with the names of all
-            studied challenges taken out of captions and tags, whatever their case. In
-            captions that is the word itself too, with or without hash sign.
+            The rows without the hidden columns, and with the names of all studied
+            challenges taken out of captions and tags, whatever their case. In captions
+            that is the word itself too, with or without hash sign.
         """
         table = self.videos.iloc[np.asarray(rows, dtype=np.intp)]
-        table = table.drop(columns=[self.user, self.challenge]).reset_index(drop=True)
+        table = table.drop(columns=self.hidden_columns).reset_index(drop=True)
         pattern = self._tag_pattern
         if pattern is None:
             return table

@@ -1,6 +1,6 @@
 """Scores of a thousand resamples in the time that scikit-learn checks thirty."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,49 @@ def resampled_scores(
     scorer = _SortedRows(truth, score, threshold)
     weights = _draws(truth, groups, n_resamples, random_state)
     return pd.DataFrame([scorer.scores(weight) for weight in weights])
+
+
+def resampled_means(
+    folds: Sequence[tuple[Labels, Floats, NDArray[Any]]],
+    n_resamples: int,
+    random_state: Any,
+) -> pd.DataFrame:
+    """Average the scores of bootstrap samples over folds (truth, score, groups).
+
+    Folds that share no group are drawn apart. A group that is in several of them, as
+    when folds are repeated, tells the same thing each time, and is drawn for all of
+    them at once.
+    """
+    rng = check_random_state(random_state)
+    groups = [np.unique(groups) for _, _, groups in folds]
+    if len(np.unique(np.concatenate(groups))) == sum(map(len, groups)):
+        drawn = [resampled_scores(*fold, n_resamples, rng) for fold in folds]
+    else:
+        drawn = _drawn_together(folds, n_resamples, rng)
+    return pd.concat(drawn).groupby(level=0).mean()  # over the folds that have a score
+
+
+def _drawn_together(
+    folds: Sequence[tuple[Labels, Floats, NDArray[Any]]],
+    n: int,
+    rng: np.random.RandomState,
+) -> list[pd.DataFrame]:
+    """Draw groups over all folds; a fold that is left with one class has no score."""
+    known = np.unique(np.concatenate([groups for _, _, groups in folds]))
+    scorers, places = [], []
+    for truth, score, groups in folds:
+        order = np.argsort(-score, kind="stable")
+        scorers.append(_SortedRows(truth[order], score[order], 0.5))
+        places.append(np.searchsorted(known, groups[order]))
+    drawn: list[list[dict[str, float]]] = [[] for _ in folds]
+    for _ in range(n):
+        chosen = rng.randint(len(known), size=len(known))
+        times = np.bincount(chosen, minlength=len(known)).astype(np.float64)
+        for scorer, place, scores in zip(scorers, places, drawn, strict=True):
+            weight = times[place]
+            has_both = 0 < weight @ scorer.truth < weight.sum()
+            scores.append(scorer.scores(weight) if has_both else {})
+    return [pd.DataFrame(scores) for scores in drawn]
 
 
 def _draws(

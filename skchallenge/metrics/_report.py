@@ -107,7 +107,9 @@ def participation_report(
         Predicted probabilities of 1, in [0, 1].
     groups : array-like of shape (n_samples,) or None, default=None
         Whom each row belongs to, such as the user. Groups are drawn as a whole,
-        because rows of one user resemble each other. None draws rows.
+        because rows of one user resemble each other. None draws rows. Drawn by user,
+        an interval is about other users in the same challenges; of a new challenge it
+        says little. Few groups make it too narrow.
     threshold : float, default=0.5
         Probabilities of at least this much count as a predicted 1.
     confidence_level : float, default=0.95

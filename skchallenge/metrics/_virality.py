@@ -22,14 +22,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
-    check_random_state,
 )
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
-from skchallenge.metrics._bootstrap import resampled_scores
+from skchallenge.metrics._bootstrap import resampled_means
 from skchallenge.metrics._report import (
     _check_binary,
     _check_bootstrap,
@@ -86,7 +85,8 @@ def virality_report(
     confidence_level : float, default=0.95
         Coverage of the percentile bootstrap intervals, in (0, 1).
     n_resamples : int, default=200
-        Bootstrap samples of each fold's test rows.
+        Bootstrap samples of the folds' test rows. A group, or row, that is in several
+        folds is drawn once for all of them, so repeated folds narrow no interval.
     random_state : int, RandomState instance or None, default=None
         Seed of the bootstrap.
 
@@ -141,8 +141,7 @@ def virality_report(
     rows = np.arange(len(frame)) if groups is None else column_or_1d(groups)
     check_consistent_length(frame, rows)
     rough = clone(labeler).fit(frame).transform(frame)
-    rng = check_random_state(random_state)
-    tables, draws = [], []
+    tables, folds = [], []
     for train, test in check_cv(cv, rough, classifier=True).split(X, rough, groups):
         y_train, y_test = _label(labeler, frame.iloc[train], frame.iloc[test])
         model = clone(estimator).fit(_safe_indexing(X, train), y_train)
@@ -150,11 +149,11 @@ def virality_report(
         y, p = _check_binary(y_test, proba)
         baseline = _by_followers(frame.iloc[train], y_train, frame.iloc[test])
         tables.append(_table(y, p, baseline, y_train))
-        drawn = resampled_scores(y, p, rows[test], n_resamples, rng)
-        # With both classes in each sample, the one is the other:
-        drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
-        draws.append(drawn[list(_METRICS)].to_numpy())
-    return _summary(tables, draws, confidence_level)
+        folds.append((y, p, rows[test]))
+    drawn = resampled_means(folds, n_resamples, random_state)
+    # With both classes in each sample, the one is the other:
+    drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
+    return _summary(tables, drawn[list(_METRICS)], confidence_level)
 
 
 def _label(
@@ -213,12 +212,11 @@ def _scores(y: Labels, p: Floats) -> dict[str, float]:
 
 
 def _summary(
-    tables: list[Floats], draws: list[Floats], confidence_level: float
+    tables: list[Floats], drawn: pd.DataFrame, confidence_level: float
 ) -> pd.DataFrame:
-    """Average over the folds; the samples of different folds are independent."""
+    """Average over the folds, beside the interval of drawn averages."""
     columns = ["score", "chance", "followers"]
     report = pd.DataFrame(np.mean(tables, axis=0), list(_METRICS), columns)
     tail = (1 - confidence_level) / 2
-    drawn = np.mean(draws, axis=0)  # one row a sample
-    report["low"], report["high"] = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    report["low"], report["high"] = drawn.quantile(tail), drawn.quantile(1 - tail)
     return report[["score", "low", "high", "chance", "followers"]]

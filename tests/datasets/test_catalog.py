@@ -300,3 +300,16 @@ def test_own_sound_is_frequent_inside_and_rare_outside():
     assert own.tolist() == (videos["song"] == "hit").tolist()
     without = VideoCatalog(videos.drop(columns="song"))
     assert not without.has_challenge_sound.any()
+
+
+def test_encoders_see_neither_other_names_of_users_nor_counts():
+    counted = {"playCount": 5, "fans": 6, "nickname": "ann!", "verified": True}
+    honest = {"duration_s": 9.0, "view_angle": 1, "path": "a.mp4", "past_plays_mean": 2}
+    catalog = VideoCatalog(table().assign(username="ann", **counted, **honest))
+    expected = {"user_id", "challenge", "username", *counted}
+    assert set(catalog.hidden_columns) == expected
+    seen = catalog.without_truth([0])
+    assert set(seen) == set(catalog.videos) - expected
+    # A column whose role was named is what it was named, whatever its name.
+    named = VideoCatalog(table().assign(comment="my turn"), caption="comment")
+    assert "comment" in named.without_truth([0])

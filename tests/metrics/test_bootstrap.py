@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pandas.testing import assert_frame_equal
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -11,7 +12,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skchallenge.metrics._bootstrap import resampled_scores
+from skchallenge.metrics._bootstrap import resampled_means, resampled_scores
 
 
 def scikit_learns(y, p, threshold):
@@ -62,3 +63,24 @@ def test_scores_are_scikit_learns(n_levels, threshold, n_groups):
 def test_a_class_of_one_row_is_in_every_sample():
     y, p = np.array([0, 0, 0, 0, 0, 1]), np.linspace(0.1, 0.6, 6)
     assert resampled_scores(y, p, np.arange(6), 50, 0).notna().all(axis=None)
+
+
+def test_a_fold_that_comes_twice_is_drawn_once():
+    rng = np.random.default_rng(0)
+    fold = rng.permutation(np.arange(60) % 2), rng.uniform(size=60), np.arange(60) // 2
+    twice = resampled_means([fold, fold], 20, 3)
+    assert_frame_equal(twice, resampled_scores(*fold, 20, 3)[twice.columns])
+    # One positive row, in a group of its own: a third of the samples lack it.
+    rare = np.eye(60, dtype=int)[7], fold[1], np.arange(60)
+    assert resampled_means([rare, rare, fold], 20, 3).notna().all(axis=None)
+
+
+def test_folds_that_share_no_group_are_drawn_apart():
+    rng = np.random.default_rng(0)
+    folds = [
+        (np.arange(40) % 2, rng.uniform(size=40), np.arange(40) + start)
+        for start in (0, 40)
+    ]
+    state = np.random.RandomState(3)
+    apart = [resampled_scores(*fold, 20, state) for fold in folds]
+    assert_frame_equal(resampled_means(folds, 20, 3), (apart[0] + apart[1]) / 2)

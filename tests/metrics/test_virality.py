@@ -111,6 +111,19 @@ def test_the_baseline_knows_the_names_of_scrapers(name):
     assert_frame_equal(report(X, empty, KFold(3), views), expected)
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+def test_repeating_the_folds_narrows_no_interval(grouped):
+    """Four times the same test rows would look like four times as many."""
+    X, videos, groups = study(240)
+    folds = list(KFold(3).split(X))
+    options = {"n_resamples": 200, "groups": groups if grouped else None}
+    once = report(X, videos, folds, **options)
+    often = report(X, videos, folds * 4, **options)
+    assert_frame_equal(often[["score", "chance"]], once[["score", "chance"]])
+    ratio = (often["high"] - often["low"]) / (once["high"] - once["low"])
+    assert ratio.between(0.8, 1.25).all()  # half as wide if folds were drawn apart
+
+
 def test_chance_is_what_a_dummy_scores():
     X, videos, _ = study()
     labeler = ViralityLabeler(quantile=0.8)
