@@ -134,7 +134,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             parameter is out of range, or if early stopping finds too few rows.
         """
         self._check_parameters()
-        vars(self).pop("net_", None)  # never an old network under new labels
+        self.__dict__.pop("net_", None)  # never an old network under new labels
         (aligned, shared), y = self._read_training(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
