@@ -134,3 +134,5 @@ def test_bad_parameters_are_refused():
         TagBinarizer(min_frequency=0).fit(X)
     with pytest.raises(TypeError, match=r"one column, of tags, got str"):
         TagBinarizer().fit("hashtags")
+    with pytest.raises(TypeError, match=r"one column, of tags, got csr_array"):
+        TagBinarizer().fit(sparse.csr_array(np.eye(3)))
