@@ -14,11 +14,13 @@ A factory is called without arguments and returns equal estimators, seeded ones,
 import copy
 import inspect
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -80,7 +82,8 @@ def run(
     checks = [
         *(check_params, check_fit_returns_self, check_not_fitted, check_clone),
         *(check_pickle, check_seed, check_global_state, check_input_untouched),
-        *(check_refit, check_n_features),
+        *(check_refit, check_n_features, check_numpy_params),
+        *(check_threads, check_configuration),
     ]
     n = sum(check(factory, X, y) for check in checks if check.__name__ not in skip)
     n += check_rows(factory, X, y, rtol=tol) if "check_rows" not in skip else 0
@@ -287,6 +290,52 @@ def check_refit(factory, X, y=None):
     for method, output in once.items():
         tally.same(getattr(twice, method)(X), output, f"{method} after two fits")
         tally.same(getattr(moved, method)(X), output, f"{method} after another fit")
+    return tally.n
+
+
+def check_numpy_params(factory, X, y=None):
+    """Numbers and texts of NumPy, as searches hold them, do as Python's own do."""
+    tally = Tally()
+    expected = _outputs(_fit(factory(), X, y), X)
+    plain = factory().get_params(deep=False).items()
+    found = {
+        k: np.asarray(v)[()] for k, v in plain if type(v) in (bool, int, float, str)
+    }
+    estimator = _fit(factory().set_params(**found), X, y)
+    for method, output in expected.items():
+        tally.same(getattr(estimator, method)(X), output, f"{method} by {found}")
+    return tally.n
+
+
+def check_threads(factory, X, y=None):
+    """Two threads at once get the bits of one, and leave what they share as found."""
+    tally, found = Tally(), []
+    expected = _outputs(_fit(factory(), X, y), X)
+
+    def fit_twice():
+        with ThreadPoolExecutor(2) as pool:
+            fits = [pool.submit(lambda: _fit(factory(), X, y)) for _ in range(2)]
+        found.extend(fit.result() for fit in fits)
+
+    _check_left_alone(tally, fit_twice, "fit in threads")
+    for estimator in found:
+        for method, output in expected.items():
+            tally.same(getattr(estimator, method)(X), output, f"{method} of a thread")
+    return tally.n
+
+
+def check_configuration(factory, X, y=None):
+    """A configuration of scikit-learn for tables changes no value."""
+    tally = Tally()
+    expected = _outputs(_fit(factory(), X, y), X)
+    for kind in ("pandas", "polars"):
+        with config_context(transform_output=kind):
+            found = _outputs(_fit(factory(), X, y), X)
+        for method, output in expected.items():
+            if output.dtype.kind == "f":
+                tally.close(found[method], output, f"{method} in {kind}")
+            else:
+                tally.same(found[method], output, f"{method} in {kind}")
     return tally.n
 
 

@@ -1,5 +1,6 @@
 """Our own contract battery, and proof that each of its checks can fail."""
 
+import time
 from functools import partial
 
 import contract
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
@@ -23,7 +25,7 @@ from skchallenge import (
     VideoFrameEmbedder,
 )
 
-FAST = {"max_iter": 3, "lr": 0.01, "random_state": 0}
+FAST = {"max_iter": 3, "lr": 0.01, "batch_size": 16, "random_state": 0}
 SLOTS = {"user_id": (2, 2), "challenge": (2, 2)}
 
 
@@ -103,17 +105,17 @@ PROXY = partial(ProxyEncoder, 4, **FAST)
 CONCAT = partial(DeepChallenger, (4,), **FAST)
 ATTENTION = partial(CONCAT, fusion="attention")
 CASES = {
-    "ProxyEncoder": ((PROXY, *numbers()), BATCH, 216),
-    "ProxyEncoder, array": ((PROXY, *numbers(named=False)), BATCH, 193),
-    "DeepChallenger": ((CONCAT, *numbers()), BATCH, 152),
-    "DeepChallenger, attention": ((ATTENTION, *numbers()), BATCH, 152),
+    "ProxyEncoder": ((PROXY, *numbers()), BATCH, 256),
+    "ProxyEncoder, array": ((PROXY, *numbers(named=False)), BATCH, 233),
+    "DeepChallenger": ((CONCAT, *numbers()), BATCH, 184),
+    "DeepChallenger, attention": ((ATTENTION, *numbers()), BATCH, 184),
     "DeepChallenger, array": (
         (partial(ATTENTION, blocks=SLOTS), *numbers(named=False)),
         BATCH,
-        138,
+        170,
     ),
-    "HistoryEncoder": (histories(), None, 91),
-    "HistoryEncoder, challenges": (challenges(), None, 91),
+    "HistoryEncoder": (histories(), None, 105),
+    "HistoryEncoder, challenges": (challenges(), None, 105),
 }
 
 
@@ -136,13 +138,13 @@ def test_contract_of_the_path_embedder(tmp_path, pooling):
         precision="float32",
     )
     X = pd.DataFrame({"path": paths})
-    assert contract.run(factory, X, batch_parameter="batch_size") == 93
+    assert contract.run(factory, X, batch_parameter="batch_size") == 107
 
 
 def test_contract_of_the_caption_embedder(tiny_bert):
     X = pd.DataFrame({"caption": ["a cat", "dance", "", None, "funny", "x", "y", "zz"]})
     factory = partial(CaptionEmbedder, tiny_bert, precision="float32")
-    assert contract.run(factory, X, batch_parameter="batch_size", tol=1e-4) == 93
+    assert contract.run(factory, X, batch_parameter="batch_size", tol=1e-4) == 107
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -248,6 +250,27 @@ class RemembersFits(Honest):
         return self
 
 
+class WantsPythonsNumbers(Honest):
+    def transform(self, X):
+        return super().transform(X) + (type(self.batch_size) is not int)
+
+
+class SharesASeed(Honest):
+    def fit(self, X, y=None):
+        super().fit(X)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            time.sleep(0.1)
+            self.mean_ = self.mean_ + torch.rand(1).item()
+        return self
+
+
+class ReadsTheConfiguration(Honest):
+    def transform(self, X):
+        is_default = get_config()["transform_output"] == "default"
+        return super().transform(X) + is_default
+
+
 class ForgetsNames(Honest):
     def fit(self, X, y=None):
         return super().fit(np.asarray(X))
@@ -287,6 +310,9 @@ class OtherFitTransform(Honest):
         (CentresEachCall, contract.check_rows),
         (BatchesDiffer, contract.check_batch_size),
         (RemembersFits, contract.check_refit),
+        (WantsPythonsNumbers, contract.check_numpy_params),
+        (SharesASeed, contract.check_threads),
+        (ReadsTheConfiguration, contract.check_configuration),
         (ForgetsNames, contract.check_n_features),
         (NeedsNoFit, contract.check_columns),
         (RepeatsNames, contract.check_names_out),

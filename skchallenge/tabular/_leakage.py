@@ -93,10 +93,14 @@ def _numeric(table: pd.DataFrame, roles: Mapping[str, str], role: str) -> list[A
 
 
 def _two_classes(y: NDArray[Any]) -> NDArray[np.intp] | None:
-    """Return y as 0 and 1, None if it has other classes or one with too few rows."""
-    classes, labels = np.unique(y, return_inverse=True)
-    rare = np.bincount(labels).min(initial=len(labels))
-    return labels if len(classes) == 2 and rare >= _FOLDS else None
+    """Return y as 0 and 1, None if it has other classes or one with too few rows.
+
+    A missing label is one too many; the classifier has a better error for it.
+    """
+    labels, classes = pd.factorize(y, sort=True)
+    if len(classes) != 2 or (labels < 0).any():
+        return None
+    return labels if np.bincount(labels).min() >= _FOLDS else None
 
 
 def _some_rows(n_rows: int) -> NDArray[np.intp]:

@@ -175,7 +175,7 @@ def _as_columns(X: Any) -> pd.DataFrame:
     """Make a table of a Series, a list of cells, or an array of objects."""
     if isinstance(X, np.ndarray) and X.ndim == 2:
         return pd.DataFrame(X).add_prefix("x")
-    if isinstance(X, str) or not hasattr(X, "__len__"):
+    if isinstance(X, str) or sparse.issparse(X) or not hasattr(X, "__len__"):
         raise TypeError(
             f"X must be a table, or one column, of tags, got {type(X).__name__}."
         )

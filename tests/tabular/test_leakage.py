@@ -92,6 +92,16 @@ def test_labels_in_a_column_are_labels_and_several_columns_are_none():
     assert suspects(X[:500], np.c_[y, y][:500]) == set()
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_missing_labels_are_left_to_the_classifier_to_refuse(missing):
+    table, y = study()
+    X = table[["n_followers"]].assign(mine=table["n_plays"])
+    labels = np.where(y, "viral", "not").astype(object)
+    assert suspects(X, labels) == {"mine"}
+    labels[3] = missing
+    assert suspects(X, labels) == set()
+
+
 def test_a_class_that_the_tried_rows_hardly_hold_is_let_be():
     """Five of 20,000 labels are one or two of the 5,000 rows that are tried."""
     table, _ = study(20_000)

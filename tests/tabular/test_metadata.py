@@ -175,9 +175,9 @@ def test_logarithms_that_were_taken_already_stay():
 
 def test_contract():
     X = pd.concat([VIDEOS, VIDEOS[::-1]], ignore_index=True)
-    assert contract.run(MetadataFeaturizer, X, tol=0) == 94
+    assert contract.run(MetadataFeaturizer, X, tol=0) == 108
     y = np.arange(8) % 2
-    assert contract.run(MetadataFeaturizer, X, y, tol=0) == 94
+    assert contract.run(MetadataFeaturizer, X, y, tol=0) == 108
 
 
 def test_cross_validation_without_a_warning():

@@ -108,7 +108,7 @@ def test_nltk_differs_on_the_same_lexicon_where_captions_are_no_prose(monkeypatc
 def test_contract():
     X = pd.DataFrame({"caption": [*CAPTIONS, None]})
     factory = partial(SentimentFeaturizer, outputs=["compound", "neg"])
-    assert contract.run(factory, X, tol=0) == 92
+    assert contract.run(factory, X, tol=0) == 106
 
 
 def test_bad_outputs_are_refused():
