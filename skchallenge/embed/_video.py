@@ -161,16 +161,16 @@ class VideoFrameEmbedder(
     `fit` learns the output width and opens no file and no named weights. The network
     is built at the first `transform` and kept; neither `clone` nor pickle copies it.
 
-    A file that stands in several rows is decoded and embedded once a call. A row
-    does not depend on the other rows, on their order or on duplicates, nor on
-    `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
-    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch
-    rounds float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With the
-    ImageNet weights of `load_demo_backbone`, the cosine of bfloat16 to float32 was at
-    least 0.999 for mean rows of real clips, and 0.997 for single frames. With a store,
-    a second `transform` gives the bits of the first and decodes nothing; it loads no
-    weights either, unless `backbone` is a function or `weights` is None, where only
-    the network tells which it is.
+    A file that stands in several rows is decoded and embedded once a call. A row does
+    not depend on the other rows, on their order or on duplicates, nor on `batch_size`,
+    `compile`, `n_jobs` or the number of threads, but for rounding: by at most 1e-5 of
+    the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch rounds
+    float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With the ImageNet
+    weights of `load_demo_backbone`, the cosine of bfloat16 to float32 was at least
+    0.999 for mean rows of real clips, and 0.997 for single frames. With a store, a
+    second `transform` gives the bits of the first and decodes nothing; it loads no
+    weights, unless `backbone` is a function or `weights` is None, where only the
+    network tells which it is.
 
     Files are decoded side by side on as many threads as torch may use, each in a worker
     process that may hang or crash without harm to the run. Some files at a time are in
