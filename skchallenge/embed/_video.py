@@ -169,8 +169,7 @@ class VideoFrameEmbedder(
     `load_demo_backbone`, the cosine of bfloat16 to float32 was at least 0.999 for mean
     rows of real clips, and 0.997 for single frames. With a store, a second `transform`
     gives the bits of the first and decodes nothing; it loads no weights, unless
-    `backbone` is a function or `weights` is None, where only the network tells which it
-    is.
+    `backbone` is a function or `weights` is None: then only the network tells which.
 
     Files are decoded side by side on as many threads as torch may use, each in a worker
     process that may hang or crash without harm to the run. Some files at a time are in
