@@ -13,7 +13,7 @@ from skchallenge.datasets._tiktok import load_tiktok_export
 
 DATA = os.environ.get("SKCHALLENGE_DATA")
 needs_data = pytest.mark.skipif(
-    DATA is None, reason="set SKCHALLENGE_DATA to the folder with the real exports"
+    not DATA, reason="set SKCHALLENGE_DATA to the folder with the real exports"
 )
 DTYPES = {
     "video_id": str,

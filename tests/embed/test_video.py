@@ -476,7 +476,7 @@ def test_constructor_only_stores():
 
 
 @pytest.mark.skipif(
-    "SKCHALLENGE_DATA" not in os.environ,
+    not os.environ.get("SKCHALLENGE_DATA"),
     reason="SKCHALLENGE_DATA does not name the folder with the real clips",
 )
 @pytest.mark.parametrize("pooling, width", [("mean", 48), ("concat", 50 * 48)])
