@@ -4,7 +4,7 @@ Random rows of 400 KB are written to each kind of file and read into a new matri
 the page cache of the operating system, in turns with `numpy.load` of the same matrix.
 Only the reading is timed, without the look-up of files that `transform` adds.
 
-* "blobs": `sqlite3.Blob.read` for each row; "2 threads" is what `EmbeddingStore` does.
+* "blobs": `sqlite3.Blob.read` for each row; with "2 threads", half of the rows each.
 * "SELECT": the vectors as columns of a query, which SQLite copies once more.
 * "mmap": SQLite reads through a memory map (`PRAGMA mmap_size`).
 * "CRC-32": that checksum instead of XXH3.

@@ -16,7 +16,7 @@ Vector = NDArray[np.float32]
 Row = tuple[int, bytes, object, bytes]
 
 _A_QUERY = 500  # the oldest SQLite takes 999 values
-LONG = 1 << 16  # bytes: a page of the file
+_LONG = 1 << 16  # bytes: a page of the file
 _BYTES_A_PIECE = 1 << 21  # three are under way, and fit in the cache of a processor
 
 
@@ -65,7 +65,7 @@ def read_records(
 
     Long ones are read and checked on another thread, while the caller has those before.
     """
-    is_long = 4 * width > LONG  # short rows are read in one go: that holds the GIL
+    is_long = 4 * width > _LONG  # short rows are read in one go: that holds the GIL
     with (
         closing(_pieces(connection, keys, width, is_long)) as pieces,
         closing(_ahead(pieces) if is_long else pieces) as ready,
