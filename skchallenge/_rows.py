@@ -82,10 +82,12 @@ def validation_rows(
     """Mark the rows that early stopping watches; identical rows stay together.
 
     Otherwise an oversampled row would be trained on and watched at the same time.
-    Classes are stratified where each can be on both sides.
+    Classes are stratified where each can be on both sides. The order of the rows does
+    not matter, nor, to speak of, how their numbers were rounded.
     """
     digests = [hashlib.blake2b(row, digest_size=16).digest() for row in X]
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    order = np.argsort(_projection(X)[first], kind="stable")
     n_valid = int(np.ceil(fraction * len(first)))
     n_train = len(first) - n_valid
     if n_train < 1:
@@ -93,15 +95,23 @@ def validation_rows(
             f"early_stopping=True needs at least 2 different rows, got n_samples = "
             f"{len(X)} with {len(first)} different. Set early_stopping=False."
         )
-    _, counts = np.unique(target[first], return_counts=True)
+    label = target[first][order]
+    _, counts = np.unique(label, return_counts=True)
     can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
     _, valid = train_test_split(
-        np.arange(len(first)),
+        order,
         test_size=n_valid,
-        stratify=target[first] if can_stratify else None,
+        stratify=label if can_stratify else None,
         random_state=seed,
     )
     return np.isin(group, valid)
+
+
+def _projection(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Give each row a number by which to sort: as good as random, and continuous."""
+    direction = np.random.default_rng(0).standard_normal(X.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.einsum("ij,j->i", X, direction, dtype=np.float64)
 
 
 def tensors_of(

@@ -350,6 +350,31 @@ def test_identical_rows_stay_on_one_side(seed):
     assert 0 < valid.sum() < 80
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_rows_does_not_change_what_is_held_out(seed, dtype):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(200, 30)).astype(dtype), rng.integers(0, 2, size=200)
+    order = rng.permutation(np.repeat(np.arange(200), 2))
+    valid = _base.validation_rows(X, y, 0.1, seed)
+    again = _base.validation_rows(X[order], y[order], 0.1, seed)
+    assert valid.sum() == 20
+    assert np.array_equal(again, valid[order])
+
+
+def test_rounding_does_not_change_what_is_held_out():
+    """Margin: of 2,000 held-out rows, at most 20 are others; by chance it is 1,800."""
+    n_others = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(1000, 30)), rng.integers(0, 2, size=1000)
+        rounded = X * (1 + 1e-7 * rng.uniform(-1, 1, size=X.shape))
+        valid, other = (_base.validation_rows(Z, y, 0.1, seed) for Z in (X, rounded))
+        assert valid.sum() == other.sum() == 100
+        n_others += (valid & ~other).sum()
+    assert n_others <= 20
+
+
 def test_oversampled_rows_do_not_flatter_the_validation_loss():
     """Noise labels: a straddling copy would be recognised, an honest loss stays bad."""
     rng = np.random.default_rng(0)
