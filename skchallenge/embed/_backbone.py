@@ -29,8 +29,7 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype = dtype
-        backbone = cast_network(backbone, dtype)
+        self.dtype = cast_network(backbone, dtype)
         self.backbone = backbone.to(memory_format=torch.channels_last)
         std = torch.tensor(_STD).view(1, 3, 1, 1)
         self.register_buffer("scale", 1 / (255 * std))

