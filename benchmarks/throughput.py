@@ -5,7 +5,10 @@ are decoded, the wanted ones converted, and the network runs in float32 and eval
 mode. Both are timed on one video a round, in turns with the embedder on all of them;
 the table shows medians over rounds, and ratios of them. Decoding alone and the network
 alone are timed in the same rounds, each at its best: an embedder that loses nothing
-reaches an efficiency of 1.
+reaches an efficiency of 1. "of peak" compares the operations of the network alone to
+those of a product of big matrices in the same precision, which is about what the
+processor can do; "peak / (a)" and "peak / (b)" are what that would win if decoding were
+free.
 
 Speed does not depend on weights, so the networks have random ones; the cosine of frames
 in bfloat16 to those in float32 is that of EfficientNet-Lite0 with ImageNet weights
@@ -38,6 +41,7 @@ from skchallenge.embed import VideoFrameEmbedder, load_demo_backbone
 from skchallenge.embed._backbone import build_backbone
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._clips import read_clips
+from skchallenge.embed._engine import flops_of
 from skchallenge.embed._frame_model import FrameModel
 from skchallenge.embed._frames import frame_positions
 
@@ -116,6 +120,12 @@ def decode(paths):
     return list(read_clips(paths, N_FRAMES, SIZE, n_threads=n_threads))
 
 
+def peak_flops(dtype, n=2048):
+    """Return the operations a second of a product of big matrices, at its best."""
+    a, b = torch.rand(2, n, n).to(dtype)
+    return 2 * n**3 / min(seconds(torch.mm, a, b) for _ in range(10))
+
+
 def measure(backbone, paths, compile, rounds):
     """Return a row of the table, in videos a second."""
     plain = build_backbone(backbone, None, SIZE)
@@ -123,6 +133,9 @@ def measure(backbone, paths, compile, rounds):
     first = seconds(embedder.transform, paths[:1])  # builds, and compiles if asked
     clips = decode(paths)
     alone = network_alone(model, embedder, clips)
+    encoder = model.network(embedder._built).encoder
+    flops = N_FRAMES * flops_of(encoder, torch.device("cpu"), SIZE)  # of a video
+    peaks = []
     times = {"(a)": [], "(b)": [], "ours": [], "decoding": [], "network": []}
     for path in islice(cycle(paths), rounds):
         times["(a)"].append(seconds(usual_loop, path, plain, 1))
@@ -130,6 +143,7 @@ def measure(backbone, paths, compile, rounds):
         times["ours"].append(seconds(embedder.transform, paths) / len(paths))
         times["decoding"].append(seconds(decode, paths) / len(paths))
         times["network"].append(seconds(alone) / len(paths))
+        peaks.append(peak_flops(model.dtype))
     a, b, ours = (median(times[key]) for key in ("(a)", "(b)", "ours"))
     best = min(times["decoding"]) + min(times["network"])
     return {
@@ -139,7 +153,10 @@ def measure(backbone, paths, compile, rounds):
         "ours videos/s": 1 / ours,
         "ours / (a)": a / ours,
         "ours / (b)": b / ours,
+        "peak / (a)": a * max(peaks) / flops,
+        "peak / (b)": b * max(peaks) / flops,
         "network frames/s": N_FRAMES / min(times["network"]),
+        "of peak": flops / min(times["network"]) / max(peaks),
         "decoding s/video": min(times["decoding"]),
         "efficiency": best / min(times["ours"]),
         "first call s": first,

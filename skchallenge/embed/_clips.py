@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 
+import numpy as np
+
 from skchallenge.embed._frames import Clip, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._worker import asking_threads
@@ -60,6 +62,18 @@ def _read_or_explain(
     path: str, n_frames: int, image_size: int, limits: MediaLimits | None
 ) -> Clip | MediaError:
     try:
-        return read_clip(path, n_frames, image_size, limits)
+        return without_repeats(read_clip(path, n_frames, image_size, limits))
     except MediaError as error:
         return error
+
+
+def without_repeats(clip: Clip) -> Clip:
+    """Keep one of frames in a row that are the same to the bit.
+
+    A slide show of 50 frames has some ten that differ, and the network is what costs.
+    """
+    pairs = itertools.pairwise(clip.frames)
+    is_new = np.array([True] + [not np.array_equal(*pair) for pair in pairs])
+    if is_new.all():
+        return clip
+    return Clip(clip.frames[is_new], (np.cumsum(is_new) - 1)[clip.slots])

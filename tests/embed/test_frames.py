@@ -109,6 +109,26 @@ def test_short_videos_repeat_frames(tmp_path, media):
     assert media.frame_numbers(clip.frames, step=60) == [0, 1, 2]
 
 
+def test_a_slide_show_is_a_few_frames(tmp_path, media):
+    """Only neighbours that are the same to the bit are one; the row stays as it is."""
+    slides = media.grey_frames(3, step=60)
+    shown = [slides[i] for i in np.repeat([0, 1, 0, 2], 10)]
+    path = media.write_video(
+        tmp_path / "a.mp4", shown, codec="mjpeg", pix_fmt="yuvj420p"
+    )
+    [clip] = read_clips([str(path)], 40, 16, n_threads=1, limits=HERE)
+    assert media.frame_numbers(clip.frames, step=60) == [0, 1, 0, 2]
+    assert np.array_equal(clip.frames[clip.slots], full_row(path, n_frames=40))
+
+
+def test_one_pixel_makes_another_frame():
+    frames = np.zeros((4, 2, 2, 3), dtype=np.uint8)
+    frames[1:, 1, 1, 2] = 1
+    clip = _clips.without_repeats(_frames.Clip(frames, np.array([0, 0, 1, 2, 3])))
+    assert np.array_equal(clip.frames, frames[:2])
+    assert clip.slots.tolist() == [0, 0, 1, 1, 1]
+
+
 def test_a_video_of_one_frame(tmp_path, media):
     path = media.write_video(tmp_path / "a.mp4", media.grey_frames(1))
     assert media.frame_numbers(full_row(path)) == [0] * 5
