@@ -246,6 +246,10 @@ class Protocol:
             )
         return lines
 
+    def may_train(self, X: pd.DataFrame) -> bool:
+        """Whether there is a line that may train the encoder."""
+        return len(self._allowed_lines(X)) > 0
+
     def _allowed_lines(self, X: pd.DataFrame) -> pd.DataFrame:
         lines, catalog = self.lines(), self.catalog
         row = lines["row"].to_numpy()
