@@ -1,6 +1,5 @@
 """Turn a user or a challenge into a block of learned video embeddings."""
 
-import warnings
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
@@ -20,6 +19,7 @@ from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
 from skchallenge._validation import as_frame, check_option
+from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import EmptyHistoryWarning
 
@@ -226,11 +226,10 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self._protocol.warn_of_own_videos(n_own)
         history = self._protocol.history(X, self.max_videos, n_own)
         if len(X) and (history < 0).all():
-            warnings.warn(
+            warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
                 "the catalog before its time.",
                 EmptyHistoryWarning,
-                stacklevel=2,
             )
         return self._encode(history, partial(embed_videos, self.encoder_))
 

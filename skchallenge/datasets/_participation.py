@@ -1,6 +1,5 @@
 """From a table of videos to (user, challenge) pairs with labels."""
 
-import warnings
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
@@ -18,6 +17,7 @@ from skchallenge._validation import (
     plain_times,
     read_duration,
 )
+from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
 from skchallenge.exceptions import OneClassWarning
 
@@ -193,11 +193,7 @@ def make_participation(
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
     if y.min() == y.max():
-        warnings.warn(
-            _one_class(y, len(names), horizon, min_history),
-            OneClassWarning,
-            stacklevel=2,
-        )
+        warn(_one_class(y, len(names), horizon, min_history), OneClassWarning)
     return Bunch(
         pairs=pairs,
         y=y,
