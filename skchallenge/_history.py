@@ -1,7 +1,5 @@
 """Turn a user or a challenge into a block of learned video embeddings."""
 
-import warnings
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
@@ -9,9 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -21,11 +17,11 @@ from sklearn.utils.validation import (
 
 from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol, check_catalog
+from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
 from skchallenge._validation import as_frame, check_option
+from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import EmptyHistoryWarning
-
-Encode = Callable[[pd.DataFrame], NDArray[np.float32]]
 
 
 class HistoryEncoder(TransformerMixin, BaseEstimator):
@@ -200,7 +196,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
         self._protocol.warn_of_cut_histories(X, history)
-        self.encoder_ = self._fit_encoder(X)[0]
+        self.encoder_ = fit_encoder(self.encoder, self._protocol, X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
         return self
 
@@ -230,13 +226,12 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self._protocol.warn_of_own_videos(n_own)
         history = self._protocol.history(X, self.max_videos, n_own)
         if len(X) and (history < 0).all():
-            warnings.warn(
+            warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
                 "the catalog before its time.",
                 EmptyHistoryWarning,
-                stacklevel=2,
             )
-        return self._encode(history, partial(_transform, self.encoder_))
+        return self._encode(history, partial(embed_videos, self.encoder_))
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Fit, then encode the same rows, across folds if `cross_fit` is set.
@@ -253,6 +248,12 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         blocks : ndarray of shape (n_samples, n_features_out)
             As in `transform`; differs from ``fit(X).transform(X)`` if `cross_fit` is
             set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `fit`; ValueError, too, if there are fewer entities than folds or if
+            no encoder can be trained on what is outside of a fold.
         """
         self.fit(X)
         if self.cross_fit is None:
@@ -261,9 +262,14 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
         none = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
         history = self._protocol.history(X, self.max_videos, none)
-        folds = GroupKFold(self.cross_fit, shuffle=True, random_state=self.random_state)
-        for rest, held_out in folds.split(X, groups=X[self.by]):
-            encode = self._fold_encoder(X.iloc[rest].reset_index(drop=True))
+        crossed = CrossFit(
+            self.encoder,
+            self.encoder_,
+            self._protocol,
+            self.cross_fit,
+            self.random_state,
+        )
+        for held_out, encode in crossed.folds(X):
             blocks[held_out] = self._encode(history[held_out], encode)
         return blocks
 
@@ -313,42 +319,6 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self._protocol.check_table(frame)
         return frame
 
-    def _fit_encoder(self, X: pd.DataFrame) -> tuple[Any, Rows]:
-        """Fit a clone of the encoder; also return the catalog rows it was given."""
-        lines, catalog = self._protocol.fit_lines(X), self.catalog
-        row = lines["row"].to_numpy()
-        labels = lines["entity"].infer_objects().to_numpy()
-        try:
-            return clone(self.encoder).fit(catalog.without_truth(row), labels), row
-        except (KeyError, ValueError) as error:
-            if isinstance(error, KeyError) or len(np.unique(labels)) > 1:
-                error.add_note(
-                    f"No encoder sees {catalog.hidden_columns}: who made the video, "
-                    "and what is known as of the scrape only."
-                )
-                raise
-            raise ValueError(
-                f"The proxy task by {self.by!r} needs videos of at least two to tell "
-                f"apart, but X entitles it to those of {labels[0]!r} only. Add another "
-                f"to X, or take an encoder that needs no label. It said: {error}"
-            ) from error
-
-    def _fold_encoder(self, X: pd.DataFrame) -> Encode:
-        """Fit an encoder on some rows and map it onto the space of the final one.
-
-        Networks trained apart have different latent spaces.
-        """
-        encoder, rows = self._fit_encoder(X)
-        videos = self.catalog.without_truth(np.unique(rows))
-        source, target = _transform(encoder, videos), _transform(self.encoder_, videos)
-        bridge = Ridge(alpha=1e-3 * len(videos)).fit(source, target)
-
-        def encode(table: pd.DataFrame) -> NDArray[np.float32]:
-            mapped = bridge.predict(_transform(encoder, table))
-            return mapped.reshape(len(table), -1)  # Ridge flattens a width of 1
-
-        return encode
-
     def _encode(self, history: Rows, encode: Encode) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""
         filled = history >= 0
@@ -380,17 +350,10 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _transform(encoder: Any, videos: pd.DataFrame) -> NDArray[np.float32]:
-    vectors = encoder.transform(videos)
-    if hasattr(vectors, "toarray"):
-        vectors = vectors.toarray()
-    return np.asarray(vectors, dtype=np.float32)
-
-
 def _width(encoder: Any, catalog: VideoCatalog, history: Rows) -> int:
     """Find the embedding width, without media where the encoder knows its names."""
     try:
         return len(encoder.get_feature_names_out())
     except (AttributeError, ValueError):
         one = history[history >= 0][:1]
-        return _transform(encoder, catalog.without_truth(one)).shape[1]
+        return embed_videos(encoder, catalog.without_truth(one)).shape[1]

@@ -1,6 +1,5 @@
 """What a row may know: the rules that keep the answer out of the features."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from skchallenge._validation import (
     check_option,
     check_times,
 )
+from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import LeakageWarning
 
@@ -128,14 +128,13 @@ class Protocol:
         n_videos = self._common_length(X)
         if n_videos is None:
             return
-        warnings.warn(
+        warn(
             f"Most users have exactly {n_videos} videos in the catalog, whether they "
             "took part or not: it seems to hold the latest of each. Then who posts "
             "more after the cut-off, a participation or not, has fewer before it, and "
             f"{self.by}_fill tells. Ask make_participation for min_history="
             f"{history.shape[1]}, which is max_videos, or lower max_videos.",
             LeakageWarning,
-            stacklevel=3,
         )
 
     def _common_length(self, X: pd.DataFrame) -> int | None:
@@ -160,11 +159,10 @@ class Protocol:
             if self.exclude is None
             else "are left out of the challenge's, and what is missing tells"
         )
-        warnings.warn(
+        warn(
             f"X holds users who took part before {self.before!r}: their own videos "
             f"{what} that they took part.",
             LeakageWarning,
-            stacklevel=3,
         )
 
     def lines(self) -> pd.DataFrame:
@@ -245,6 +243,10 @@ class Protocol:
                 f"{self.catalog.user!r}, or give the catalog its candidates."
             )
         return lines
+
+    def may_train(self, X: pd.DataFrame) -> bool:
+        """Whether there is a line that may train the encoder."""
+        return len(self._allowed_lines(X)) > 0
 
     def _allowed_lines(self, X: pd.DataFrame) -> pd.DataFrame:
         lines, catalog = self.lines(), self.catalog

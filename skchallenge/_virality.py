@@ -1,7 +1,6 @@
 """Will this video go viral: the classifier of columns and covers."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData
 from skchallenge._validation import check_option
+from skchallenge._warn import warn
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
 from skchallenge.embed._covers import load_covers
 from skchallenge.exceptions import MediaWarning
@@ -294,7 +294,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.column_roles_ = check_roles(names, check_nowcast(self.nowcast, names))
         if names:
             table = pd.DataFrame(metadata, columns=names)
-            warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
+            warn_if_leaking(table, y, self.column_roles_)
 
     def _columns(self, n_columns: int) -> list[int]:
         """Return the positions of the columns that are read as numbers."""
@@ -314,11 +314,10 @@ class MultimodalVirality(_BaseTorchClassifier):
         )
         if bad:
             first = min(bad)
-            warnings.warn(
+            warn(
                 f"{len(bad)} covers cannot be read and count as missing, first in row "
                 f"{first}: {bad[first]}",
                 MediaWarning,
-                stacklevel=4,
             )
         return (metadata, places), (covers,)
 

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import BaseCrossValidator, GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skchallenge._columns import is_missing
 from skchallenge._validation import check_columns
@@ -177,11 +178,16 @@ def _trees() -> HistGradientBoostingClassifier:
 
 def _on_words(caption: str) -> Pipeline:
     column = ColumnTransformer([("caption", "passthrough", [caption])])
-    # The vectorizer reads a list, also if scikit-learn is configured to make tables.
-    text = make_pipeline(column, FunctionTransformer(_texts))
-    text.set_output(transform="default")
-    words = TfidfVectorizer(min_df=2, sublinear_tf=True)
-    return make_pipeline(text, words, LogisticRegression(max_iter=1000))
+    # The vectorizer reads texts, also if scikit-learn is configured to make tables.
+    texts = FunctionTransformer(_texts, kw_args={"name": caption})
+    text = make_pipeline(column, texts).set_output(transform="default")
+    return Pipeline(
+        [
+            ("pipeline", text),
+            ("tfidfvectorizer", CaptionTfidfVectorizer(min_df=2, sublinear_tf=True)),
+            ("logisticregression", LogisticRegression(max_iter=1000)),
+        ]
+    )
 
 
 def _on_covers(image: str) -> Pipeline:
@@ -192,6 +198,27 @@ def _on_covers(image: str) -> Pipeline:
     return make_pipeline(column, cnn)
 
 
-def _texts(captions: Any) -> list[str]:
-    """Turn a matrix of one column into a list."""
-    return ["" if is_missing(caption) else str(caption) for (caption,) in captions]
+def _texts(captions: Any, name: str) -> "pd.Series[str]":
+    """Turn a matrix of one column into texts that know the column's name."""
+    texts = ["" if is_missing(caption) else str(caption) for (caption,) in captions]
+    return pd.Series(texts, name=name)
+
+
+class CaptionTfidfVectorizer(TfidfVectorizer):
+    """Weigh the words of captions; name the captions' column where it has none."""
+
+    def fit_transform(self, raw_documents: "pd.Series[str]", y: Any = None) -> Any:
+        """Learn the words of captions and weigh them."""
+        try:
+            return super().fit_transform(raw_documents, y)
+        except InvalidParameterError:
+            raise
+        except ValueError as error:
+            n_worded = sum(map(bool, map(self.build_analyzer(), raw_documents)))
+            raise ValueError(
+                f"The column {raw_documents.name!r} of X holds no words to learn from: "
+                f"{n_worded} of {len(raw_documents)} captions have a word, and none "
+                f"stands in min_df={self.min_df} of them. Do without captions: "
+                "make_virality_stack(caption=None), or "
+                f"model.set_params(caption='drop'). It said: {error}"
+            ) from error

@@ -8,7 +8,8 @@ The tree::
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
     ├── LeakageWarning        features may tell the label
-    └── MediaWarning          media files were filled in instead of embedded
+    ├── MediaWarning          media files were filled in instead of embedded
+    └── OneClassWarning       all labels are alike, so nothing can be learnt
 """
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LeakageWarning",
     "MediaError",
     "MediaWarning",
+    "OneClassWarning",
 ]
 
 
@@ -38,3 +40,7 @@ class LeakageWarning(UserWarning):
 
 class MediaWarning(UserWarning):
     """Rows of media files hold a filler, as `on_error` says."""
+
+
+class OneClassWarning(UserWarning):
+    """All labels of a data set are alike, so no classifier can be fitted."""

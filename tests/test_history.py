@@ -250,6 +250,52 @@ def test_cross_fit_maps_folds_onto_the_final_space():
     assert not np.allclose(crossed, plain)
 
 
+def test_a_fold_without_videos_says_so_and_what_to_do():
+    X = pairs(("ann", "dance", 50), ("eve", "dance", 50), ("fay", "dance", 50))
+    encoder = user_side(cross_fit=3, random_state=0)  # only ann has videos
+    match = (
+        r"cross_fit=3: outside of fold \d of 3 X has no video in the catalog .*"
+        r"fewer folds.*cross_fit=None"
+    )
+    with pytest.raises(ValueError, match=match) as caught:
+        encoder.fit_transform(X)
+    assert "exclude" not in str(caught.value)
+    assert encoder.fit(X).transform(X).any()  # nothing is wrong with X
+
+
+def test_a_fold_without_videos_stops_before_any_fold_is_trained():
+    spies.LOG.clear()
+    X = pairs(*((user, "dance", 50) for user in ("ann", "eve", "fay", "gil")))
+    with pytest.raises(
+        ValueError, match="cross_fit=4: outside of fold . of 4 X has no video"
+    ):
+        user_side(cross_fit=4, random_state=0).fit_transform(X)
+    assert len(spies.LOG) == 1
+
+
+def test_a_fold_whose_encoder_cannot_be_fitted_says_so():
+    learned = make_pipeline(
+        make_column_transformer(("passthrough", ["value"])),
+        ProxyEncoder(2, max_iter=1, random_state=0),
+    )
+    options = {"by": "user_id", "before": "time", "cross_fit": 2, "random_state": 0}
+    encoder = HistoryEncoder(make_catalog(), learned, **options)
+    X = pairs(("ann", "dance", 50), ("bob", "dance", 50))
+    match = (
+        "cross_fit=2: no encoder can be fitted on what is outside of fold 1 of 2, .*"
+        "cross_fit=None.* It said: The proxy task by 'user_id' needs videos of at "
+    )
+    with pytest.raises(ValueError, match=match):
+        encoder.fit_transform(X)
+
+
+def test_more_folds_than_entities_are_refused():
+    X = pairs(("ann", "dance", 50), ("ann", "sing", 50), ("bob", "dance", 50))
+    match = "cross_fit=3 makes more folds than X has of 'user_id', which is 2"
+    with pytest.raises(ValueError, match=match):
+        user_side(cross_fit=3).fit_transform(X)
+
+
 # -- tables, names and errors ---------------------------------------------------------
 
 

@@ -232,3 +232,42 @@ def test_captions_alone_need_a_stack_without_the_models_of_metadata():
         model.fit(X, y)
     fitted = model.set_params(linear="drop", trees="drop").fit(X, y)
     assert fitted.score(X, y) > 0.7
+
+
+@pytest.mark.parametrize("empty", [None, "", " \n", "🎉", "a"])
+def test_captions_without_words_are_named_with_the_remedy(empty):
+    X, y = study(60)
+    model = make_virality_stack(caption="text").set_params(linear="drop")
+    X = X.rename(columns={"caption": "text"}).assign(text=empty)
+    match = (
+        r"column 'text' .* no words .*: 0 of 60 .*make_virality_stack\(caption=None\)"
+        r".*set_params\(caption='drop'\)"
+    )
+    with pytest.raises(ValueError, match=match):
+        model.fit(X, y)
+    assert model.set_params(caption="drop").fit(X, y).score(X, y) > 0.6
+
+
+def test_words_that_stand_in_one_caption_only_are_too_rare():
+    X, y = study(60)
+    model = make_virality_stack(caption="caption").set_params(trees="drop")
+    X["caption"] = [f"word{i}" for i in range(60)]
+    match = r"60 of 60 captions have a word.*in min_df=2 of them.*It said: After prun"
+    with pytest.raises(ValueError, match=match):
+        model.fit(X, y)
+    model.set_params(caption__tfidfvectorizer__min_df=1).fit(X, y)
+
+
+def test_a_bad_parameter_of_the_words_is_not_blamed_on_the_captions():
+    X, y = study(60)
+    model = make_virality_stack(caption="caption")
+    model.set_params(caption__tfidfvectorizer__norm="l3", trees="drop", linear="drop")
+    with pytest.raises(ValueError, match="'norm' parameter .* must be a str") as caught:
+        model.fit(X, y)
+    assert "caption" not in str(caught.value)
+
+
+def test_captions_without_words_may_be_asked_about():
+    X, y = study(60)
+    model = make_virality_stack(caption="caption").set_params(trees="drop").fit(X, y)
+    assert np.isfinite(model.predict_proba(X.assign(caption=None))).all()

@@ -107,6 +107,11 @@ def make_challenge_clips(
     ValueError
         If a size is below 1 or `signal` is negative.
 
+    Warns
+    -----
+    OneClassWarning
+        If all labels happen to be alike, which more users would change.
+
     See Also
     --------
     make_participation : Makes pairs and labels from any table of videos.

@@ -17,7 +17,9 @@ from skchallenge._validation import (
     plain_times,
     read_duration,
 )
+from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
+from skchallenge.exceptions import OneClassWarning
 
 # Tags of the platform itself: they say nothing about what is joined.
 _GENERIC_TAGS = frozenset(
@@ -127,6 +129,12 @@ def make_participation(
         If columns are missing, no challenge is found, a given challenge has fewer
         than `n_seeds` participants, or no pair is left.
 
+    Warns
+    -----
+    OneClassWarning
+        If all labels are alike. The pairs are right and `challenges` tells how they
+        came about, but no classifier can be fitted on them.
+
     See Also
     --------
     load_tiktok_export : Reads the table from an export.
@@ -184,6 +192,8 @@ def make_participation(
         )
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
+    if y.min() == y.max():
+        warn(_one_class(y, len(names), horizon, min_history), OneClassWarning)
     return Bunch(
         pairs=pairs,
         y=y,
@@ -322,6 +332,26 @@ def _without_early_birds(pairs: pd.DataFrame, uses: pd.DataFrame) -> pd.DataFram
     pairs["delay"] = pairs["first_use"] - pairs["time"]
     by_then = pairs["first_use"] <= pairs["time"]
     return pairs[~by_then].reset_index(drop=True)
+
+
+def _one_class(
+    y: NDArray[Any], n_challenges: int, horizon: str | float, min_history: int
+) -> str:
+    """Say what is wrong with labels of one class, and what to do."""
+    among = f"among {len(y)} of {n_challenges} challenges"
+    if y[0] == 0:
+        return (
+            f"No pair is positive {among}: nobody takes part within horizon="
+            f"{horizon!r} after the cut-off, so y has one class. Give a longer horizon "
+            "or more challenges, or check that videos holds what was posted after the "
+            "cut-offs."
+        )
+    return (
+        f"No pair is negative {among}: everybody with at least min_history="
+        f"{min_history} videos takes part within horizon={horizon!r} after the "
+        "cut-off, so y has one class. Give videos of users who did not take part, or "
+        "lower min_history or horizon."
+    )
 
 
 def _summary(

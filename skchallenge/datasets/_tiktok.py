@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from skchallenge._cells import (
     to_tags,
 )
 from skchallenge._validation import check_option
+from skchallenge._warn import warn
 from skchallenge.datasets._tiktok_layouts import (
     KINDS,
     LAYOUTS,
@@ -320,11 +320,10 @@ def _drop_repeated(videos: pd.DataFrame) -> pd.DataFrame:
     rows = repeated.astype(str).drop_duplicates()["video_id"]
     n_differing = rows[rows.duplicated()].nunique()
     if n_differing:
-        warnings.warn(
+        warn(
             f"{n_differing} videos come more than once with differing rows; "
             "the row with the most plays is kept, of equals the last one.",
             UserWarning,
-            stacklevel=3,
         )
     plays = repeated["n_plays"].fillna(-1.0)
     best = plays.sort_values(kind="stable").index

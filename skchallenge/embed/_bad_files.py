@@ -1,10 +1,10 @@
 """What becomes of the rows of media files that cannot be embedded."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from skchallenge._warn import warn
 from skchallenge.exceptions import MediaError, MediaWarning
 
 FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
@@ -57,10 +57,9 @@ class BadFiles:
             for place, reason in sorted(self._reasons.items())[:_NAMED]
         ]
         more = len(self._reasons) - len(named)
-        warnings.warn(
+        warn(
             f"{len(self._reasons)} of {n_cells} files could not be embedded and are "
             f"filled as on_error={self.on_error!r} says: {' '.join(named)}"
             + (f" And {more} more; probe_media tells the reasons." if more else ""),
             MediaWarning,
-            stacklevel=4,  # the caller of transform, which scikit-learn wraps
         )

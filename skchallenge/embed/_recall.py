@@ -161,7 +161,8 @@ class Recall:
             found = self.session.read(keys, self.width, put)
             there = {keyed[place].name for place in found}
             missing.extend(item for item in items if item.name not in there)
-            bar.update(len(there))
+            if there:  # tqdm would draw a bar that waits again with each 0
+                bar.update(len(there))
         return missing
 
     def _compute(

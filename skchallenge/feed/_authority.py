@@ -160,10 +160,11 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         clock = self._clock(table, reset=True)
         order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
         table, clock, score = table.iloc[order], clock[order], score[order]
-        self._creators = pd.Index(table[self.creator].unique())
+        # An array, which skops can save.
+        self._creators = pd.Index(table[self.creator].unique()).to_numpy()
         self._known = self._is_complete(table)
         self.known_share_ = float(self._known.mean())
-        self._remember(self._creators.get_indexer(table[self.creator]), clock, score)
+        self._remember(self._codes(table), clock, score)
         self.prior_: float = float(self._priors[-1])
         return self
 
@@ -195,7 +196,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         table = as_frame(X, "X")
         check_columns(table.columns, [self.creator, self.time], "X")
         clock = self._clock(table, reset=False)
-        code = self._creators.get_indexer(table[self.creator])
+        code = self._codes(table)
         known = np.append(self._known, False)[code]
         count = (self._times[code] < clock[:, None]).sum(axis=1) * known
         total = self._sum[code, count]
@@ -238,6 +239,10 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         if pd.api.types.is_datetime64_any_dtype(values):
             values = pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64")
         return np.asarray(values, dtype=np.float64)
+
+    def _codes(self, table: pd.DataFrame) -> NDArray[np.intp]:
+        """Return the place of each row's creator, -1 for strangers."""
+        return pd.Index(self._creators).get_indexer(table[self.creator])
 
     def _remember(
         self,

@@ -1,6 +1,5 @@
 """What is known of a creator's earlier videos."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from skchallenge._validation import (
     check_times,
     read_duration,
 )
+from skchallenge._warn import warn
 from skchallenge.exceptions import EmptyHistoryWarning
 from skchallenge.tabular._metadata import read_counts
 
@@ -167,11 +167,10 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         statistics = self._statistics(self._check(X, reset=False))
         if len(statistics) and np.isnan(statistics).all():
-            warnings.warn(
+            warn(
                 "No row of X has a past: the catalog holds no older video of these "
                 "users.",
                 EmptyHistoryWarning,
-                stacklevel=2,
             )
         return statistics
 

@@ -1,6 +1,5 @@
 """Find columns of unknown origin that tell a virality label."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
+from skchallenge._warn import warn
 from skchallenge.exceptions import LeakageWarning
 
 SUSPICIOUS_AUC = 0.95
@@ -27,7 +27,7 @@ Matrix = NDArray[np.float64]
 
 
 def warn_if_leaking(
-    table: pd.DataFrame, y: ArrayLike, roles: Mapping[str, str], *, stacklevel: int = 3
+    table: pd.DataFrame, y: ArrayLike, roles: Mapping[str, str]
 ) -> None:
     """Warn of unknown columns that give the label away, half of it given.
 
@@ -65,12 +65,11 @@ def warn_if_leaking(
     found = _suspicious(base, columns, labels, unknown)
     if found:
         listed = ", ".join(f"{name!r} (AUC {auc:.3f})" for name, auc in found.items())
-        warnings.warn(
+        warn(
             f"Together with {parts}, these columns of X tell y almost exactly: "
             f"{listed}. Are they counted after the video was posted? Drop them, or "
             "give them a name that column_roles knows and list it in nowcast=.",
             LeakageWarning,
-            stacklevel=stacklevel,
         )
 
 

@@ -178,7 +178,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         self._names = list(features)
         if y is not None:
             table = pd.DataFrame(features)
-            warn_if_leaking(table, y, column_roles(features), stacklevel=4)
+            warn_if_leaking(table, y, column_roles(features))
         return features
 
     def transform(self, X: Any) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from skchallenge import make_participation
+from skchallenge.exceptions import OneClassWarning
 
 
 def videos_of(*rows):
@@ -104,6 +105,7 @@ def test_row_order_does_not_matter():
     np.testing.assert_array_equal(shuffled.y, expected.y)
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.OneClassWarning")
 def test_a_video_of_two_challenges_belongs_to_both():
     both = [("s1", 11, ["sing", "dance"]), ("s2", 12, ["Sing"]), *plain("x", 1, 2, 30)]
     options = {**OPTIONS, "challenges": ["dance", "sing"]}
@@ -112,6 +114,7 @@ def test_a_video_of_two_challenges_belongs_to_both():
     assert data.pairs["challenge"].tolist() == ["dance", "sing"]
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.OneClassWarning")
 def test_found_challenges_are_popular_bunched_and_not_generic():
     def used(tag, times):
         return [(f"{tag}{i}", t, [tag]) for i, t in enumerate(times)]
@@ -204,3 +207,40 @@ def test_refuses_bad_tables():
         make_participation(twice, **OPTIONS)
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         make_participation(videos.to_numpy(), **OPTIONS)
+
+
+NOBODY_JOINS = [row for row in BASE if row[:2] != ("joins", 50)]
+EVERYBODY_JOINS = [row for row in BASE if row[0] not in ("late", "stays")]
+
+
+@pytest.mark.parametrize(
+    "rows, label, match",
+    [
+        (
+            NOBODY_JOINS,
+            0,
+            "No pair is positive among 3 of 1 challenges: .*horizon=30",
+        ),
+        (
+            EVERYBODY_JOINS,
+            1,
+            "No pair is negative among 1 of 1 challenges: .*min_history=2",
+        ),
+    ],
+)
+def test_labels_of_one_class_warn_and_the_table_tells_why(rows, label, match):
+    with pytest.warns(OneClassWarning, match=match) as caught:
+        data = make_participation(videos_of(*rows), **OPTIONS)
+    assert caught[0].filename == __file__
+    assert set(data.y) == {label}
+    assert data.challenges["n_positives"].sum() == label * len(data.y)
+
+
+def test_one_class_in_each_challenge_is_no_reason_to_warn():
+    sing = [("s1", 61, ["sing"]), ("s2", 62, ["sing"]), *plain("stays", 61, 70)]
+    options = {**OPTIONS, "challenges": ["dance", "sing"]}
+    data = make_participation(
+        videos_of(*EVERYBODY_JOINS, *plain("stays", 1), *sing), **options
+    )
+    assert data.challenges["n_positives"].tolist() == [1, 0]
+    assert data.y.tolist() == [1, 0]

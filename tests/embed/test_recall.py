@@ -1,6 +1,7 @@
 """Embedders with a store: once per item, the same bits, whatever happens."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -535,6 +536,18 @@ def test_progress_counts_what_is_read_too(covers, store, capsys):
     model.transform(covers[:10])
     model.set_params(verbose=1).transform(covers)
     assert "24/24" in capsys.readouterr().err
+
+
+def test_a_bar_is_not_drawn_again_while_others_compute(
+    covers, store, monkeypatch, capsys
+):
+    monkeypatch.setattr(recall, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(Claims, "take", lambda self, keys: [False] * len(keys))
+    embedder(store=store, verbose=1).fit_transform(covers)
+    counts = [int(n) for n in re.findall(r"(\d+)/24 ", capsys.readouterr().err)]
+    assert counts.count(0) == 1
+    assert counts == sorted(counts)
+    assert counts[-1] == 24
 
 
 def test_a_child_process_may_go_on(covers, store):

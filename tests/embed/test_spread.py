@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import time
 from pathlib import Path
 from unittest.mock import patch
@@ -10,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from joblib import parallel_config
+from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from PIL import Image
 from sklearn.base import clone
@@ -52,6 +53,16 @@ def small_cnn():
         nn.Flatten(),
         nn.Linear(32, 10),
     )
+
+
+class Slow(nn.Module):
+    def forward(self, x):
+        time.sleep(0.15)
+        return x.mean(dim=(2, 3))
+
+
+def slow_colours():
+    return Slow()
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +110,49 @@ def test_processes_give_the_same_rows(covers, rows, tmp_path):
     np.testing.assert_array_equal(found[:-1], rows)
     assert np.isnan(found[-1]).all()
     assert len(EmbeddingStore(tmp_path / "a.db")) == 40
+
+
+@pytest.fixture(scope="module")
+def twenty_clips(media, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twenty")
+    frames = media.grey_frames(26, size=32)
+    paths = [folder / f"{i}.mp4" for i in range(20)]
+    return [
+        str(media.write_video(path, frames[i : i + 6])) for i, path in enumerate(paths)
+    ]
+
+
+def counts_of_bar(text):
+    """What a progress bar over twenty files showed, each time it was drawn."""
+    return [int(n) for n in re.findall(r"(\d+)/20 ", text)]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("with_store", [False, True])
+def test_two_jobs_advance_one_bar(twenty_clips, tmp_path, capfd, backend, with_store):
+    store = tmp_path / "a.db" if with_store else None
+    with parallel_config(backend, n_jobs=2):
+        embedder(verbose=1, store=store).fit_transform(twenty_clips)
+    shown = capfd.readouterr().err
+    counts = counts_of_bar(shown)
+    assert counts.count(0) == 1
+    assert counts == sorted(counts)
+    assert counts[-1] == 20
+    assert shown.count("\n") == 1  # at its end: it was one line all the time
+
+
+def test_a_job_that_waits_for_the_other_shows_its_bar_once(
+    twenty_clips, tmp_path, capfd
+):
+    """Two steps embed the same; one claims all, and the other has nothing to count."""
+    slow = {"verbose": 1, "batch_size": 1, "store": tmp_path / "a.db", "n_jobs": 1}
+    model = VideoFrameEmbedder(slow_colours, n_frames=1, image_size=32, **slow)
+    jobs = (delayed(clone(model).fit_transform)(twenty_clips[:8]) for _ in range(2))
+    one, two = Parallel(2, backend="threading")(jobs)
+    np.testing.assert_array_equal(one, two)
+    counts = [int(n) for n in re.findall(r"(\d+)/8 ", capfd.readouterr().err)]
+    assert counts.count(0) == 2  # one for each bar
+    assert counts.count(8) >= 2
 
 
 def test_threads_share_the_network_of_the_estimator(covers):

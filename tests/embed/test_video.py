@@ -20,7 +20,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
@@ -351,6 +351,12 @@ def test_the_warning_names_the_callers_line(clip_paths, tmp_path):
     with pytest.warns(MediaWarning) as caught:
         model.transform([str(tmp_path / "a.mp4")])
     assert caught[0].filename == __file__
+    columns = make_column_transformer((model, ["path"]))
+    steps = make_pipeline(columns, FunctionTransformer()).set_output(transform="pandas")
+    steps.fit(pd.DataFrame({"path": clip_paths}))
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        steps.transform(pd.DataFrame({"path": [str(tmp_path / "a.mp4")]}))
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_no_warning_without_bad_files(clip_paths):

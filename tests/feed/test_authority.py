@@ -220,3 +220,17 @@ def test_wrong_input_is_refused():
         CreatorAuthority().fit(videos.assign(create_time=np.nan))
     with pytest.raises(ValueError, match=r"X lacks the columns \['create_time'\]"):
         CreatorAuthority().fit(videos).transform(videos[["creator_id"]])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", object, "category", str])
+def test_what_is_learned_is_kept_in_arrays(dtype):
+    """Not in tables of pandas, which skops cannot save."""
+    videos = make_videos()
+    expected = CreatorAuthority().fit(videos).transform(videos)
+    typed = videos.assign(creator_id=videos["creator_id"].astype(dtype))
+    authority = CreatorAuthority().fit(typed)
+    kept = {k: type(v).__module__ for k, v in authority.__getstate__().items()}
+    assert not [name for name, home in kept.items() if home.startswith("pandas")]
+    np.testing.assert_array_equal(authority.transform(typed), expected)
+    strangers = typed.assign(creator_id=typed["creator_id"].astype(object))
+    np.testing.assert_array_equal(authority.transform(strangers), expected)
