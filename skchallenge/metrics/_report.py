@@ -110,10 +110,11 @@ def participation_report(
         because rows of one user resemble each other. None draws rows. Drawn by user,
         an interval is about other users in the same challenges. With two columns, such
         as ``pairs[["user_id", "challenge"]]``, users and challenges are drawn apart,
-        and a row counts the product of how often its two were drawn [1]_: an interval
+        and a row counts as often as the product of the two says [1]_: the interval is
         about other users in other challenges. More columns are drawn alike [2]_. Few
-        groups in any column make the interval too narrow; where groups do not differ,
-        several columns make it too wide.
+        groups in a column make the interval too narrow. Noise of single rows counts
+        about three times in two columns: where groups differ little, the interval is
+        too wide. No group may be missing.
     threshold : float, default=0.5
         Probabilities of at least this much count as a predicted 1.
     confidence_level : float, default=0.95
@@ -138,6 +139,8 @@ def participation_report(
     ValueError
         If a value is out of range, `y_true` does not hold both classes, a group is
         missing, or `groups` has so many columns that draws keep no row of a class.
+    TypeError
+        If `groups` holds lists.
 
     See Also
     --------
@@ -189,7 +192,13 @@ def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
         )
     check_consistent_length(truth, table)
     columns = table.reshape(len(table), -1).T
-    codes = [pd.factorize(column, sort=True)[0] for column in columns]
+    try:
+        codes = [pd.factorize(column, sort=True)[0] for column in columns]
+    except TypeError as error:
+        raise TypeError(
+            f"groups must hold one name or number a cell, got an {error}. Explode "
+            "lists, or leave out all but one of their items."
+        ) from error
     factors = np.column_stack(codes)  # (n_samples, n_factors)
     missing = factors < 0
     if missing.any():

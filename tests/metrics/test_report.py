@@ -277,3 +277,10 @@ def test_floors_of_bad_labels_are_refused(y, match):
 def test_bad_input_is_refused(y, p, options, match):
     with pytest.raises(ValueError, match=match):
         participation_report(y, p, **options)
+
+
+def test_lists_are_no_groups():
+    with pytest.raises(
+        TypeError, match="one name or number a cell, .* 'list'. Explode"
+    ):
+        participation_report([0, 1], [0.1, 0.2], groups=pd.Series([["a", "b"], ["c"]]))
