@@ -22,6 +22,7 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/report_coverage.py
 	$(PYTHON) benchmarks/virality_covers.py
 	$(PYTHON) benchmarks/virality_report.py
 	$(PYTHON) benchmarks/virality_creators.py

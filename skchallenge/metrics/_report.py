@@ -105,11 +105,16 @@ def participation_report(
         Labels, 0 or 1, both present.
     y_score : array-like of shape (n_samples,)
         Predicted probabilities of 1, in [0, 1].
-    groups : array-like of shape (n_samples,) or None, default=None
+    groups : array-like of shape (n_samples,) or (n_samples, n_factors), default=None
         Whom each row belongs to, such as the user. Groups are drawn as a whole,
         because rows of one user resemble each other. None draws rows. Drawn by user,
-        an interval is about other users in the same challenges; of a new challenge it
-        says little. Few groups make it too narrow.
+        an interval is about other users in the same challenges. With two columns, such
+        as ``pairs[["user_id", "challenge"]]``, users and challenges are drawn apart,
+        and a row counts as often as the product of the two says [1]_: the interval is
+        about other users in other challenges. More columns are drawn alike [2]_. Few
+        groups in a column make the interval too narrow. Noise of single rows counts
+        about three times in two columns: where groups differ little, the interval is
+        too wide. No group may be missing.
     threshold : float, default=0.5
         Probabilities of at least this much count as a predicted 1.
     confidence_level : float, default=0.95
@@ -132,11 +137,21 @@ def participation_report(
     Raises
     ------
     ValueError
-        If a value is out of range, or `y_true` does not hold both classes.
+        If a value is out of range, `y_true` does not hold both classes, a group is
+        missing, or `groups` has so many columns that draws keep no row of a class.
+    TypeError
+        If `groups` holds lists.
 
     See Also
     --------
     chance_floors : What guessing scores.
+
+    References
+    ----------
+    .. [1] A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2),
+       2007. https://doi.org/10.1214/07-AOAS122
+    .. [2] A. B. Owen and D. Eckles, "Bootstrapping data arrays of arbitrary order",
+       Annals of Applied Statistics 6(3), 2012. https://doi.org/10.1214/12-AOAS547
 
     Examples
     --------
@@ -155,8 +170,7 @@ def participation_report(
     truth, score = _check_binary(y_true, y_score)
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     _check_bootstrap(confidence_level, n_resamples)
-    rows = np.arange(len(truth)) if groups is None else column_or_1d(groups)
-    check_consistent_length(truth, rows)
+    rows = np.arange(len(truth)) if groups is None else _factors(groups, truth)
     drawn = resampled_scores(
         truth, score, rows, n_resamples, random_state, threshold=threshold
     )
@@ -166,6 +180,33 @@ def participation_report(
     report["high"] = drawn.quantile(1 - tail)
     report["chance"] = pd.Series(_chance(truth))
     return report
+
+
+def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Code the groups of each column as numbers from 0, one column or more."""
+    table = np.asarray(groups, dtype=object)  # a mixed list would turn into strings
+    if table.ndim not in (1, 2) or table.shape[1:] == (0,):
+        raise ValueError(
+            "groups must be one-dimensional, or a table of one column or more, got "
+            f"shape {table.shape}. Pass one group a row, such as pairs['user_id']."
+        )
+    check_consistent_length(truth, table)
+    columns = table.reshape(len(table), -1).T
+    try:
+        codes = [pd.factorize(column, sort=True)[0] for column in columns]
+    except TypeError as error:
+        raise TypeError(
+            f"groups must hold one name or number a cell, got an {error}. Explode "
+            "lists, or leave out all but one of their items."
+        ) from error
+    factors = np.column_stack(codes)  # (n_samples, n_factors)
+    missing = factors < 0
+    if missing.any():
+        raise ValueError(
+            f"groups has {missing.sum()} missing values, the first in row "
+            f"{missing.any(axis=1).argmax()}. Drop those rows, or name their group."
+        )
+    return factors
 
 
 def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:

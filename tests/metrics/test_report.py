@@ -2,6 +2,7 @@ from itertools import permutations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.dummy import DummyClassifier
@@ -120,6 +121,63 @@ def test_groups_are_labels_of_any_kind_in_any_order():
     assert_frame_equal(by_code, by_name)
 
 
+def crossed(n_users=30, n_challenges=12, seed=0):
+    """Pairs of all users and challenges; challenges differ in how many take part."""
+    rng = np.random.default_rng(seed)
+    user, challenge = np.indices((n_users, n_challenges)).reshape(2, -1)
+    appeal = rng.normal(0, 1.5, n_challenges)[challenge]
+    y = (rng.logistic(size=len(user)) < appeal).astype(int)
+    p = 1 / (1 + np.exp(-(appeal + rng.normal(0, 1, len(user)))))
+    return y, p, pd.DataFrame({"user_id": user, "challenge": challenge})
+
+
+INTERVAL = {"n_resamples": 200, "random_state": 0}
+
+
+def test_a_constant_factor_changes_nothing():
+    y, p, pairs = crossed()
+    users = pairs["user_id"]
+    by_user = participation_report(y, p, groups=users, **INTERVAL)
+    for column in (pairs[["user_id"]], pairs[["user_id"]].assign(country="all")):
+        assert_frame_equal(
+            participation_report(y, p, groups=column, **INTERVAL), by_user
+        )
+
+
+def test_challenges_that_differ_widen_the_interval():
+    y, p, pairs = crossed()
+    by_user = participation_report(y, p, groups=pairs["user_id"], **INTERVAL)
+    two_way = participation_report(y, p, groups=pairs, **INTERVAL)
+    known = ["score", "chance"]
+    assert_frame_equal(two_way[known], by_user[known])
+    width = (two_way["high"] - two_way["low"]) / (by_user["high"] - by_user["low"])
+    assert (width > 1.5).all()
+
+
+def test_factors_may_be_any_table():
+    y, p, pairs = crossed()
+    expected = participation_report(y, p, groups=pairs, **INTERVAL)
+    named = pairs.assign(challenge=[f"tag{c:02}" for c in pairs["challenge"]])
+    typed = named.astype({"user_id": "Int64", "challenge": "category"})
+    shuffled = pairs.set_axis(np.arange(len(pairs))[::-1])  # positions count, no index
+    tables = [named, typed, shuffled, pl.DataFrame(named), pairs.to_numpy()]
+    for groups in (*tables, named.to_numpy().tolist()):
+        found = participation_report(y, p, groups=groups, **INTERVAL)
+        assert_frame_equal(found, expected)
+    other = participation_report(y, p, groups=pairs, n_resamples=200, random_state=1)
+    assert not other["low"].equals(expected["low"])
+
+
+def test_groups_may_mix_strings_and_numbers():
+    y, p, pairs = crossed()
+    users = pairs["user_id"]
+    mixed = [u if u < 10 else f"user{u}" for u in users]
+    assert_frame_equal(
+        participation_report(y, p, groups=pd.Series(mixed), **INTERVAL),
+        participation_report(y, p, groups=users, **INTERVAL),
+    )
+
+
 def test_intervals_hold_the_score_and_grow_with_confidence():
     y, p = guesses(300)
     narrow, wide = (
@@ -194,6 +252,17 @@ def test_floors_of_bad_labels_are_refused(y, match):
         ([0, 1], [0.1, np.nan], {}, r"y_score must hold probabilities in \[0, 1\]"),
         ([0, 1], [0.1], {}, r"inconsistent numbers of samples: \[2, 1\]"),
         ([0, 1], [0.1, 0.2], {"groups": [1]}, r"inconsistent numbers of samples"),
+        ([0, 1], [0.1, 0.2], {"groups": [[1, 2]]}, r"inconsistent numbers of samples"),
+        ([0, 1], [0.1, 0.2], {"groups": [[], []]}, r"one column or more, .*\(2, 0\)"),
+        ([0, 1], [0.1, 0.2], {"groups": [[[1]], [[2]]]}, r"groups must .*\(2, 1, 1\)"),
+        ([0, 1], [0.1, 0.2], {"groups": "user_id"}, r"groups must be .*got shape \(\)"),
+        ([0, 1], [0.1, 0.2], {"groups": [1, np.nan]}, r"1 missing .* first in row 1"),
+        (
+            [0, 1],
+            [0.1, 0.2],
+            {"groups": [["a", None], [None, 1]]},
+            r"groups has 2 missing values, the first in row 0\. Drop",
+        ),
         ([0, 1], [[0.9, 0.1], [0.2, 0.8]], {}, r"y should be a 1d array"),
         ([0, 1], [0.1, 0.2], {"threshold": 2}, r"threshold == 2, must be <= 1"),
         ([0, 1], [0.1, 0.2], {"n_resamples": 0}, r"n_resamples == 0, must be >= 1"),
@@ -208,3 +277,10 @@ def test_floors_of_bad_labels_are_refused(y, match):
 def test_bad_input_is_refused(y, p, options, match):
     with pytest.raises(ValueError, match=match):
         participation_report(y, p, **options)
+
+
+def test_lists_are_no_groups():
+    with pytest.raises(
+        TypeError, match="one name or number a cell, .* 'list'. Explode"
+    ):
+        participation_report([0, 1], [0.1, 0.2], groups=pd.Series([["a", "b"], ["c"]]))
