@@ -164,7 +164,7 @@ def test_cells_of_a_pickle_are_what_they_were():
         cells = loaded.videos[column]
         assert [*map(type, cells)] == [*map(type, catalog.videos[column])]
     assert set(vars(loaded)) == set(vars(catalog))
-    loaded.append(table(video_id=["e", "f", "g", "h"]))
+    loaded.append(catalog.videos.assign(video_id=["e", "f", "g", "h"]))
     assert (len(loaded), len(catalog)) == (8, 4)
 
 
