@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skchallenge._frames_state import pack_state, unpack_state
 from skchallenge._names import NAMES, Role, canonical_name, counter_in
 from skchallenge._validation import as_frame, check_columns, check_ids, check_times
 
@@ -318,7 +319,15 @@ class VideoCatalog:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return _without_caches(self.__dict__)
+        state = _without_caches(self.__dict__)
+        if self.candidates is not None:  # in one order: joblib digests the state
+            state["candidates"] = pd.Series(sorted(self.candidates), dtype=object)
+        return pack_state(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(unpack_state(state))
+        if self.candidates is not None:
+            self.candidates = frozenset(self.candidates)
 
 
 def _without_caches(state: dict[str, Any]) -> dict[str, Any]:

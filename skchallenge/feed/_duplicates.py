@@ -14,6 +14,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._columns import places_of
+from skchallenge._frames_state import FramesAsBytes
 from skchallenge._optional import import_optional
 from skchallenge._validation import check_finite, check_option
 from skchallenge.embed._limits import MediaLimits, check_limits
@@ -44,7 +45,7 @@ class _Pair(NamedTuple):
     mirrored: bool
 
 
-class DuplicateFinder(ClusterMixin, BaseEstimator):
+class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     """Find copies of one recording in a collection of videos.
 
     Two videos are duplicates if one is made from the other's recording: encoded again,

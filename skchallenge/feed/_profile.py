@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skchallenge._frames_state import FramesAsBytes
 from skchallenge._validation import as_frame, check_finite
 from skchallenge.feed._columns import (
     Column,
@@ -37,7 +38,7 @@ from skchallenge.feed._tallies import (
 )
 
 
-class GenreProfiler(ClassifierMixin, BaseEstimator):
+class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
     """Score each user's taste for each genre, and predict what they engage with.
 
     Rows are impressions: a user was shown a video of a genre, and `y` says whether
@@ -272,9 +273,8 @@ class GenreProfiler(ClassifierMixin, BaseEstimator):
         Returns
         -------
         recommendations : pandas.DataFrame
-            Columns `user`, `rank` (from 1), `video`, `score` (probability; for cold
-            users the lower bound) and `reason`: ``"profile"``, ``"exploration"`` or
-            ``"cold"``.
+            Columns `user`, `rank` (from 1), `video`, `score` (probability or lower
+            bound), `reason`: ``"profile"``, ``"exploration"`` or ``"cold"``.
 
         Raises
         ------

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skchallenge._frames_state import FramesAsBytes
 from skchallenge._validation import as_frame, check_columns, check_finite
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
@@ -27,7 +28,7 @@ _JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "thr
 _JUDGED += ["widened"]
 
 
-class BatchRollout(BaseEstimator):
+class BatchRollout(FramesAsBytes, BaseEstimator):
     """Simulate the batch theory of a feed: small batches first, then wider ones.
 
     A new video is shown to a first batch that spans the personas. The persona that

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln, expit, logit
 
+from skchallenge._frames_state import FramesAsBytes
+
 FORGOTTEN = 1e-12  # an impression that has faded so far is as good as absent
 _ALL_ALIKE = 1e5  # impressions; a prior worth so many hides any difference
 
@@ -23,7 +25,7 @@ class Rows:
 
 
 @dataclass
-class Tallies:
+class Tallies(FramesAsBytes):
     """Sums of the weight, the weighted label and the weighted points.
 
     Parameters
@@ -128,7 +130,7 @@ def mean_points(cells: pd.DataFrame, shrinkage: float) -> pd.DataFrame:
     return pd.DataFrame({"score": score, "weight": cells["weight"]}).reset_index()
 
 
-class Rates:
+class Rates(FramesAsBytes):
     """Shrunken rates of genres, users, cells and videos, as log odds.
 
     Parameters

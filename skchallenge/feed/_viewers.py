@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from skchallenge._frames_state import FramesAsBytes
 from skchallenge.feed._columns import check_kind, ids_of
 from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._tallies import Rows, mean_points, tally
@@ -72,7 +73,7 @@ def _taste(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass
-class LogResponse:
+class LogResponse(FramesAsBytes):
     """Rates of the five signals, learned from a log.
 
     A persona's rates of a genre are shrunk to the genre's (`group_users` tells which

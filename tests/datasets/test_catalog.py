@@ -1,5 +1,8 @@
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -150,6 +153,58 @@ def test_pickle_holds_the_table_and_no_caches():
     assert_frame_equal(loaded.videos, catalog.videos)
     assert loaded.candidates == {"ann"}
     assert "memberships" in vars(catalog)
+
+
+def test_cells_of_a_pickle_are_what_they_were():
+    videos = table(hashtags=[np.array(["x"], dtype=object), ["y", None], "#z", None])
+    catalog = VideoCatalog(videos.assign(posted=pd.Timestamp("2020", tz="CET")))
+    loaded = pickle.loads(pickle.dumps(catalog))
+    assert_frame_equal(loaded.videos, catalog.videos, check_exact=True)
+    for column in ("challenge", "hashtags"):
+        cells = loaded.videos[column]
+        assert [*map(type, cells)] == [*map(type, catalog.videos[column])]
+    assert set(vars(loaded)) == set(vars(catalog))
+    loaded.append(catalog.videos.assign(video_id=["e", "f", "g", "h"]))
+    assert (len(loaded), len(catalog)) == (8, 4)
+
+
+def test_a_table_of_anything_is_pickled():
+    videos = table(preview=[b"png", {"cover": b"jpg"}, None, 1j])
+    loaded = pickle.loads(pickle.dumps(VideoCatalog(videos)))
+    assert_frame_equal(loaded.videos, videos)
+
+
+def test_pickles_of_before_are_read():
+    catalog = VideoCatalog.__new__(VideoCatalog)
+    catalog.__setstate__({**vars(VideoCatalog(table())), "candidates": frozenset("a")})
+    assert catalog.candidates == {"a"}
+    assert catalog.challenges == ["Dance", "dance2"]
+
+
+def test_equal_catalogs_have_one_digest_in_all_processes():
+    """Pipeline(memory=...) keeps what it computed under it."""
+    code = (
+        "import joblib, pandas as pd; from skchallenge import VideoCatalog; "
+        "videos = pd.DataFrame({'video_id': ['a', 'b'], 'user_id': ['ann', 'bob'], "
+        "'challenge': [None, ['x', 'y']], 'create_time': [1, 2]}); "
+        "c = VideoCatalog(videos, candidates=['ann', 'bob', 'cy', 'dee']); "
+        "print(joblib.hash(c)); c.challenges; print(joblib.hash(c)); "
+        "rest = VideoCatalog(videos[:1], candidates=['dee', 'cy', 'bob', 'ann']); "
+        "print(joblib.hash(rest.append(videos[1:]))); print(joblib.hash(c.videos)); "
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+    *same, other = found[0]
+    assert len(same) == 3
+    assert len({*same, *found[1][:3]}) == 1
+    assert other != same[0]
 
 
 def test_a_categorical_challenge_is_read_as_its_values():
