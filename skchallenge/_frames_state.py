@@ -92,6 +92,8 @@ def _is_ordinary(table: Any) -> bool:
     """Tell whether a table is a plain one, with nothing fancy at its sides."""
     if type(table) not in {pd.DataFrame, pd.Series} or table.attrs:
         return False
+    if not table.flags.allows_duplicate_labels:
+        return False
     columns = table.columns if table.ndim == 2 else pd.Index([])
     return type(table.index) in _INDEXES and type(columns) is pd.Index
 

@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 
 from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol
+from skchallenge.exceptions import MediaError
 
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]
 
@@ -24,6 +25,8 @@ def fit_encoder(encoder: Any, protocol: Protocol, X: pd.DataFrame) -> tuple[Any,
     labels = lines["entity"].infer_objects().to_numpy()
     try:
         return clone(encoder).fit(catalog.without_truth(row), labels), row
+    except MediaError:  # of one file: the labels are not at fault
+        raise
     except (KeyError, ValueError) as error:
         if isinstance(error, KeyError) or len(np.unique(labels)) > 1:
             error.add_note(
@@ -65,6 +68,8 @@ class CrossFit:
             others = X.iloc[rest].reset_index(drop=True)
             try:
                 encode = self._mapped_encoder(others)
+            except MediaError:  # nor are the folds
+                raise
             except ValueError as error:
                 raise ValueError(
                     f"cross_fit={self.n_folds}: no encoder can be fitted on what is "

@@ -83,7 +83,8 @@ def validation_rows(
 
     Otherwise an oversampled row would be trained on and watched at the same time.
     Classes are stratified where each can be on both sides. The order of the rows does
-    not matter, nor, to speak of, how their numbers were rounded.
+    not matter, unless labels of identical ones differ; nor, to speak of, how numbers
+    were rounded.
     """
     digests = [hashlib.blake2b(row, digest_size=16).digest() for row in X]
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)

@@ -1,7 +1,10 @@
 """One model a modality, and a model that weighs them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -214,7 +217,13 @@ class CaptionTfidfVectorizer(TfidfVectorizer):
         except InvalidParameterError:
             raise
         except ValueError as error:
-            n_worded = sum(map(bool, map(self.build_analyzer(), raw_documents)))
+            words = [set(found) for found in map(self.build_analyzer(), raw_documents)]
+            is_share = not isinstance(self.min_df, Integral)
+            least = self.min_df * len(words) if is_share else self.min_df
+            n_captions = Counter(chain.from_iterable(words))
+            if max(n_captions.values(), default=0) >= least:
+                raise  # there are words to learn from: the trouble is another
+            n_worded = sum(map(bool, words))
             raise ValueError(
                 f"The column {raw_documents.name!r} of X holds no words to learn from: "
                 f"{n_worded} of {len(raw_documents)} captions have a word, and none "

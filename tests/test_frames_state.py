@@ -153,7 +153,8 @@ def test_other_labels_are_left_to_pickle():
     days = pd.date_range("2020", periods=3)
     marked, child = plain_table(), type("Child", (pd.DataFrame,), {})(plain_table())
     marked.attrs["source"] = "export"
-    for table in (plain_table().set_axis(days), marked, child):
+    strict = plain_table().set_flags(allows_duplicate_labels=False)
+    for table in (plain_table().set_axis(days), marked, child, strict):
         assert pack(table) is None
     assert pack(plain_table().set_axis([("a", 1), ("b", 2)], axis=1)) is None
     assert pack(plain_table().set_axis([1, np.datetime64("2020")], axis=1)) is None

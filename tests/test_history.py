@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
 from skchallenge._protocol import Protocol
-from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
+from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning, MediaError
 
 VIDEOS = pd.DataFrame(
     [
@@ -287,6 +287,25 @@ def test_a_fold_whose_encoder_cannot_be_fitted_says_so():
     )
     with pytest.raises(ValueError, match=match):
         encoder.fit_transform(X)
+
+
+def test_a_file_that_fails_in_a_fold_is_not_blamed_on_the_folds():
+    """Such as one on a share that is gone by then."""
+    spies.LOG.clear()
+    catalog, X = make_catalog(), pairs(("ann", "dance", 50), ("bob", "dance", 50))
+    options = {"by": "user_id", "before": "time", "cross_fit": 2, "random_state": 0}
+    encoder = HistoryEncoder(catalog, GoneLater(), **options)
+    with pytest.raises(MediaError, match=r"^a\.mp4: no such file$"):
+        encoder.fit_transform(X)
+
+
+class GoneLater(spies.Spy):
+    """Reads its videos once."""
+
+    def fit(self, X, y=None):
+        if spies.LOG:
+            raise MediaError("a.mp4: no such file")
+        return super().fit(X, y)
 
 
 def test_more_folds_than_entities_are_refused():

@@ -267,6 +267,18 @@ def test_a_bad_parameter_of_the_words_is_not_blamed_on_the_captions():
     assert "caption" not in str(caught.value)
 
 
+def test_other_trouble_of_the_words_is_not_blamed_on_the_captions():
+    """Their words are there; it is `max_df` that leaves none."""
+    X, y = study(60)
+    model = make_virality_stack(caption="caption").set_params(trees="drop")
+    model.set_params(caption__tfidfvectorizer__max_df=1)
+    with pytest.raises(ValueError, match="^max_df corresponds to < documents than"):
+        model.fit(X, y)
+    model.set_params(caption__tfidfvectorizer__min_df=0.01)
+    with pytest.raises(ValueError, match="^After pruning, no terms remain"):
+        model.fit(X.assign(caption="the same"), y)
+
+
 def test_captions_without_words_may_be_asked_about():
     X, y = study(60)
     model = make_virality_stack(caption="caption").set_params(trees="drop").fit(X, y)

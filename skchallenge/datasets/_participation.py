@@ -338,19 +338,17 @@ def _one_class(
     y: NDArray[Any], n_challenges: int, horizon: str | float, min_history: int
 ) -> str:
     """Say what is wrong with labels of one class, and what to do."""
-    among = f"among {len(y)} of {n_challenges} challenges"
+    none = f"Of {len(y)} pairs in {n_challenges} challenges none is"
     if y[0] == 0:
         return (
-            f"No pair is positive {among}: nobody takes part within horizon="
-            f"{horizon!r} after the cut-off, so y has one class. Give a longer horizon "
-            "or more challenges, or check that videos holds what was posted after the "
-            "cut-offs."
+            f"{none} positive: nobody takes part within horizon={horizon!r} after the "
+            "cut-off, so y has one class. Give a longer horizon or more challenges, or "
+            "check that videos holds what was posted after the cut-offs."
         )
     return (
-        f"No pair is negative {among}: everybody with at least min_history="
-        f"{min_history} videos takes part within horizon={horizon!r} after the "
-        "cut-off, so y has one class. Give videos of users who did not take part, or "
-        "lower min_history or horizon."
+        f"{none} negative: everybody with at least min_history={min_history} videos "
+        f"takes part within horizon={horizon!r} after the cut-off, so y has one class. "
+        "Give videos of users who did not take part, or lower min_history or horizon."
     )
 
 

@@ -273,8 +273,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Returns
         -------
         recommendations : pandas.DataFrame
-            Columns `user`, `rank` (from 1), `video`, `score` (probability or lower
-            bound), `reason`: ``"profile"``, ``"exploration"`` or ``"cold"``.
+            Columns `user`, `rank` (from 1), `video`, `score` (probability; its lower
+            bound if cold), `reason`: ``"profile"``, ``"exploration"`` or ``"cold"``.
 
         Raises
         ------

@@ -219,12 +219,12 @@ EVERYBODY_JOINS = [row for row in BASE if row[0] not in ("late", "stays")]
         (
             NOBODY_JOINS,
             0,
-            "No pair is positive among 3 of 1 challenges: .*horizon=30",
+            "Of 3 pairs in 1 challenges none is positive: .*horizon=30",
         ),
         (
             EVERYBODY_JOINS,
             1,
-            "No pair is negative among 1 of 1 challenges: .*min_history=2",
+            "Of 1 pairs in 1 challenges none is negative: .*min_history=2",
         ),
     ],
 )
