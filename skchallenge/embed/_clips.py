@@ -68,7 +68,7 @@ def _read_or_explain(
 
 
 def without_repeats(clip: Clip) -> Clip:
-    """Keep one of frames in a row that are the same to the bit.
+    """Keep one of the frames in a row that are the same to the bit.
 
     A slide show of 50 frames has some ten that differ, and the network is what costs.
     """
