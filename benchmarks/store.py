@@ -133,7 +133,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = make_challenge_clips(
-            folder / "clips", n_users=4, n_challenges=1, random_state=0
+            folder / "clips", n_users=4, n_challenges=1, random_state=1
         )
         time.sleep(2.1)
         store = EmbeddingStore(folder / "demo.db")
