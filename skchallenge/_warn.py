@@ -5,7 +5,7 @@ import warnings
 from types import FrameType
 
 # Of a pipeline, a search or a resampled pipeline that calls on the caller's behalf.
-_LIBRARIES = {"imblearn", "joblib", "skchallenge", "sklearn", "skorch"}
+_LIBRARIES = {"imblearn", "joblib", "skchallenge", "sklearn"}
 
 
 def warn(message: str, category: type[Warning]) -> None:
