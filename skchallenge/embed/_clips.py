@@ -70,7 +70,7 @@ def _read_or_explain(
 def without_repeats(clip: Clip) -> Clip:
     """Keep one of the frames in a row that are the same to the bit.
 
-    A slide show of 50 frames has some ten that differ, and the network is what costs.
+    A slide show has few that differ, and the network is what costs.
     """
     pairs = itertools.pairwise(clip.frames)
     is_new = np.array([True] + [not np.array_equal(*pair) for pair in pairs])
