@@ -209,19 +209,14 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         places = places_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
-        def put(text: str, vector: Any) -> None:
-            for place in places[text]:
-                embeddings[place] = vector
-
         with tqdm(total=len(places), unit="caption", disable=not self.verbose) as bar:
             embed_all(
-                sorted(places),
+                dict(sorted(places.items())),
+                embeddings,
                 self.store,
                 recipe=self._recipe,
                 find=text_items,
                 compute=self._compute,
-                put=put,
-                width=self.width_,
                 group_size=_TEXTS_A_GROUP,
                 bar=bar,
             )

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Self
 
+import apsw
 import numpy as np
 
 from skchallenge.embed._records import Vector, checksum, read_records
@@ -27,8 +27,6 @@ _SCHEMA = (
     f"PRAGMA user_version = {_FORMAT}",
 )
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
-
-Put = Callable[[int, Vector], None]
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
 _mutex = threading.Lock()
@@ -64,7 +62,7 @@ class Session:
             _in_use[self.path] -= 1
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[apsw.Connection]:
         """Yield the connection; commit, or roll back on any exception."""
         with explained(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
@@ -81,27 +79,28 @@ class Session:
         with explained(self.path):
             return self.connection.execute(query, values).fetchall()
 
-    def read(self, keys: Sequence[bytes], width: int, put: Put) -> set[int]:
-        """Give vectors of `width` numbers to `put`, and tell which keys were there.
+    def read(self, keys: Sequence[bytes], rows: Sequence[Vector] | Vector) -> set[int]:
+        """Fill rows, one for each key, and tell which places have their vectors now.
 
-        `put` gets the place in `keys` and the vector. A damaged record is dropped, and
-        its key was not there.
+        A row is float32, contiguous and as wide as the vectors. A damaged record is
+        dropped, and counts as missing. The row of a missing one may hold anything.
         """
         places: dict[bytes, list[int]] = defaultdict(list)
         for place, key in enumerate(keys):
             places[key].append(place)
+        first_rows = {key: rows[first] for key, (first, *_) in places.items()}
         found: set[int] = set()
         damaged: list[tuple[int, object]] = []
         with (
             explained(self.path),
-            closing(read_records(self.connection, list(places), width)) as records,
+            closing(read_records(self.connection, first_rows)) as records,
         ):
             for record in records:
-                if record.vector is None:
+                if not record.is_sound:
                     damaged.append((record.number, record.code))
                     continue
-                for place in places[record.key]:
-                    put(place, record.vector)
+                for place in places[record.key][1:]:
+                    rows[place][:] = first_rows[record.key]
                 found.update(places[record.key])
         self.drop_records(damaged)
         self.tally(hits=len(found))
@@ -150,13 +149,12 @@ class Session:
             self._rebuild_index()
             found = self.select(query)[0][0]
             if found != "ok":
-                make, text = _EXPLANATIONS[sqlite3.SQLITE_CORRUPT]
+                make, text = _EXPLANATIONS[apsw.CorruptError]
                 raise make(text.format(path=self.path, error=" ".join(found.split())))
 
     def shrink(self) -> None:
         """Give the space of dropped records back to the disk."""
-        with explained(self.path):  # `execute` would free one page
-            self.connection.executescript("PRAGMA incremental_vacuum")
+        self.select("PRAGMA incremental_vacuum")
         self.select("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def tally(self, **counts: int) -> None:
@@ -170,14 +168,13 @@ class Session:
             return _tallies[self.path].copy()
 
 
-def connect(path: str) -> sqlite3.Connection:
+def connect(path: str) -> apsw.Connection:
     """Open the store at `path`; make it if there is none."""
     _check_place(path)
     with explained(path):
-        connection = sqlite3.connect(
-            path, _PATIENCE_S, isolation_level=None, check_same_thread=False
-        )
+        connection = apsw.Connection(path)
         try:
+            connection.set_busy_timeout(round(1000 * _PATIENCE_S))
             _prepare(connection, path)
         except BaseException:
             connection.close()
@@ -205,29 +202,29 @@ def _check_place(path: str) -> None:
             )
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    if _pragma(connection, "schema_version") == 0:
+def _prepare(connection: apsw.Connection, path: str) -> None:
+    if connection.pragma("schema_version") == 0:
         _create(connection)
-    if _pragma(connection, "application_id") != _APPLICATION_ID:
+    if connection.pragma("application_id") != _APPLICATION_ID:
         raise ValueError(_NO_STORE.format(path=path))
-    version = _pragma(connection, "user_version")
+    version = connection.pragma("user_version")
     if version != _FORMAT:
         raise ValueError(
             f"store={path!r} has format {version}, but this version of skchallenge "
             f"reads format {_FORMAT}. Update skchallenge, or name a new file."
         )
     _switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous = FULL")  # what was reported survives
-    connection.execute("PRAGMA fullfsync = ON")  # on macOS, where fsync does not do
-    connection.execute("PRAGMA secure_delete = OFF")  # `prune` would write zeros
+    connection.pragma("synchronous", "FULL")  # what was reported survives
+    connection.pragma("fullfsync", "ON")  # on macOS, where fsync does not do
+    connection.pragma("secure_delete", "OFF")  # `prune` would write zeros
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA page_size = 65536")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+def _create(connection: apsw.Connection) -> None:
+    connection.pragma("page_size", 65536)
+    connection.pragma("auto_vacuum", "INCREMENTAL")
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        if _pragma(connection, "schema_version") == 0:  # not made by another since
+        if connection.pragma("schema_version") == 0:  # not made by another since
             for statement in _SCHEMA:
                 connection.execute(statement)
         connection.execute("COMMIT")
@@ -236,22 +233,17 @@ def _create(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def _switch_to_wal(connection: apsw.Connection) -> None:
     """Turn on the write-ahead log; SQLite does not wait for others by itself here."""
     give_up = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.pragma("journal_mode", "WAL")
             return
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() > give_up:
+        except apsw.BusyError:
+            if time.monotonic() > give_up:
                 raise
         time.sleep(0.01)
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 _NO_STORE = (
@@ -261,35 +253,35 @@ _FORKED = (
     "store={path!r} was in use when this process was forked, and cannot be used here. "
     "Start worker processes before `transform`, or with the method 'spawn'."
 )
-_EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
-    sqlite3.SQLITE_NOTADB: (ValueError, _NO_STORE),
-    sqlite3.SQLITE_CORRUPT: (
+_EXPLANATIONS: dict[type[apsw.Error], tuple[Callable[[str], Exception], str]] = {
+    apsw.NotADBError: (ValueError, _NO_STORE),
+    apsw.CorruptError: (
         DamageError,
         "store={path!r} is damaged beyond single records ({error}). Move it away, with "
         "the files {path}-wal and {path}-shm, and run again: what it held is embedded "
         "anew.",
     ),
-    sqlite3.SQLITE_BUSY: (
+    apsw.BusyError: (
         TimeoutError,
         "store={path!r} has been locked by another process for a minute. Is one "
         "stopped, or is the store open in an editor? End it and run again.",
     ),
-    sqlite3.SQLITE_FULL: (
+    apsw.FullError: (
         lambda text: OSError(errno.ENOSPC, text),
         "store={path!r} cannot grow: the disk is full. Make room, for instance with "
         "EmbeddingStore.prune, and run again: what was stored is not embedded again.",
     ),
-    sqlite3.SQLITE_IOERR: (
+    apsw.IOError: (
         OSError,
         "store={path!r} cannot be read or written ({error}). Keep it on a local disk, "
         "and look whether that disk is well.",
     ),
-    sqlite3.SQLITE_READONLY: (
+    apsw.ReadOnlyError: (
         PermissionError,
         "store={path!r} is not writable ({error}). Make it writable, or copy it to a "
         "folder that is.",
     ),
-    sqlite3.SQLITE_CANTOPEN: (
+    apsw.CantOpenError: (
         PermissionError,
         "store={path!r} cannot be opened ({error}). Name a file in a folder that is "
         "writable.",
@@ -302,11 +294,10 @@ def explained(path: str) -> Iterator[None]:
     """Turn SQLite's errors into Python's own, with a remedy."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code not in _EXPLANATIONS:
+    except apsw.Error as error:
+        if type(error) not in _EXPLANATIONS:
             raise
-        make, text = _EXPLANATIONS[code]
+        make, text = _EXPLANATIONS[type(error)]
         raise make(text.format(path=path, error=error)) from error
 
 

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from skchallenge.exceptions import MediaError
 
 Vector = NDArray[np.float32]
 Result = Vector | MediaError
+RowOf = Callable[[str], Vector]
 Put = Callable[[str, Result], None]
 Results = Generator[tuple[str, Result], None, None]
 Compute = Callable[[Iterable[list[str]], int], Results]
@@ -29,32 +30,42 @@ _PAUSE_S = 0.02
 _PATIENCE_S = 600.0  # with another process that computes and shows no result
 
 
+def _raise(name: str, error: MediaError) -> float:
+    raise error
+
+
 def embed_all(
-    names: Sequence[str],
+    places: Mapping[str, Sequence[int]],
+    matrix: Vector,
     store: StoreLike,
     *,
     recipe: Callable[[Session], bytes],
     find: Callable[[Session, bytes, Sequence[str]], list[Item]],
     compute: Compute,
-    put: Put,
-    width: int,
+    fill: Callable[[str, MediaError], float] = _raise,
     group_size: int,
     bar: Any,
 ) -> None:
-    """Put the vector of each name, with the help of the store if there is one.
+    """Fill the rows of each name with its vector, from the store where it has it.
 
     `recipe` tells, given the open store, what shapes a vector beside its item; `find`
-    makes keys of it; the others are as in `Recall`.
+    makes keys of it; `fill` returns what stands in the row of a bad file. The
+    others are as in `Recall`.
     """
+
+    def row_of(name: str) -> Vector:
+        return matrix[places[name][0]]
+
+    def put(name: str, result: Result) -> None:
+        if isinstance(result, MediaError):
+            row_of(name)[:] = fill(name, result)
+        else:
+            row_of(name)[:] = result
+
     checked = as_store(store)
     if checked is None:
-        starts = range(0, len(names), group_size)
-        groups = (list(names[start : start + group_size]) for start in starts)
-        with closing(compute(groups, len(names))) as results:
-            for name, result in results:
-                put(name, result)
-                bar.update()
-    elif names:
+        _compute_all(list(places), compute, put, group_size, bar)
+    elif places:
         with Session(checked.path) as session:
             digest = recipe(session)
 
@@ -65,11 +76,29 @@ def embed_all(
                 session,
                 find=partial(find, session, digest),
                 compute=partial(_compute_unchanged, compute, is_same),
+                row_of=row_of,
                 put=put,
-                width=width,
                 group_size=group_size,
             )
-            recall.run(names, bar)
+            recall.run(list(places), bar)
+    _repeat_rows(matrix, places)
+
+
+def _repeat_rows(matrix: Vector, places: Mapping[str, Sequence[int]]) -> None:
+    for first, *others in places.values():
+        if others:
+            matrix[others] = matrix[first]
+
+
+def _compute_all(
+    names: list[str], compute: Compute, put: Put, group_size: int, bar: Any
+) -> None:
+    starts = range(0, len(names), group_size)
+    groups = (names[start : start + group_size] for start in starts)
+    with closing(compute(groups, len(names))) as results:
+        for name, result in results:
+            put(name, result)
+            bar.update()
 
 
 def _compute_unchanged(
@@ -101,10 +130,10 @@ class Recall:
     compute : callable
         An iterable of lists of names, and how many they are at most -> pairs of a name
         and its vector or the error it gave. It may ask for lists on other threads.
+    row_of : callable
+        Name -> its row, float32 and contiguous, which the store's vector is read into.
     put : callable
-        Takes a name and its vector or error. What it raises goes on.
-    width : int
-        Numbers in a vector.
+        Takes a name, and its new vector or error. What it raises goes on.
     group_size : int
         Names that are claimed, and at most written, at once.
     """
@@ -115,22 +144,22 @@ class Recall:
         *,
         find: Callable[[Sequence[str]], list[Item]],
         compute: Compute,
+        row_of: RowOf,
         put: Put,
-        width: int,
         group_size: int,
     ) -> None:
         self.session = session
         self.find = find
         self.compute = compute
+        self.row_of = row_of
         self.put = put
-        self.width = width
         self.group_size = group_size
         self.claims = claims_of(session.path)
         self._mutex = threading.Lock()  # one thread at a time claims or writes
         self._is_claiming = False
 
     def run(self, names: Sequence[str], bar: Any) -> None:
-        """Put the vector of every name; `bar` counts them.
+        """Have the vector of every name in its row; `bar` counts them.
 
         What another process is computing is left to it and read when it is there, so
         processes that start on the same items share the work.
@@ -148,18 +177,15 @@ class Recall:
                 time.sleep(_PAUSE_S)
 
     def _read(self, names: Sequence[str], bar: Any) -> list[Item]:
-        """Put what the store has; return the rest."""
+        """Read what the store has; return the rest."""
         missing: list[Item] = []
         for start in range(0, len(names), _NAMES_A_READ):
             items = self.find(names[start : start + _NAMES_A_READ])
-            keyed = [item for item in items if item.key is not None]
-            keys = [item.key for item in keyed if item.key is not None]
-
-            def put(place: int, vector: Vector, items: list[Item] = keyed) -> None:
-                self.put(items[place].name, vector)
-
-            found = self.session.read(keys, self.width, put)
-            there = {keyed[place].name for place in found}
+            keyed = [item.name for item in items if item.key is not None]
+            keys = [item.key for item in items if item.key is not None]
+            rows = [self.row_of(name) for name in keyed]
+            found = self.session.read(keys, rows)
+            there = {keyed[place] for place in found}
             missing.extend(item for item in items if item.name not in there)
             if there:  # tqdm would draw a bar that waits again with each 0
                 bar.update(len(there))

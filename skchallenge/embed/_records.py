@@ -1,23 +1,17 @@
 """The records of an embedding store: a key, a checksum and the bytes of a vector."""
 
-import sqlite3
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from itertools import chain, islice
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import apsw
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
-Row = tuple[int, bytes, object, bytes]
 
-_A_QUERY = 500  # the oldest SQLite takes 999 values
-_LONG = 1 << 16  # bytes: a page of the file
-_BYTES_A_PIECE = 1 << 21  # three are under way, and fit in the cache of a processor
+_A_QUERY = 500  # values, and row ids that SQLite sorts
 
 
 class Record(NamedTuple):
@@ -30,17 +24,14 @@ class Record(NamedTuple):
     key : bytes
     code : bytes
         The checksum. Of a damaged record it may be anything, as may the key.
-    vector : ndarray or None
-        None if the record is damaged, or of another width.
+    is_sound : bool
+        Whether it is as it was written, and of the width that was asked for.
     """
 
     number: int
     key: bytes
     code: object
-    vector: Vector | None
-
-
-Pieces = Generator[list[Record], None, None]
+    is_sound: bool
 
 
 def checksum(key: bytes, data: bytes | memoryview) -> bytes:
@@ -59,85 +50,71 @@ def is_sound(key: bytes, code: object, data: object) -> bool:
 
 
 def read_records(
-    connection: sqlite3.Connection, keys: Sequence[bytes], width: int
+    connection: apsw.Connection, rows: Mapping[bytes, Vector]
 ) -> Generator[Record, None, None]:
-    """Yield the records of distinct keys, in the order of the file.
+    """Fill the contiguous row of each key; yield its record once that is done.
 
-    Long ones are read and checked on another thread, while the caller has those before.
+    Records come in the order of the file. The row of a damaged one may hold anything.
     """
-    is_long = 4 * width > _LONG  # short rows are read in one go: that holds the GIL
-    with (
-        closing(_pieces(connection, keys, width, is_long)) as pieces,
-        closing(_ahead(pieces) if is_long else pieces) as ready,
-    ):
-        yield from chain.from_iterable(ready)
+    with _snapshot(connection), _BlobReader(connection) as reader:
+        for number, key, code, kind in _rows(connection, list(rows)):
+            row = rows.get(key) if kind == "blob" else None
+            is_read = row is not None and reader.fill(number, key, code, row)
+            yield Record(number, key, code, is_read)
 
 
-def _pieces(
-    connection: sqlite3.Connection, keys: Sequence[bytes], width: int, is_long: bool
-) -> Pieces:
-    n_records = max(1, _BYTES_A_PIECE // (4 * width))
-    with _snapshot(connection):
-        if is_long:
-            rows = _long_rows(connection, keys)
+class _BlobReader:
+    """Reads vectors from the file to where they belong: no copy lies between."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.blob: apsw.Blob | None = None
+
+    def __enter__(self) -> "_BlobReader":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.blob is not None:
+            self.blob.close()
+
+    def fill(self, number: int, key: bytes, code: object, row: Vector) -> bool:
+        """Fill a row, and tell whether that is what was written."""
+        if self.blob is None:
+            self.blob = self.connection.blob_open(
+                "main", "records", "vector", number, False
+            )
         else:
-            rows = _rows(connection, "id, key, checksum, vector", keys)
-        while piece := [_checked(row, width) for row in islice(rows, n_records)]:
-            yield piece
-
-
-def _ahead(pieces: Pieces) -> Pieces:
-    """Take pieces on another thread, two before they are wanted."""
-    with ThreadPoolExecutor(1) as pool:
-        taken = deque(pool.submit(next, pieces, None) for _ in range(2))
-        while (piece := taken.popleft().result()) is not None:
-            taken.append(pool.submit(next, pieces, None))
-            yield piece
-
-
-def _checked(row: Row, width: int) -> Record:
-    number, key, code, data = row
-    if not is_sound(key, code, data) or len(data) != 4 * width:
-        return Record(number, key, code, None)
-    return Record(number, key, code, np.frombuffer(data, dtype="<f4"))
+            self.blob.reopen(number)
+        data = row.data.cast("B")
+        if self.blob.length() != data.nbytes:
+            return False
+        self.blob.read_into(data)
+        if checksum(key, data) != code:
+            return False
+        if row.dtype != np.dtype("<f4"):  # on a big-endian machine
+            row.byteswap(inplace=True)
+        return True
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let all queries see one state: a number may go and come back as another's.
-
-    Few pages of the file are kept meanwhile: they stay near the processor.
-    """
-    [usual] = connection.execute("PRAGMA cache_size").fetchone()
-    connection.execute("PRAGMA cache_size = 4")
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Let all queries see one state: a number may go and come back as another's."""
     connection.execute("BEGIN")
     try:
         yield
     finally:
         if connection.in_transaction:  # an error may have ended it
             connection.execute("ROLLBACK")
-        connection.execute(f"PRAGMA cache_size = {usual}")
 
 
-def _long_rows(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[Row]:
-    """Read vectors as SQLite's blobs: one copy less, and without the GIL."""
-    columns = "id, key, checksum, typeof(vector)"
-    for number, key, code, kind in list(_rows(connection, columns, keys)):
-        data = b""
-        if kind == "blob":
-            blob = connection.blobopen("records", "vector", number, readonly=True)
-            with blob:
-                data = blob.read()
-        yield number, key, code, data
-
-
-def _rows(
-    connection: sqlite3.Connection, columns: str, keys: Sequence[bytes]
-) -> Iterator[Any]:
-    """Select from the records of the keys; SQLite sorts a set of row ids."""
+def _rows(connection: apsw.Connection, keys: Sequence[bytes]) -> Iterator[Any]:
+    """Select the records of the keys but for the vectors, in the order of the file."""
     for start in range(0, len(keys), _A_QUERY):
         some = keys[start : start + _A_QUERY]
         marks = ",".join("?" * len(some))
         ids = f"SELECT id FROM records WHERE key IN ({marks})"
-        query = f"SELECT {columns} FROM records WHERE id IN ({ids})"
+        query = (
+            "SELECT id, key, checksum, typeof(vector) FROM records "
+            f"WHERE id IN ({ids}) ORDER BY id"
+        )
         yield from connection.execute(query, some)

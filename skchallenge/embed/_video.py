@@ -49,7 +49,6 @@ from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._worker import absolute
-from skchallenge.exceptions import MediaError
 
 Matrix = NDArray[np.float32]
 
@@ -295,20 +294,15 @@ class VideoFrameEmbedder(
         for place in np.flatnonzero([path is None for path in table.flat]):
             embeddings[place] = bad.missing(int(place))
 
-        def put(path: str, result: Matrix | MediaError) -> None:
-            row = bad.filler(path, result) if isinstance(result, MediaError) else result
-            for place in places[path]:
-                embeddings[place] = row
-
         with tqdm(total=len(places), unit="file", disable=not self.verbose) as bar:
             embed_all(
-                list(places),
+                places,
+                embeddings,
                 self.store,
                 recipe=self._recipe,
                 find=file_items,
                 compute=self._compute,
-                put=put,
-                width=self._features_a_file(),
+                fill=bad.filler,
                 group_size=FILES_IN_MEMORY,
                 bar=bar,
             )

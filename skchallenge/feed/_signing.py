@@ -85,11 +85,10 @@ def _read(session: Session, files: Sequence[Item]) -> dict[str, Signature]:
     data = {file.name: bytearray() for file in files}
     waiting, page = list(files), 0
     while waiting:
-
-        def put(place: int, vector: Vector, asked: list[Item] = waiting) -> None:
-            data[asked[place].name] += vector.tobytes()
-
-        found = session.read([_key(file, page) for file in waiting], _PAGE, put)
+        rows = np.empty((len(waiting), _PAGE), np.float32)
+        found = session.read([_key(file, page) for file in waiting], rows)
+        for place in found:
+            data[waiting[place].name] += rows[place].tobytes()
         waiting = [waiting[place] for place in sorted(found)]
         waiting = [f for f in waiting if len(data[f.name]) < size_of(data[f.name])]
         page += 1

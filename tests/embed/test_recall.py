@@ -525,8 +525,8 @@ def test_tables_with_several_columns(covers, store):
 def test_no_rows_need_no_model(covers, store):
     model = embedder(backbone="squeezenet1_1", weights=None, store=store).fit(covers)
     recall.embed_all(
-        [], store, recipe=fails, find=fails, compute=fails, put=fails, width=1,
-        group_size=1, bar=None,
+        {}, np.empty((0, 1)), store, recipe=fails, find=fails, compute=fails,
+        fill=fails, group_size=1, bar=None,
     )  # fmt: skip
     assert model._built._model is None
 

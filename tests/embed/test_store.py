@@ -1,6 +1,7 @@
 """EmbeddingStore: laws of a cache, copies, damage, sizes and clear errors."""
 
 import copy
+import itertools
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -41,7 +43,7 @@ def write(store, rows, keys=KEYS):
 def read(store, keys, width):
     rows = np.full((len(keys), width), np.nan, np.float32)
     with Session(store.path) as session:
-        found = session.read(keys, width, rows.__setitem__)
+        found = session.read(keys, rows)
     return rows, sorted(found)
 
 
@@ -57,72 +59,45 @@ def test_what_is_read_is_what_was_written(store, width):
     assert store.verify() == {"records": 12, "damaged": 0, "files": 0, "changed": 0}
 
 
-@pytest.fixture
-def long_rows(store, monkeypatch):
-    """Write 20 rows, which are read in pieces of three; return them."""
-    monkeypatch.setattr(records, "_BYTES_A_PIECE", 4 * 20_000 * 3)
-    rows = vectors(20, 20_000)
+def test_rows_of_another_byte_order(store):
+    rows = vectors(3)
     write(store, rows)
-    return rows
-
-
-def test_long_rows_are_read_ahead_on_another_thread(store, long_rows, monkeypatch):
-    is_sound, checked, nine = records.is_sound, [], threading.Event()
-    found_rows = np.empty_like(long_rows)
-
-    def is_sound_here(*row):
-        checked.append(threading.current_thread())
-        if len(checked) == 9:
-            nine.set()
-        return is_sound(*row)
-
-    def put(place, vector):
-        assert threading.current_thread() is threading.main_thread()
-        assert nine.wait(10)  # two pieces beyond the one in hand
-        found_rows[place] = vector
-
-    monkeypatch.setattr(records, "is_sound", is_sound_here)
+    swapped = np.zeros((3, 5), rows.dtype.newbyteorder())
     with Session(store.path) as session:
-        found = session.read(KEYS[19::-1], 20_000, put)
-    assert found == set(range(20))
-    assert len(checked) == 20
-    assert threading.main_thread() not in checked
-    np.testing.assert_array_equal(found_rows, long_rows[::-1])
+        assert session.read(KEYS[:3], swapped) == {0, 1, 2}
+    np.testing.assert_array_equal(swapped, rows)
 
 
-def test_a_caller_that_stops_half_way_ends_the_reading(store, long_rows, monkeypatch):
-    is_sound, checked = records.is_sound, []
+def test_a_row_for_another_width_is_not_filled(store):
+    write(store, vectors(3))
+    rows, found = read(store, KEYS[:3], 4)
+    assert np.isnan(rows).all()
+    assert found == []
 
-    def is_sound_here(*row):
-        checked.append(row)
-        return is_sound(*row)
 
-    def put(place, vector):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("error", [KeyboardInterrupt, apsw.IOError("disk I/O error")])
+def test_reading_that_stops_half_way_leaves_nothing_open(store, monkeypatch, error):
+    checksum, n_checked = records.checksum, itertools.count()
 
-    monkeypatch.setattr(records, "is_sound", is_sound_here)
-    n_threads = threading.active_count()
+    def stop(key, data):
+        if next(n_checked) == 2:
+            raise error
+        return checksum(key, data)
+
+    write(store, vectors(4))
+    rows = np.empty((4, 5), np.float32)
     with Session(store.path) as session:
-        with pytest.raises(KeyboardInterrupt):
-            session.read(KEYS[:20], 20_000, put)
-        assert len(checked) <= 9
-        assert threading.active_count() == n_threads
-        session.write(KEYS[20:21], long_rows[:1])  # no snapshot is left open
-    assert len(store) == 21
+        monkeypatch.setattr(records, "checksum", stop)
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            session.read(KEYS[:4], rows)
+        monkeypatch.undo()
+        session.write(KEYS[4:5], vectors(1))  # no snapshot is left open
+    assert len(store) == 5
 
 
-def test_an_error_of_reading_ahead_is_raised_here(store, long_rows, monkeypatch):
-    def is_sound(key, *row):
-        if key == KEYS[10]:
-            raise sqlite3.DatabaseError("disk I/O error")
-        return True
-
-    monkeypatch.setattr(records, "is_sound", is_sound)
-    with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"):
-        read(store, KEYS[:20], 20_000)
-
-
-def test_damaged_long_rows_are_found_in_every_piece(store, long_rows):
+def test_damaged_long_rows_are_found(store):
+    long_rows = vectors(20, 20_000)
+    write(store, long_rows)
     with sqlite3.connect(store.path) as connection:
         connection.execute(
             "UPDATE records SET vector = zeroblob(80000) WHERE id IN (2, 11, 20)"
@@ -355,16 +330,16 @@ def test_an_interrupted_write_leaves_nothing(store):
 
 
 def test_a_store_that_another_thread_makes_is_not_made_again(store, monkeypatch):
-    pragma = database._pragma
     barrier = threading.Barrier(4)
 
-    def slow(connection, name):
-        value = pragma(connection, name)
-        if name == "schema_version" and not connection.in_transaction and value == 0:
-            barrier.wait(10)  # all have seen that there is none
-        return value
+    class SlowConnection(apsw.Connection):
+        def pragma(self, name, *value):
+            result = super().pragma(name, *value)
+            if name == "schema_version" and not self.in_transaction and result == 0:
+                barrier.wait(10)  # all have seen that there is none
+            return result
 
-    monkeypatch.setattr(database, "_pragma", slow)
+    monkeypatch.setattr(apsw, "Connection", SlowConnection)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: len(store), range(4))) == [0] * 4
 
@@ -569,7 +544,7 @@ def test_a_path_that_is_not_writable(store, monkeypatch):
 def test_a_lock_that_is_never_let_go(store, monkeypatch):
     monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
     len(store)
-    connection = sqlite3.connect(store.path, isolation_level=None)
+    connection = apsw.Connection(store.path)
     connection.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=r"locked by another process.*End it"):
         write(store, vectors(1))
@@ -581,7 +556,7 @@ def test_a_lock_while_the_log_is_switched_on(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
     store = EmbeddingStore(tmp_path / "a.db")
     len(store)
-    connection = sqlite3.connect(store.path, isolation_level=None)
+    connection = apsw.Connection(store.path)
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=r"locked by another process.*End it"):
@@ -601,24 +576,21 @@ def test_a_full_disk(store):
 
 
 @pytest.mark.parametrize(
-    "code, error, message",
+    "cause, error, message",
     [
-        (sqlite3.SQLITE_READONLY, PermissionError, "is not writable .why.. Make it"),
-        (sqlite3.SQLITE_READONLY_DBMOVED, PermissionError, "is not writable"),
-        (sqlite3.SQLITE_CANTOPEN, PermissionError, "cannot be opened .why.. Name"),
-        (sqlite3.SQLITE_NOMEM, sqlite3.OperationalError, "why"),
+        (apsw.ReadOnlyError, PermissionError, "is not writable .why.. Make it"),
+        (apsw.CantOpenError, PermissionError, "cannot be opened .why.. Name"),
+        (apsw.NoMemError, apsw.NoMemError, "why"),
     ],
 )
-def test_other_errors_of_sqlite(code, error, message):
-    cause = sqlite3.OperationalError("why")
-    cause.sqlite_errorcode = code
+def test_other_errors_of_sqlite(cause, error, message):
     with pytest.raises(error, match=message), explained("a.db"):
-        raise cause
+        raise cause("why")
 
 
 def test_a_store_that_cannot_be_made_leaves_no_half(store, monkeypatch):
     monkeypatch.setattr(database, "_SCHEMA", (*database._SCHEMA, "NO SQL"))
-    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+    with pytest.raises(apsw.SQLError, match="syntax error"):
         len(store)
     monkeypatch.undo()
     assert len(store) == 0
