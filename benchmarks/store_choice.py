@@ -4,17 +4,19 @@ Random rows of 400 KB are written to each kind of file and read into a new matri
 the page cache of the operating system, in turns with `numpy.load` of the same matrix.
 Only the reading is timed, without the look-up of files that `transform` adds.
 
-* "blobs": `sqlite3.Blob.read` for each row; with "2 threads", half of the rows each.
-* "SELECT": the vectors as columns of a query, which SQLite copies once more.
+* "apsw": as `EmbeddingStore` reads, with `apsw.Blob.read_into` and the look-up of keys.
+* "NumPy's place": the same into `numpy.empty`, which starts 16 bytes behind a page.
+* "sqlite3, blobs": Python's own module, `sqlite3.Blob.read` for each row.
+* "sqlite3, SELECT": the vectors as columns of a query.
 * "mmap": SQLite reads through a memory map (`PRAGMA mmap_size`).
 * "CRC-32": that checksum instead of XXH3.
 * "LMDB": needs `pip install lmdb`; the row is left out without.
 * "flat file": `os.preadv` into the matrix, from a file that has nothing but vectors.
 
-LMDB copies a vector once, SQLite three times, and that is the whole difference. SQLite
-was taken for what LMDB lacks: its file shrinks, needs no greatest size beforehand, may
-be opened in any process at any time, and is an error where it was cut short. A memory
-map ends the process then, with LMDB as with SQLite, and gains SQLite little.
+LMDB and apsw copy a vector once, sqlite3 three times. SQLite was taken for what LMDB
+lacks: its file shrinks, needs no greatest size beforehand, may be opened in any process
+at any time, and is an error where it was cut short. A memory map ends the process then,
+with LMDB as with SQLite.
 
     python benchmarks/store_choice.py [--n-rows 250] [--n-rounds 15]
 """
@@ -34,6 +36,7 @@ import pandas as pd
 import xxhash
 
 from skchallenge.embed._database import Session
+from skchallenge.embed._matrix import new_matrix
 
 WIDTH = 102_400
 N_BYTES = 4 * WIDTH
@@ -42,7 +45,7 @@ XXH3 = xxhash.xxh3_64_intdigest
 
 def filled(read_row, n, n_threads=1):
     """Return a new matrix that `read_row(number, row)` has filled."""
-    matrix = np.empty((n, WIDTH), dtype=np.float32)
+    matrix = new_matrix((n, WIDTH), "array")
 
     def part(numbers):
         for number in numbers:
@@ -54,11 +57,10 @@ def filled(read_row, n, n_threads=1):
     return matrix
 
 
-def product(path, keys):
+def product(path, keys, matrix):
     """Read as `EmbeddingStore` does."""
-    matrix = np.empty((len(keys), WIDTH), dtype=np.float32)
     with Session(path) as session:
-        session.read(keys, WIDTH, matrix.__setitem__)
+        session.read(keys, matrix)
     return matrix
 
 
@@ -119,7 +121,7 @@ def lmdb_readers(path, keys, matrix):
 
 def readers(folder, matrix):
     """Write the files; return name -> function that reads a new matrix."""
-    n, keys = len(matrix), [os.urandom(32) for _ in matrix]
+    n, keys, shape = len(matrix), [os.urandom(32) for _ in matrix], matrix.shape
     database, flat = str(folder / "embeddings.db"), folder / "flat"
     with Session(database) as session:
         for start in range(0, n, 8):
@@ -128,11 +130,12 @@ def readers(folder, matrix):
     np.save(folder / "matrix.npy", matrix)
     found = {
         "numpy.load": lambda: np.load(folder / "matrix.npy"),
-        "SQLite, blobs, 2 threads": lambda: product(database, keys),
-        "SQLite, blobs": lambda: sqlite_rows(database, n),
-        "SQLite, SELECT": lambda: sqlite_rows(database, n, blobs=False),
-        "SQLite, blobs, mmap": lambda: sqlite_rows(database, n, mmap=1 << 40),
-        "SQLite, blobs, CRC-32": lambda: sqlite_rows(database, n, checksum=zlib.crc32),
+        "apsw": lambda: product(database, keys, new_matrix(shape, "array")),
+        "apsw, NumPy's place": lambda: product(database, keys, np.empty(shape, "f4")),
+        "sqlite3, blobs": lambda: sqlite_rows(database, n),
+        "sqlite3, SELECT": lambda: sqlite_rows(database, n, blobs=False),
+        "sqlite3, blobs, mmap": lambda: sqlite_rows(database, n, mmap=1 << 40),
+        "sqlite3, blobs, CRC-32": lambda: sqlite_rows(database, n, checksum=zlib.crc32),
         "flat file": lambda: flat_rows(flat, n, 1),
         "flat file, 2 threads": lambda: flat_rows(flat, n, 2),
     }
