@@ -50,6 +50,7 @@ class Session:
         if self.path in _forked_in_use:
             raise RuntimeError(_FORKED.format(path=path))
         self.connection = connect(self.path)
+        self._lock = threading.RLock()  # apsw refuses a connection that is in use
         with _mutex:
             _in_use[self.path] += 1
 
@@ -64,7 +65,7 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
         """Yield the connection; commit, or roll back on any exception."""
-        with explained(self.path):
+        with self._lock, explained(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -76,7 +77,7 @@ class Session:
 
     def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
-        with explained(self.path):
+        with self._lock, explained(self.path):
             return self.connection.execute(query, values).fetchall()
 
     def read(self, keys: Sequence[bytes], rows: Sequence[Vector] | Vector) -> set[int]:
@@ -92,6 +93,7 @@ class Session:
         found: set[int] = set()
         damaged: list[tuple[int, object]] = []
         with (
+            self._lock,
             explained(self.path),
             closing(read_records(self.connection, first_rows)) as records,
         ):

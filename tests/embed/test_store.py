@@ -95,6 +95,20 @@ def test_reading_that_stops_half_way_leaves_nothing_open(store, monkeypatch, err
     assert len(store) == 5
 
 
+def test_threads_take_turns_in_a_session(store):
+    rows = vectors(200, 1000)
+
+    def use(number):
+        session.write([KEYS[number]], [rows[number]])
+        row = np.empty((1, 1000), np.float32)
+        assert session.stored([KEYS[number]]) == {KEYS[number]}
+        assert session.read([KEYS[number]], row) == {0}
+        return row[0]
+
+    with Session(store.path) as session, ThreadPoolExecutor(8) as pool:
+        np.testing.assert_array_equal(list(pool.map(use, range(200))), rows)
+
+
 def test_damaged_long_rows_are_found(store):
     long_rows = vectors(20, 20_000)
     write(store, long_rows)
