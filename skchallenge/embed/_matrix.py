@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 OUTPUTS = ("array", "memmap")
 
+# A matrix starts well behind the start of a page of memory. A store reads vectors from
+# the starts of pages, and AMD's Zen 3 and 4 copy four times as slowly to less than 64
+# bytes behind the source, modulo the size of a page (bug 30994 of glibc). That is where
+# memory maps and NumPy's large arrays start.
 _PAGE, _LEAD = 4096, 1024  # bytes
 
 
@@ -31,12 +35,12 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
         return _array(shape)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
     try:
-        n_bytes = 4 * shape[0] * shape[1]
+        n_bytes = _LEAD + 4 * shape[0] * shape[1]
         try:
             reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
         finally:
             os.close(file)  # Windows removes no open file
-        matrix: Any = np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
+        matrix: Any = np.memmap(path, np.float32, "r+", offset=_LEAD, shape=shape)
     except BaseException:
         os.unlink(path)
         raise
@@ -45,12 +49,6 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
 
 
 def _array(shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return an array that starts well behind the start of a page of memory.
-
-    A store reads vectors from the starts of pages. AMD's Zen 3 and 4 copy four times as
-    slowly to less than 64 bytes behind the source, modulo the size of a page (bug 30994
-    of glibc), and that is where large arrays of NumPy start.
-    """
     n_bytes = 4 * shape[0] * shape[1]
     room = np.empty(n_bytes + 2 * _PAGE, dtype=np.uint8)
     start = -room.ctypes.data % _PAGE + _LEAD

@@ -26,6 +26,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder
+from skchallenge.embed._matrix import new_matrix
 from skchallenge.exceptions import MediaError, MediaWarning
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -397,6 +398,17 @@ def test_a_matrix_may_lie_in_a_file(clip_paths, tmp_path, monkeypatch, with_stor
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("output", ["array", "memmap"])
+def test_a_matrix_does_not_start_where_copies_from_a_page_are_slow(output):
+    for shape in [(0, 5), (3, 5), (600, 1000)]:
+        matrix = new_matrix(shape, output)
+        assert matrix.shape == shape
+        assert matrix.dtype == np.float32
+        assert 64 <= matrix.ctypes.data % 4096 <= 4032
+        matrix[:] = 1
+        assert matrix.sum() == matrix.size
+
+
 def test_a_full_disk_is_an_error(clip_paths, monkeypatch):
     model = embedder(output="memmap").fit(clip_paths)
     usage = shutil.disk_usage(".")._replace(free=100)
@@ -404,7 +416,7 @@ def test_a_full_disk_is_an_error(clip_paths, monkeypatch):
     calls, close, unlink = [], os.close, os.unlink
     monkeypatch.setattr(os, "close", lambda file: calls.append("close") or close(file))
     monkeypatch.setattr(os, "unlink", lambda path: calls.append("gone") or unlink(path))
-    with pytest.raises(OSError, match=r"output='memmap' needs 200 bytes in .*TMPDIR"):
+    with pytest.raises(OSError, match=r"output='memmap' needs 1,224 bytes in .*TMPDIR"):
         model.transform(clip_paths)
     assert calls == ["close", "gone"]  # Windows removes no open file
 
