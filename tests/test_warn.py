@@ -146,22 +146,16 @@ def test_a_function_that_calls_another_of_ours(tmp_path):
     assert only(caught, OneClassWarning).filename == __file__
 
 
-def test_a_library_in_between_is_passed_over():
-    code = "warn('theirs', UserWarning)"
+@pytest.mark.parametrize(
+    ("module", "blamed"),
+    [("sklearn.x", __file__), ("sklearn_extra.steps", "theirs.py")],
+    ids=["a library in between is passed over", "a name that only begins alike is not"],
+)
+def test_libraries_are_known_by_their_name(module, blamed):
+    code = compile("warn('theirs', UserWarning)", "theirs.py", "exec")
     with warnings.catch_warnings(record=True, action="always") as caught:
-        exec(
-            compile(code, "theirs.py", "exec"), {"__name__": "sklearn.x", "warn": warn}
-        )
-    assert only(caught, UserWarning).filename == __file__
-
-
-def test_names_that_only_begin_alike_are_the_callers():
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        exec(
-            compile("warn('mine', UserWarning)", "mine.py", "exec"),
-            {"__name__": "sklearn_extra.steps", "warn": warn},
-        )
-    assert only(caught, UserWarning).filename == "mine.py"
+        exec(code, {"__name__": module, "warn": warn})
+    assert only(caught, UserWarning).filename == blamed
 
 
 def test_no_module_warns_in_another_way():
