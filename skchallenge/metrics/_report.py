@@ -1,6 +1,7 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -170,7 +171,7 @@ def participation_report(
     truth, score = _check_binary(y_true, y_score)
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     _check_bootstrap(confidence_level, n_resamples)
-    rows = np.arange(len(truth)) if groups is None else _factors(groups, truth)
+    rows = np.arange(len(truth)) if groups is None else _check_groups(groups, truth)
     drawn = resampled_scores(
         truth, score, rows, n_resamples, random_state, threshold=threshold
     )
@@ -182,8 +183,8 @@ def participation_report(
     return report
 
 
-def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Code the groups of each column as numbers from 0, one column or more."""
+def _check_groups(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[Any]:
+    """Return groups as an array of one column or more, none missing."""
     table = np.asarray(groups, dtype=object)  # a mixed list would turn into strings
     if table.ndim not in (1, 2) or table.shape[1:] == (0,):
         raise ValueError(
@@ -191,22 +192,13 @@ def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
             f"shape {table.shape}. Pass one group a row, such as pairs['user_id']."
         )
     check_consistent_length(truth, table)
-    columns = table.reshape(len(table), -1).T
-    try:
-        codes = [pd.factorize(column, sort=True)[0] for column in columns]
-    except TypeError as error:
-        raise TypeError(
-            f"groups must hold one name or number a cell, got an {error}. Explode "
-            "lists, or leave out all but one of their items."
-        ) from error
-    factors = np.column_stack(codes)  # (n_samples, n_factors)
-    missing = factors < 0
+    missing = pd.isna(table).reshape(len(table), -1)
     if missing.any():
         raise ValueError(
             f"groups has {missing.sum()} missing values, the first in row "
             f"{missing.any(axis=1).argmax()}. Drop those rows, or name their group."
         )
-    return factors
+    return table
 
 
 def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
