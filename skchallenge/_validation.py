@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import check_scalar
 
 # Numbers above this are Unix times: seconds from 1973 on, or a finer unit. Those of one
 # unit, today's and 1973's, differ by less than the factor; two units differ by 1000.
@@ -77,6 +78,13 @@ def check_finite(**parameters: float | None) -> None:
     for name, value in parameters.items():
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number, got {value}.")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise unless `value` is a number between 0 and 1, neither of the two."""
+    options = {"min_val": 0, "max_val": 1, "include_boundaries": "neither"}
+    check_scalar(value, name, Real, **options)
+    check_finite(**{name: value})
 
 
 def check_ids(

@@ -272,6 +272,8 @@ def test_floors_of_bad_labels_are_refused(y, match):
             {"confidence_level": 1},
             r"confidence_level == 1, must be < 1",
         ),
+        ([0, 1], [0.1, 0.2], {"confidence_level": np.nan}, r"level must be a finite"),
+        ([0, 1], [0.1, 0.2], {"threshold": np.nan}, r"threshold must be a finite numb"),
     ],
 )
 def test_bad_input_is_refused(y, p, options, match):
