@@ -65,8 +65,9 @@ def history(**options):
     return HistoryEncoder(VideoCatalog(VIDEOS), spies.Spy(), **options)
 
 
-def pipelines():
-    """Yield a model for each way to stand between the caller and a step."""
+def models():
+    """Yield a lone step, and a model for each way to stand between caller and step."""
+    yield pytest.param(history(), id="no pipeline")
     steps = [("encode", history()), ("classify", LogisticRegression())]
     columns = make_column_transformer((history(), ["user_id", "time"]), n_jobs=1)
     nested = make_pipeline(make_pipeline(FunctionTransformer(), columns), steps[1][1])
@@ -77,21 +78,13 @@ def pipelines():
     yield pytest.param(GridSearchCV(Pipeline(steps), {}, cv=2, n_jobs=1), id="search")
 
 
-@pytest.mark.parametrize("model", list(pipelines()))
-def test_empty_histories_in_a_pipeline(model):
+@pytest.mark.parametrize("model", list(models()))
+def test_empty_histories(model):
     model.fit(X, Y)
+    use = model.predict if hasattr(model, "predict") else model.transform
     with warnings.catch_warnings(record=True, action="always") as caught:
         at = line() + 1
-        model.predict(X.assign(time=0))
-    found = only(caught, EmptyHistoryWarning)
-    assert (found.filename, found.lineno) == (__file__, at)
-
-
-def test_empty_histories_without_a_pipeline():
-    encoder = history().fit(X)
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        at = line() + 1
-        encoder.transform(X.assign(time=0))
+        use(X.assign(time=0))
     found = only(caught, EmptyHistoryWarning)
     assert (found.filename, found.lineno) == (__file__, at)
 
