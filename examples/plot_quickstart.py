@@ -87,7 +87,7 @@ for label, name, colour in [(0, "stayed away", "C1"), (1, "took part", "C0")]:
     right.scatter(
         data.proba[chosen], proba[chosen], s=16, c=colour, alpha=0.6, label=name, lw=0
     )
-right.plot([0, 1], [0, 1], "k:")
+right.plot([0, 1], [0, 1], "k:", label="as the truth")
 right.set(xlabel="True probability", ylabel="Predicted probability", title="Pairs")
 right.legend(loc="upper left")
 plt.show()
