@@ -157,7 +157,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         If a column of unknown name tells y almost exactly, together with one that is
         half of the label. Looked at with two classes and 1,000 rows or more.
     MediaWarning
-        If covers are unreadable and `on_error` is "nan".
+        If covers are unreadable and `on_error` is "nan", or no row of `fit` has one.
 
     See Also
     --------
@@ -274,7 +274,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         y = validate_data(self, X="no_validation", y=y)
         table = read_table(self, X, reset=True)
         check_consistent_length(table, y)
-        self._place_ = place_of(self.image, table.shape[1], _names(self))
+        self._place_ = place_of(self.image, table, _names(self))
         metadata = self._numbers(table)
         names = _names(self) or []
         used = [names[i] for i in self._columns(len(names))]
