@@ -212,6 +212,11 @@ def _check_binary(
     y_true: ArrayLike, y_score: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     truth = column_or_1d(y_true)
+    if np.ndim(y_score) == 2 and np.shape(y_score)[1] > 1:
+        raise ValueError(
+            f"y_score must hold one probability a row, got shape {np.shape(y_score)}. "
+            "Pass predict_proba(X)[:, 1]."
+        )
     score = column_or_1d(y_score, dtype=np.float64)
     check_consistent_length(truth, score)
     if set(np.unique(truth)) != {0, 1}:
