@@ -70,21 +70,27 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
 
 
-def check_finite(**parameters: float | None) -> None:
-    """Raise a ValueError if a number is NaN, which check_scalar lets pass, or infinite.
+def check_real(
+    name: str,
+    value: float,
+    boundaries: str = "both",
+    *,
+    min_val: float = 0,
+    max_val: float | None = None,
+) -> None:
+    """Raise unless `value` is a number within limits, and a finite one.
 
-    None is no number, and passes.
+    The limits are those of check_scalar, which lets NaN pass.
     """
-    for name, value in parameters.items():
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, got {value}.")
+    limits = {"min_val": min_val, "max_val": max_val}
+    check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
+    check_finite(name, value)
 
 
-def check_share(name: str, value: float) -> None:
-    """Raise unless `value` is a number between 0 and 1, neither of the two."""
-    options = {"min_val": 0, "max_val": 1, "include_boundaries": "neither"}
-    check_scalar(value, name, Real, **options)
-    check_finite(**{name: value})
+def check_finite(name: str, value: float) -> None:
+    """Raise a ValueError if a number is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}.")
 
 
 def check_ids(

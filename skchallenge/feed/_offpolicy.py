@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import as_frame, check_columns, check_share
+from skchallenge._validation import as_frame, check_columns, check_real
 
 Floats = NDArray[np.float64]
 
@@ -220,7 +220,7 @@ def replay(
 def _check_log(
     log: Any, target: ArrayLike, level: float, *, support: bool = True
 ) -> tuple[pd.DataFrame, Floats]:
-    check_share("confidence_level", level)
+    check_real("confidence_level", level, "neither", max_val=1)
     log = as_frame(log, "log")
     if "propensity" not in log.columns:
         raise ValueError(

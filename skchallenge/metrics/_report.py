@@ -1,6 +1,6 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_scal
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import check_finite, check_share
+from skchallenge._validation import check_real
 from skchallenge.metrics._bootstrap import resampled_scores
 
 
@@ -170,8 +170,7 @@ def participation_report(
     brier              0.111667   0.250
     """
     truth, score = _check_binary(y_true, y_score)
-    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
-    check_finite(threshold=threshold)
+    check_real("threshold", threshold, max_val=1)
     _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(truth)) if groups is None else _check_groups(groups, truth)
     drawn = resampled_scores(
@@ -205,7 +204,7 @@ def _check_groups(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[Any]:
 
 def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
     check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
-    check_share("confidence_level", confidence_level)
+    check_real("confidence_level", confidence_level, "neither", max_val=1)
 
 
 def _check_binary(

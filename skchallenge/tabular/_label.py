@@ -14,7 +14,7 @@ from skchallenge._validation import (
     check_columns,
     check_ids,
     check_option,
-    check_share,
+    check_real,
 )
 from skchallenge.tabular._metadata import read_counts
 
@@ -135,7 +135,7 @@ default="views_per_follower"
             If a column is missing, a video has no label, a count is no count, or all
             videos would get the same label.
         """
-        check_share("quantile", self.quantile)
+        check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
         if self.kind == "log_residual":
             self.line_ = _fit_line(parts)
