@@ -84,9 +84,10 @@ for reason in result.journeys["reasons"][7]:
     print("-", reason)
 
 # %%
-# Each row is a journey. Numbers are mean points; a video needs 4 to go on. Two creators
-# fell silent, and their paused videos were boosted, as the theory of delayed momentum
-# says.
+# Each row is a journey, and each number the mean points of a batch. The first batch
+# finds the persona that likes the video best; from then on a video needs 4 to go on.
+# Two creators fell silent, and their paused videos were boosted, as the theory of
+# delayed momentum says: a boost shows a video to one more stage.
 
 import matplotlib.pyplot as plt
 
@@ -139,7 +140,8 @@ left.set(
 )
 error = [estimates["value"] - estimates["low"], estimates["high"] - estimates["value"]]
 spots = np.arange(len(estimates))
-right.errorbar(spots, estimates["value"], error, fmt="o", capsize=4, label="estimate")
+options = {"fmt": "o", "capsize": 4, "label": "estimate, 95 % interval"}
+right.errorbar(spots, estimates["value"], error, **options)
 right.axhline(truth, color="grey", linestyle=":", label="truth, by running it")
 right.set_xticks(spots, estimates.index)
 right.set(title="Value of a threshold of 3", xlabel="epsilon of the logged rule")

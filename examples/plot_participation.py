@@ -115,6 +115,7 @@ for name, column in (("model", "predicted"), ("best possible", "best possible"))
         unseen["joined"], unseen[column], name=name, ax=right
     )
 right.plot([0, 1], [0, 1], linestyle=":", color="grey", label="chance")
+right.set(xlabel="False positive rate", ylabel="True positive rate")
 right.set_title("Unseen users")
 right.legend(loc="lower right")
 

@@ -70,7 +70,7 @@ participation_report(data.y, proba, groups=users, random_state=0).round(3)
 import matplotlib.pyplot as plt
 from sklearn.metrics import RocCurveDisplay
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 for score, name, colour in [
     (data.proba, "best reachable", "0.55"),
     (proba, "text only, unseen users", "C0"),
@@ -87,8 +87,8 @@ for label, name, colour in [(0, "stayed away", "C1"), (1, "took part", "C0")]:
     right.scatter(
         data.proba[chosen], proba[chosen], s=16, c=colour, alpha=0.6, label=name, lw=0
     )
-right.plot([0, 1], [0, 1], "k:")
+right.plot([0, 1], [0, 1], "k:", label="as the truth")
 right.set(xlabel="True probability", ylabel="Predicted probability", title="Pairs")
-right.legend(loc="upper left")
+right.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 folder.cleanup()

@@ -114,6 +114,7 @@ for ax, (name, model) in zip(axes, models.items(), strict=True):
         display_labels=["not viral", "viral"],
         colorbar=False,
         cmap="Blues",
+        im_kw={"vmin": 0, "vmax": 80},  # one scale for all three
         ax=ax,
     )
     ax.set_title(name)

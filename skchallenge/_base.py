@@ -1,7 +1,7 @@
 """The one bridge between scikit-learn estimators and skorch nets."""
 
 from abc import ABC, abstractmethod
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ from skchallenge._rows import (
     validation_rows,
 )
 from skchallenge._torch import isolated_rng, resolve_device, threads_for
-from skchallenge._validation import check_finite
+from skchallenge._validation import check_real
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
 Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
@@ -223,18 +223,11 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _check_parameters(self) -> None:
         check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
-        self._check_real("dropout", "left", max_val=1)
-        self._check_real("validation_fraction", "neither", max_val=1)
-        self._check_real("lr", "neither")
+        check_real("dropout", self.dropout, "left", max_val=1)
+        fraction = self.validation_fraction
+        check_real("validation_fraction", fraction, "neither", max_val=1)
+        check_real("lr", self.lr, "neither")
         check_count("batch_size", self.batch_size, auto=True)
-
-    def _check_real(
-        self, name: str, boundaries: str, max_val: float | None = None
-    ) -> None:
-        """Raise unless a parameter is a finite number from 0 to `max_val`."""
-        value, limits = getattr(self, name), {"min_val": 0, "max_val": max_val}
-        check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
-        check_finite(**{name: value})
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]

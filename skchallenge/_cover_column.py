@@ -14,10 +14,23 @@ from sklearn.utils.validation import validate_data
 
 from skchallenge._columns import read_columns
 from skchallenge._validation import as_frame
+from skchallenge._warn import warn
+from skchallenge.exceptions import MediaWarning
 
 
-def place_of(image: str | int, n_columns: int, names: list[str] | None) -> int:
-    """Return the position of the column of covers."""
+def place_of(image: str | int, table: pd.DataFrame, names: list[str] | None) -> int:
+    """Return the position of the column of covers; warn if it holds none."""
+    place = _find(image, table.shape[1], names)
+    if table.iloc[:, place].isna().all():
+        warn(
+            f"No row of X has a cover: all cells of image={image!r} are missing, so it "
+            "tells nothing. Fill the column, or set image=None.",
+            MediaWarning,
+        )
+    return place
+
+
+def _find(image: str | int, n_columns: int, names: list[str] | None) -> int:
     if isinstance(image, Integral) and not isinstance(image, bool):
         if not -n_columns <= image < n_columns:
             raise ValueError(

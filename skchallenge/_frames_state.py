@@ -39,8 +39,8 @@ def pack_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpack_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Undo `pack_state`; a state that holds its tables stays as it is."""
-    tables = {name: unpack(data) for name, data in state.get("_packed", {}).items()}
+    """Undo `pack_state`."""
+    tables = {name: unpack(data) for name, data in state["_packed"].items()}
     return {**{k: v for k, v in state.items() if k != "_packed"}, **tables}
 
 

@@ -30,8 +30,9 @@ def fit_encoder(encoder: Any, protocol: Protocol, X: pd.DataFrame) -> tuple[Any,
     except (KeyError, ValueError) as error:
         if isinstance(error, KeyError) or len(np.unique(labels)) > 1:
             error.add_note(
-                f"No encoder sees {catalog.hidden_columns}: who made the video, "
-                "and what is known as of the scrape only."
+                f"This is the encoder by {protocol.by!r}, which was given {len(row)} "
+                f"videos to fit. No encoder sees {catalog.hidden_columns}: who made "
+                "the video, and what is known as of the scrape only."
             )
             raise
         raise ValueError(

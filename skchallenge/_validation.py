@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import check_scalar
 
 # Numbers above this are Unix times: seconds from 1973 on, or a finer unit. Those of one
 # unit, today's and 1973's, differ by less than the factor; two units differ by 1000.
@@ -69,14 +70,27 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
 
 
-def check_finite(**parameters: float | None) -> None:
-    """Raise a ValueError if a number is NaN, which check_scalar lets pass, or infinite.
+def check_real(
+    name: str,
+    value: float,
+    boundaries: str = "both",
+    *,
+    min_val: float = 0,
+    max_val: float | None = None,
+) -> None:
+    """Raise unless `value` is a number within limits, and a finite one.
 
-    None is no number, and passes.
+    The limits are those of check_scalar, which lets NaN pass.
     """
-    for name, value in parameters.items():
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, got {value}.")
+    limits = {"min_val": min_val, "max_val": max_val}
+    check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
+    check_finite(name, value)
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raise a ValueError if a number is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}.")
 
 
 def check_ids(

@@ -18,7 +18,7 @@ from skchallenge._base import Inputs, _BaseTorchClassifier
 from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData
-from skchallenge._validation import check_option
+from skchallenge._validation import check_option, check_real
 from skchallenge._warn import warn
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
 from skchallenge.embed._covers import load_covers
@@ -157,7 +157,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         If a column of unknown name tells y almost exactly, together with one that is
         half of the label. Looked at with two classes and 1,000 rows or more.
     MediaWarning
-        If covers are unreadable and `on_error` is "nan".
+        If covers are unreadable and `on_error` is "nan", or no row of `fit` has one.
 
     See Also
     --------
@@ -248,7 +248,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         check_option("image_encoder", self.image_encoder, _LEAST_SIZE)
         check_option("fusion", self.fusion, ("concat", "full"))
         check_option("on_error", self.on_error, ("raise", "nan"))
-        self._check_real("alpha", "left")
+        check_real("alpha", self.alpha)
         check_layers(self.metadata_layers)
         if self.image is None:
             if self.metadata_layers is None:
@@ -274,7 +274,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         y = validate_data(self, X="no_validation", y=y)
         table = read_table(self, X, reset=True)
         check_consistent_length(table, y)
-        self._place_ = place_of(self.image, table.shape[1], _names(self))
+        self._place_ = place_of(self.image, table, _names(self))
         metadata = self._numbers(table)
         names = _names(self) or []
         used = [names[i] for i in self._columns(len(names))]

@@ -1,10 +1,7 @@
 """One model a modality, and a model that weighs them."""
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -208,7 +205,7 @@ def _texts(captions: Any, name: str) -> "pd.Series[str]":
 
 
 class CaptionTfidfVectorizer(TfidfVectorizer):
-    """Weigh the words of captions; name the captions' column where it has none."""
+    """Weigh the words of captions; name the captions' column where that fails."""
 
     def fit_transform(self, raw_documents: "pd.Series[str]", y: Any = None) -> Any:
         """Learn the words of captions and weigh them."""
@@ -217,17 +214,11 @@ class CaptionTfidfVectorizer(TfidfVectorizer):
         except InvalidParameterError:
             raise
         except ValueError as error:
-            words = [set(found) for found in map(self.build_analyzer(), raw_documents)]
-            is_share = not isinstance(self.min_df, Integral)
-            least = self.min_df * len(words) if is_share else self.min_df
-            n_captions = Counter(chain.from_iterable(words))
-            if max(n_captions.values(), default=0) >= least:
-                raise  # there are words to learn from: the trouble is another
-            n_worded = sum(map(bool, words))
-            raise ValueError(
-                f"The column {raw_documents.name!r} of X holds no words to learn from: "
-                f"{n_worded} of {len(raw_documents)} captions have a word, and none "
-                f"stands in min_df={self.min_df} of them. Do without captions: "
-                "make_virality_stack(caption=None), or "
-                f"model.set_params(caption='drop'). It said: {error}"
-            ) from error
+            n_worded = sum(map(bool, map(self.build_analyzer(), raw_documents)))
+            error.add_note(
+                f"In the column {raw_documents.name!r} of X, {n_worded} of "
+                f"{len(raw_documents)} captions have a word; min_df={self.min_df}. To "
+                "do without captions: make_virality_stack(caption=None), or "
+                "model.set_params(caption='drop')."
+            )
+            raise

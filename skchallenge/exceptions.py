@@ -8,7 +8,7 @@ The tree::
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
     ├── LeakageWarning        features may tell the label
-    ├── MediaWarning          media files were filled in instead of embedded
+    ├── MediaWarning          media files were filled in, or there are none
     └── OneClassWarning       all labels are alike, so nothing can be learnt
 """
 
@@ -39,7 +39,7 @@ class LeakageWarning(UserWarning):
 
 
 class MediaWarning(UserWarning):
-    """Rows of media files hold a filler, as `on_error` says."""
+    """Rows of media files hold a filler, as `on_error` says, or no row names a file."""
 
 
 class OneClassWarning(UserWarning):

@@ -227,9 +227,3 @@ def test_the_mixin_packs_tables_of_any_object():
     loaded = pickle.loads(data)
     assert_frame_equal(loaded.table_, fitted.table_)
     assert_series_equal(loaded.column_, fitted.column_)
-
-
-def test_states_of_before_are_read():
-    holder = Holder.__new__(Holder)
-    holder.__setstate__({"table": plain_table(), "name": "n"})
-    assert_frame_equal(holder.table, plain_table())

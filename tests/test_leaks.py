@@ -201,7 +201,10 @@ def test_counts_as_of_the_scrape(monkeypatch, name):
     options = {"by": "user_id", "before": "time", "max_videos": 3}
     assert at_chance(auc(HistoryEncoder(catalog, Numbers(), **options), pairs, y))
     reader = make_column_transformer(("passthrough", [name]))
-    match = rf"No encoder sees \['user_id', 'challenge', '{name}'\]"
+    match = (
+        r"encoder by 'user_id', which was given \d+ videos to fit\. "
+        rf"No encoder sees \['user_id', 'challenge', '{name}'\]"
+    )
     with pytest.raises(ValueError, match=match):
         HistoryEncoder(catalog, reader, **options).fit(pairs)
     monkeypatch.setattr(VideoCatalog, "hidden_columns", ["user_id", "challenge"])

@@ -283,7 +283,10 @@ def test_a_missing_cover_is_learned_where_training_has_some(table, y):
 
 
 def test_no_cover_at_all_is_a_constant(table, y):
-    fitted = model().fit(table.assign(cover=np.nan), y)
+    with pytest.warns(
+        MediaWarning, match="No row .* cells of image='cover' .*image=None"
+    ):
+        fitted = model().fit(table.assign(cover=np.nan), y)
     assert np.isfinite(fitted.predict_proba(table.assign(cover=np.nan))).all()
 
 
@@ -460,7 +463,9 @@ def test_rows_without_a_cover_are_held_out_like_others(table, y, splits):
 
 def test_covers_alone_fit_where_there_are_none(table, y, splits):
     bare = table.assign(cover=None)
-    proba = model(metadata_layers=None).fit(bare, y).predict_proba(bare)
+    with pytest.warns(MediaWarning, match="No row of X has a cover"):
+        fitted = model(metadata_layers=None).fit(bare, y)
+    proba = fitted.predict_proba(bare)
     assert (proba == proba[0]).all()
     assert splits[0].sum() == 12
 

@@ -240,8 +240,8 @@ def test_captions_without_words_are_named_with_the_remedy(empty):
     model = make_virality_stack(caption="text").set_params(linear="drop")
     X = X.rename(columns={"caption": "text"}).assign(text=empty)
     match = (
-        r"column 'text' .* no words .*: 0 of 60 .*make_virality_stack\(caption=None\)"
-        r".*set_params\(caption='drop'\)"
+        r"^empty vocabulary.*\nIn the column 'text' of X, 0 of 60 captions have"
+        r" a word.*make_virality_stack\(caption=None\).*set_params\(caption='drop'\)"
     )
     with pytest.raises(ValueError, match=match):
         model.fit(X, y)
@@ -252,7 +252,9 @@ def test_words_that_stand_in_one_caption_only_are_too_rare():
     X, y = study(60)
     model = make_virality_stack(caption="caption").set_params(trees="drop")
     X["caption"] = [f"word{i}" for i in range(60)]
-    match = r"60 of 60 captions have a word.*in min_df=2 of them.*It said: After prun"
+    match = (
+        r"^After pruning.* lower min_df.*\n.*60 of 60 captions have a word; min_df=2"
+    )
     with pytest.raises(ValueError, match=match):
         model.fit(X, y)
     model.set_params(caption__tfidfvectorizer__min_df=1).fit(X, y)
@@ -264,18 +266,22 @@ def test_a_bad_parameter_of_the_words_is_not_blamed_on_the_captions():
     model.set_params(caption__tfidfvectorizer__norm="l3", trees="drop", linear="drop")
     with pytest.raises(ValueError, match="'norm' parameter .* must be a str") as caught:
         model.fit(X, y)
-    assert "caption" not in str(caught.value)
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_other_trouble_of_the_words_is_not_blamed_on_the_captions():
-    """Their words are there; it is `max_df` that leaves none."""
+    """Their words are there, as the note says; it is `max_df` that leaves none."""
     X, y = study(60)
     model = make_virality_stack(caption="caption").set_params(trees="drop")
     model.set_params(caption__tfidfvectorizer__max_df=1)
-    with pytest.raises(ValueError, match="^max_df corresponds to < documents than"):
+    with pytest.raises(
+        ValueError, match=r"^max_df corresponds .*\n.*60 of 60 captions"
+    ):
         model.fit(X, y)
     model.set_params(caption__tfidfvectorizer__min_df=0.01)
-    with pytest.raises(ValueError, match="^After pruning, no terms remain"):
+    with pytest.raises(
+        ValueError, match=r"^After pruning, no terms .*\n.*60 of 60 captions"
+    ):
         model.fit(X.assign(caption="the same"), y)
 
 

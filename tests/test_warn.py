@@ -65,8 +65,9 @@ def history(**options):
     return HistoryEncoder(VideoCatalog(VIDEOS), spies.Spy(), **options)
 
 
-def pipelines():
-    """Yield a model for each way to stand between the caller and a step."""
+def models():
+    """Yield a lone step, and a model for each way to stand between caller and step."""
+    yield pytest.param(history(), id="no pipeline")
     steps = [("encode", history()), ("classify", LogisticRegression())]
     columns = make_column_transformer((history(), ["user_id", "time"]), n_jobs=1)
     nested = make_pipeline(make_pipeline(FunctionTransformer(), columns), steps[1][1])
@@ -77,21 +78,13 @@ def pipelines():
     yield pytest.param(GridSearchCV(Pipeline(steps), {}, cv=2, n_jobs=1), id="search")
 
 
-@pytest.mark.parametrize("model", list(pipelines()))
-def test_empty_histories_in_a_pipeline(model):
+@pytest.mark.parametrize("model", list(models()))
+def test_empty_histories(model):
     model.fit(X, Y)
+    use = model.predict if hasattr(model, "predict") else model.transform
     with warnings.catch_warnings(record=True, action="always") as caught:
         at = line() + 1
-        model.predict(X.assign(time=0))
-    found = only(caught, EmptyHistoryWarning)
-    assert (found.filename, found.lineno) == (__file__, at)
-
-
-def test_empty_histories_without_a_pipeline():
-    encoder = history().fit(X)
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        at = line() + 1
-        encoder.transform(X.assign(time=0))
+        use(X.assign(time=0))
     found = only(caught, EmptyHistoryWarning)
     assert (found.filename, found.lineno) == (__file__, at)
 
@@ -146,22 +139,16 @@ def test_a_function_that_calls_another_of_ours(tmp_path):
     assert only(caught, OneClassWarning).filename == __file__
 
 
-def test_a_library_in_between_is_passed_over():
-    code = "warn('theirs', UserWarning)"
+@pytest.mark.parametrize(
+    ("module", "blamed"),
+    [("sklearn.x", __file__), ("sklearn_extra.steps", "theirs.py")],
+    ids=["a library in between is passed over", "a name that only begins alike is not"],
+)
+def test_libraries_are_known_by_their_name(module, blamed):
+    code = compile("warn('theirs', UserWarning)", "theirs.py", "exec")
     with warnings.catch_warnings(record=True, action="always") as caught:
-        exec(
-            compile(code, "theirs.py", "exec"), {"__name__": "sklearn.x", "warn": warn}
-        )
-    assert only(caught, UserWarning).filename == __file__
-
-
-def test_names_that_only_begin_alike_are_the_callers():
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        exec(
-            compile("warn('mine', UserWarning)", "mine.py", "exec"),
-            {"__name__": "sklearn_extra.steps", "warn": warn},
-        )
-    assert only(caught, UserWarning).filename == "mine.py"
+        exec(code, {"__name__": module, "warn": warn})
+    assert only(caught, UserWarning).filename == blamed
 
 
 def test_no_module_warns_in_another_way():

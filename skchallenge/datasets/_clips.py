@@ -2,7 +2,7 @@
 
 import colorsys
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
+from skchallenge._validation import check_real
 from skchallenge.datasets._participation import make_participation
 
 _SIZE = 96  # pixels
@@ -133,7 +134,7 @@ def make_challenge_clips(
         ("videos_per_user", videos_per_user),
     ):
         check_scalar(value, name, Integral, min_val=1)
-    check_scalar(signal, "signal", Real, min_val=0)
+    check_real("signal", signal)
     rng = check_random_state(random_state)
     tastes = _Tastes(rng, n_users, n_challenges, signal)
     videos = pd.DataFrame(_plan(rng, tastes, videos_per_user))

@@ -79,7 +79,8 @@ def probe_media(
     Raises
     ------
     TypeError
-        If `paths` is one path, or holds anything but paths, or `limits` are none.
+        If `paths` is one path or a table, or holds anything but paths, or `limits` are
+        none.
 
     See Also
     --------
@@ -106,6 +107,11 @@ def probe_media(
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise TypeError(f"paths must be a sequence of paths, got one: {paths!r}.")
+    if hasattr(paths, "columns"):  # its items are the names of its columns
+        raise TypeError(
+            "paths must be a sequence of paths, got a table. Pass one column of it, "
+            "such as table['path']."
+        )
     check_limits(limits)
     index = paths.index if isinstance(paths, pd.Series) else None
     files = list(paths)

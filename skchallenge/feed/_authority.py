@@ -1,6 +1,6 @@
 """How well a creator's first videos did."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -17,8 +17,8 @@ from sklearn.utils.validation import (
 from skchallenge._validation import (
     as_frame,
     check_columns,
-    check_finite,
     check_ids,
+    check_real,
     check_times,
     id_kind,
     plain_times,
@@ -142,10 +142,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             If ids, times or scores are of no usable type.
         """
         check_scalar(self.n_first, "n_first", Integral, min_val=1)
-        check_scalar(
-            self.shrinkage, "shrinkage", Real, min_val=0, include_boundaries="neither"
-        )
-        check_finite(shrinkage=self.shrinkage)
+        check_real("shrinkage", self.shrinkage, "neither")
         table = as_frame(X, "X")
         needed = [self.creator, self.time, self.score]
         check_columns(table.columns, needed + [c for c in [self.total] if c], "X")

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._columns import places_of
 from skchallenge._frames_state import FramesAsBytes
 from skchallenge._optional import import_optional
-from skchallenge._validation import check_finite, check_option
+from skchallenge._validation import check_option, check_real
 from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
@@ -264,15 +263,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         return labels
 
     def _check_parameters(self) -> None:
-        check_scalar(
-            self.threshold,
-            "threshold",
-            (float, int, np.number),
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
-        check_finite(threshold=self.threshold)
+        check_real("threshold", self.threshold, "neither", max_val=1)
         check_option("on_error", self.on_error, ("raise", "ignore"))
         check_store(self.store)
         check_limits(self.limits)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from skchallenge._validation import as_frame, check_columns, check_finite
+from skchallenge._validation import as_frame, check_columns, check_real
 
 SIGNALS = ("rewatch", "completion", "share", "comment", "like")
 POINTS = {"rewatch": 10, "completion": 8, "share": 6, "comment": 4, "like": 2}
@@ -93,11 +93,8 @@ def engagement_signals(
     check_columns(
         log.columns, ["play_time_ms", "duration_ms", *_CLICKS.values()], "log"
     )
-    check_scalar(
-        completion_at, "completion_at", Real, min_val=0, include_boundaries="neither"
-    )
-    check_scalar(rewatch_at, "rewatch_at", Real, min_val=completion_at)
-    check_finite(completion_at=completion_at, rewatch_at=rewatch_at)
+    check_real("completion_at", completion_at, "neither")
+    check_real("rewatch_at", rewatch_at, min_val=completion_at)
     check_scalar(max_rewatches, "max_rewatches", Integral, min_val=0)
     log = log[~_repeats(log)]
     ratio = _times(log, "play_time_ms") / _times(log, "duration_ms", zero=np.nan)

@@ -1,16 +1,14 @@
 """What another rule would have earned, from the decisions of the rule that ran."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import as_frame, check_columns, check_finite
+from skchallenge._validation import as_frame, check_columns, check_real
 
 Floats = NDArray[np.float64]
 
@@ -222,15 +220,7 @@ def replay(
 def _check_log(
     log: Any, target: ArrayLike, level: float, *, support: bool = True
 ) -> tuple[pd.DataFrame, Floats]:
-    check_scalar(
-        level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
-    check_finite(confidence_level=level)
+    check_real("confidence_level", level, "neither", max_val=1)
     log = as_frame(log, "log")
     if "propensity" not in log.columns:
         raise ValueError(

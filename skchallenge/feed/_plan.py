@@ -42,10 +42,12 @@ def with_signals(log: pd.DataFrame) -> pd.DataFrame:
     return log
 
 
-def check_table(table: Any, name: str, key: str, needed: list[str]) -> pd.DataFrame:
+def check_table(
+    table: Any, name: str, key: str, needed: list[str], remedy: str = ""
+) -> pd.DataFrame:
     """Return a table with unique ids."""
     table = as_frame(table, name)
-    check_columns(table.columns, [key, *needed], name)
+    check_columns(table.columns, [key, *needed], name, remedy)
     check_ids(table[key], f"{name}[{key!r}]")
     twice = table[key].duplicated()
     if twice.any() or table.empty:
@@ -64,7 +66,8 @@ def check_videos(videos: Any) -> pd.DataFrame:
     ValueError
         If they are, as `check_table` does, or if numbers of followers are wrong.
     """
-    videos = check_table(videos, "videos", "video_id", ["creator_id"])
+    remedy = " In the table of an export, rename its 'user_id'."
+    videos = check_table(videos, "videos", "video_id", ["creator_id"], remedy)
     taken = [name for name in ("world", *_RESULTS) if name in videos.columns]
     if taken:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Learn from a feed log which genres each user engages with."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._frames_state import FramesAsBytes
-from skchallenge._validation import as_frame, check_finite
+from skchallenge._validation import as_frame, check_real
 from skchallenge.feed._columns import (
     Column,
     check_kind,
@@ -335,13 +335,10 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         return self
 
     def _check_parameters(self) -> None:
-        above = {"min_val": 0, "include_boundaries": "neither"}
-        check_scalar(self.shrinkage, "shrinkage", Real, **above)
-        check_scalar(self.exploration, "exploration", Real, min_val=0, max_val=1)
-        check_finite(shrinkage=self.shrinkage, exploration=self.exploration)
+        check_real("shrinkage", self.shrinkage, "neither")
+        check_real("exploration", self.exploration, max_val=1)
         if self.half_life is not None:
-            check_scalar(self.half_life, "half_life", Real, **above)
-            check_finite(half_life=self.half_life)
+            check_real("half_life", self.half_life, "neither")
             if self.time is None:
                 raise ValueError(
                     f"half_life={self.half_life} needs time, the column of times, got "

@@ -345,8 +345,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         """
         check_is_fitted(self, "threshold_")
         check_parameters(self)
-        check_finite(worth=worth)
         value = self.threshold_ if worth is None else worth
+        check_finite("worth", value)
         return mistakes_of(result, means, value, np.asarray(self.stages))
 
     def propensity(self, decisions: Any) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Check the parameters of a rollout, and lay out its worlds."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import check_columns, check_finite, check_option
+from skchallenge._validation import check_columns, check_option, check_real
 from skchallenge.feed._authority import with_prior
 from skchallenge.feed._engagement import SIGNALS, points_by_signal
 from skchallenge.feed._plan import check_table, falls_of, upload_days
@@ -32,17 +32,13 @@ def check_parameters(rollout: Any) -> None:
             "stages must be whole numbers from 1, strictly increasing, got "
             f"{rollout.stages!r}. Sort them and drop repeats."
         )
-    open_ends = {"include_boundaries": "neither"}
-    check_scalar(rollout.alpha, "alpha", Real, min_val=0, max_val=1, **open_ends)
-    check_scalar(rollout.epsilon, "epsilon", Real, min_val=0, max_val=1)
-    right = {"include_boundaries": "right"}
-    check_scalar(rollout.fraction, "fraction", Real, min_val=0, max_val=1, **right)
+    check_real("alpha", rollout.alpha, "neither", max_val=1)
+    check_real("epsilon", rollout.epsilon, max_val=1)
+    check_real("fraction", rollout.fraction, "right", max_val=1)
     check_scalar(rollout.n_personas, "n_personas", Integral, min_val=1)
     check_scalar(rollout.cooldown_days, "cooldown_days", Integral, min_val=1)
     if rollout.threshold is not None:
-        check_scalar(rollout.threshold, "threshold", Real, min_val=0, **open_ends)
-    names = ("threshold", "alpha", "epsilon", "fraction")
-    check_finite(**{name: getattr(rollout, name) for name in names})
+        check_real("threshold", rollout.threshold, "neither")
     _points_of(rollout)
     if rollout.authority is not None:
         check_is_fitted(rollout.authority)

@@ -141,8 +141,7 @@ class World:
         self.persona[video] = best.argmax(axis=1)
         self._note_first(video, mean[video].max(axis=1), day)
         if n_personas > 1:
-            batches = self.audience.plan(video, self.persona[video], size)
-            self._exhaust(np.setdiff1d(video, batches.video), day)
+            batches = self._reserve(video, size, day)
             if not len(batches.video):
                 return
             sums = self._show(batches, day, 1, self.bets)
@@ -153,8 +152,7 @@ class World:
         """Show widened videos to their next batch."""
         video = np.flatnonzero((self.phase == WIDENED) & (self.due <= day))
         size = self.plan.stages[self.stage[video]]
-        batches = self.audience.plan(video, self.persona[video], size)
-        self._exhaust(np.setdiff1d(video, batches.video), day)
+        batches = self._reserve(video, size, day)
         if not len(batches.video):
             return
         self.stage[batches.video] += 1
@@ -210,11 +208,14 @@ class World:
         threshold, stage = self.plan.threshold[video], self.stage[video]
         return Scores(n, mean, sd, threshold, self.peak[video], stage)
 
-    def _exhaust(self, video: Ints, day: int) -> None:
-        """End videos whose persona has all seen them."""
-        self.phase[video] = EXHAUSTED
+    def _reserve(self, video: Ints, size: int | Ints, day: int) -> Batches:
+        """Reserve viewers for each video; end those that their persona has seen."""
+        batches = self.audience.plan(video, self.persona[video], size)
+        seen = np.setdiff1d(video, batches.video)
+        self.phase[seen] = EXHAUSTED
         reason = "its persona has no viewers left who have not seen it"
-        self._note("no viewers left", video, [reason] * len(video), day)
+        self._note("no viewers left", seen, [reason] * len(seen), day)
+        return batches
 
     def _finish(self, video: Ints) -> None:
         self.phase[video] = COOLED

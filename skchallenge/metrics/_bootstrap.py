@@ -88,8 +88,7 @@ def _draws(
     and only many of them can be hopeless.
     """
     rng = check_random_state(random_state)
-    columns = groups.reshape(len(groups), -1).T
-    codes = [np.unique(column, return_inverse=True)[1] for column in columns]
+    codes = _codes(groups)
     for _ in range(n):
         for _ in range(_MAX_TRIES):
             weight = _weight(codes, rng)
@@ -104,7 +103,19 @@ def _draws(
         yield weight
 
 
-def _weight(codes: list[NDArray[np.int64]], rng: np.random.RandomState) -> Floats:
+def _codes(groups: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Return the number of each row's group, from 0, one array a column."""
+    columns = groups.reshape(len(groups), -1).T
+    try:
+        return [pd.factorize(c, sort=True, use_na_sentinel=False)[0] for c in columns]
+    except TypeError as error:
+        raise TypeError(
+            f"groups must hold one name or number a cell, got an {error}. Explode "
+            "lists, or leave out all but one of their items."
+        ) from error
+
+
+def _weight(codes: list[NDArray[np.intp]], rng: np.random.RandomState) -> Floats:
     """Draw the groups of each factor apart; a row counts the product of its counts."""
     weight = np.ones(len(codes[0]))
     for code in codes:

@@ -150,7 +150,8 @@ class TrainingCurvesDisplay:
                     self.lines_ += axes.plot(passes, values, **options)
             if self.validation_loss is not None:
                 best = 1 + int(np.argmin(self.validation_loss))
-                axes.axvline(best, color="0.5", linestyle=":", label=f"pass {best}")
+                label = f"best pass: {best}"
+                axes.axvline(best, color="0.5", linestyle=":", label=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel="Pass over the training rows", ylabel=panel.capitalize())
             axes.legend()

@@ -1,6 +1,7 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
-from numbers import Integral, Real
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_scal
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from skchallenge._validation import check_real
 from skchallenge.metrics._bootstrap import resampled_scores
 
 
@@ -168,9 +170,9 @@ def participation_report(
     brier              0.111667   0.250
     """
     truth, score = _check_binary(y_true, y_score)
-    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
+    check_real("threshold", threshold, max_val=1)
     _check_bootstrap(confidence_level, n_resamples)
-    rows = np.arange(len(truth)) if groups is None else _factors(groups, truth)
+    rows = np.arange(len(truth)) if groups is None else _check_groups(groups, truth)
     drawn = resampled_scores(
         truth, score, rows, n_resamples, random_state, threshold=threshold
     )
@@ -182,8 +184,8 @@ def participation_report(
     return report
 
 
-def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Code the groups of each column as numbers from 0, one column or more."""
+def _check_groups(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[Any]:
+    """Return groups as an array of one column or more, none missing."""
     table = np.asarray(groups, dtype=object)  # a mixed list would turn into strings
     if table.ndim not in (1, 2) or table.shape[1:] == (0,):
         raise ValueError(
@@ -191,40 +193,29 @@ def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
             f"shape {table.shape}. Pass one group a row, such as pairs['user_id']."
         )
     check_consistent_length(truth, table)
-    columns = table.reshape(len(table), -1).T
-    try:
-        codes = [pd.factorize(column, sort=True)[0] for column in columns]
-    except TypeError as error:
-        raise TypeError(
-            f"groups must hold one name or number a cell, got an {error}. Explode "
-            "lists, or leave out all but one of their items."
-        ) from error
-    factors = np.column_stack(codes)  # (n_samples, n_factors)
-    missing = factors < 0
+    missing = pd.isna(table).reshape(len(table), -1)
     if missing.any():
         raise ValueError(
             f"groups has {missing.sum()} missing values, the first in row "
             f"{missing.any(axis=1).argmax()}. Drop those rows, or name their group."
         )
-    return factors
+    return table
 
 
 def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
     check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
-    check_scalar(
-        confidence_level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
+    check_real("confidence_level", confidence_level, "neither", max_val=1)
 
 
 def _check_binary(
     y_true: ArrayLike, y_score: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     truth = column_or_1d(y_true)
+    if np.ndim(y_score) == 2 and np.shape(y_score)[1] > 1:
+        raise ValueError(
+            f"y_score must hold one probability a row, got shape {np.shape(y_score)}. "
+            "Pass predict_proba(X)[:, 1]."
+        )
     score = column_or_1d(y_score, dtype=np.float64)
     check_consistent_length(truth, score)
     if set(np.unique(truth)) != {0, 1}:

@@ -1,13 +1,11 @@
 """What counts as viral."""
 
-from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._names import find_columns
@@ -16,6 +14,7 @@ from skchallenge._validation import (
     check_columns,
     check_ids,
     check_option,
+    check_real,
 )
 from skchallenge.tabular._metadata import read_counts
 
@@ -136,14 +135,7 @@ default="views_per_follower"
             If a column is missing, a video has no label, a count is no count, or all
             videos would get the same label.
         """
-        check_scalar(
-            self.quantile,
-            "quantile",
-            Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
+        check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
         if self.kind == "log_residual":
             self.line_ = _fit_line(parts)

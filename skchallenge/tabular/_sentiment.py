@@ -49,13 +49,13 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    MetadataFeaturizer : The other numbers of the report.
+    MetadataFeaturizer : The length of a caption, and numbers of other columns.
     skchallenge.CaptionEmbedder : What a language model makes of captions.
 
     Notes
     -----
     The scores are those of the package vaderSentiment, bit for bit; its lexicon ships
-    with it. NLTK, which the report used, splits captions into words differently, so
+    with it. NLTK, which a report [2]_ used, splits captions into words differently, so
     about half of its scores differ on the same lexicon: see the user guide.
 
     A missing caption scores 0 everywhere, as an empty one does. Values that are not
@@ -66,6 +66,7 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
     ----------
     .. [1] C. J. Hutto, E. Gilbert, "VADER: A Parsimonious Rule-based Model for
        Sentiment Analysis of Social Media Text", ICWSM 2014.
+    .. [2] "Multimodal TikTok virality prediction", a student report.
 
     Examples
     --------

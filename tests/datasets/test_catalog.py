@@ -174,13 +174,6 @@ def test_a_table_of_anything_is_pickled():
     assert_frame_equal(loaded.videos, videos)
 
 
-def test_pickles_of_before_are_read():
-    catalog = VideoCatalog.__new__(VideoCatalog)
-    catalog.__setstate__({**vars(VideoCatalog(table())), "candidates": frozenset("a")})
-    assert catalog.candidates == {"a"}
-    assert catalog.challenges == ["Dance", "dance2"]
-
-
 def test_equal_catalogs_have_one_digest_in_all_processes():
     """Pipeline(memory=...) keeps what it computed under it."""
     code = (

@@ -100,6 +100,7 @@ def test_labels_have_no_quotas():
         ({"n_challenges": 0}, "n_challenges == 0, must be >= 1"),
         ({"videos_per_user": 0}, "videos_per_user == 0, must be >= 1"),
         ({"signal": -1.0}, "signal == -1.0, must be >= 0"),
+        ({"signal": float("nan")}, "signal must be a finite number, got nan"),
     ],
 )
 def test_refuses_bad_sizes(options, match, tmp_path):

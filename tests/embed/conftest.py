@@ -83,6 +83,15 @@ def quadrants(size=64):
     return picture
 
 
+def write_covers(folder, n):
+    """Save pictures of one colour each, videos of one frame; return their paths."""
+    step = 240 // n
+    for number in range(n):
+        colour = (step * number, 250 - step * number, 40 * (number % 5))
+        Image.new("RGB", (32, 32), colour).save(folder / f"{number:02}.png")
+    return sorted(str(path) for path in folder.iterdir())
+
+
 class Media:
     """The helpers above, as one fixture."""
 
@@ -90,6 +99,7 @@ class Media:
     frame_numbers = staticmethod(frame_numbers)
     write_video = staticmethod(write_video)
     write_audio = staticmethod(write_audio)
+    write_covers = staticmethod(write_covers)
     quadrants = staticmethod(quadrants)
 
 

@@ -642,17 +642,19 @@ def audio_only(folder):
     return folder / "a.wav"
 
 
-def with_cover(path, *, film):
-    """A cover picture in front of a film of 12 frames, or alone."""
+def with_cover(path, cover, film=()):
+    """Write a cover picture in stream 0, and a film behind it if there is one."""
     with av.open(str(path), "w") as container:
-        cover = container.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
-        todo = [(cover, pictures(1, (32, 32))[0])]
+        art = container.add_stream("mjpeg", rate=1)
+        art.height, art.width = cover.shape[:2]
+        art.pix_fmt = "yuvj420p"
+        art.disposition = Disposition.attached_pic
+        todo = [(art, cover)]
         if film:
             stream = container.add_stream("libx264", rate=30)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            todo += [(stream, picture) for picture in pictures(12)]
+            stream.height, stream.width = film[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            todo += [(stream, picture) for picture in film]
         for stream, picture in todo:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame))
@@ -663,12 +665,12 @@ def with_cover(path, *, film):
 
 @ok(12)
 def film_with_cover_art(folder):
-    return with_cover(folder / "a.mp4", film=True)
+    return with_cover(folder / "a.mp4", pictures(1, (32, 32))[0], pictures(12))
 
 
 @ok(1, (32, 32), media="image")
 def cover_art_alone(folder):
-    return with_cover(folder / "a.mp4", film=False)
+    return with_cover(folder / "a.mp4", pictures(1, (32, 32))[0])
 
 
 @bad("cannot be decoded")

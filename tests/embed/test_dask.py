@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from joblib import parallel_config
-from PIL import Image
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -49,12 +48,8 @@ def lines(folder):
 
 
 @pytest.fixture(scope="module")
-def covers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("covers")
-    for number in range(48):
-        colour = (5 * number, 250 - 5 * number, 40 * (number % 5))
-        Image.new("RGB", (32, 32), colour).save(folder / f"{number:02}.png")
-    return sorted(str(path) for path in folder.iterdir())
+def covers(tmp_path_factory, media):
+    return media.write_covers(tmp_path_factory.mktemp("covers"), 48)
 
 
 @pytest.fixture(scope="module")

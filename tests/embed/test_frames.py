@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from embed.odd_media import with_cover
 from PIL import Image, ImageOps
 
 from skchallenge.embed import _clips, _frames
@@ -225,37 +226,18 @@ def test_what_comes_before_a_damaged_end_counts():
     assert [packet.size for packet in _packets(Container(), None)] == [3]
 
 
-def write_with_cover(path, media, *, film):
-    """A cover picture in stream 0; a film of ten grey levels behind it if asked."""
-    with av.open(str(path), "w") as container:
-        cover = container.add_stream("mjpeg", rate=1)
-        cover.width = cover.height = 64
-        cover.pix_fmt = "yuvj420p"
-        cover.disposition = Disposition.attached_pic
-        frames = [(cover, np.full((64, 64, 3), 255, dtype=np.uint8))]
-        if film:
-            stream = container.add_stream("libx264", rate=30)
-            stream.width = stream.height = 64
-            stream.pix_fmt = "yuv420p"
-            frames += [(stream, frame) for frame in media.grey_frames(10, step=20)]
-        for stream, picture in frames:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            container.mux(stream.encode(frame))
-        for stream in container.streams.video:
-            container.mux(stream.encode())
-    return path
-
-
 def test_cover_art_is_not_the_film(tmp_path, media):
-    path = write_with_cover(tmp_path / "a.mp4", media, film=True)
+    white = np.full((64, 64, 3), 255, dtype=np.uint8)
+    path = with_cover(tmp_path / "a.mp4", white, media.grey_frames(10, step=20))
     with av.open(str(path)) as container:
         kinds = [s.disposition for s in container.streams.video]
     assert sum(bool(kind & Disposition.attached_pic) for kind in kinds) == 1
     assert media.frame_numbers(full_row(path), step=20) == [1, 3, 5, 7, 9]
 
 
-def test_cover_art_is_better_than_nothing(tmp_path, media):
-    path = write_with_cover(tmp_path / "a.mp4", media, film=False)
+def test_cover_art_is_better_than_nothing(tmp_path):
+    white = np.full((64, 64, 3), 255, dtype=np.uint8)
+    path = with_cover(tmp_path / "a.mp4", white)
     assert full_row(path).min() >= 250
 
 

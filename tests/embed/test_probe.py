@@ -140,6 +140,7 @@ def test_parallel_config_is_heeded(clip_paths, monkeypatch):
     [
         ("a.mp4", "paths must be a sequence of paths, got one: 'a.mp4'"),
         (Path("a.mp4"), "paths must be a sequence of paths, got one"),
+        (pd.DataFrame({"path": ["a.mp4"]}), r"got a table.*such as table\['path'\]"),
         (["a.mp4", 3], "paths must hold paths.*row 1 is a int: 3"),
         ([["a.mp4"]], "paths must hold paths.*row 0 is a list"),
     ],

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -75,13 +74,8 @@ def log(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def covers(tmp_path_factory):
-    """Twenty-four pictures of one colour each: videos of one frame."""
-    folder = tmp_path_factory.mktemp("covers")
-    for number in range(24):
-        colour = (10 + 10 * number, 250 - 10 * number, 40 * (number % 5))
-        Image.new("RGB", (32, 32), colour).save(folder / f"{number:02}.png")
-    return sorted(str(path) for path in folder.iterdir())
+def covers(tmp_path_factory, media):
+    return media.write_covers(tmp_path_factory.mktemp("covers"), 24)
 
 
 def embedder(**parameters):

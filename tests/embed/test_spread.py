@@ -66,12 +66,8 @@ def slow_colours():
 
 
 @pytest.fixture(scope="module")
-def covers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("covers")
-    for number in range(40):
-        colour = (6 * number, 250 - 6 * number, 40 * (number % 5))
-        Image.new("RGB", (32, 32), colour).save(folder / f"{number:02}.png")
-    return sorted(str(path) for path in folder.iterdir())
+def covers(tmp_path_factory, media):
+    return media.write_covers(tmp_path_factory.mktemp("covers"), 40)
 
 
 def embedder(**parameters):

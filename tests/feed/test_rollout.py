@@ -560,7 +560,8 @@ def test_tables_are_checked(world):
     with pytest.raises(NotFittedError):
         rollout.simulate(videos, viewers, response)
     rollout.fit()
-    with pytest.raises(ValueError, match=r"videos lacks the columns \['creator_id'\]"):
+    match = r"videos lacks the columns \['creator_id'\].*rename its 'user_id'"
+    with pytest.raises(ValueError, match=match):
         rollout.simulate(videos.drop(columns="creator_id"), viewers, response)
     with pytest.raises(ValueError, match=r"videos\['video_id'\] must hold unique ids"):
         rollout.simulate(pd.concat([videos, videos]), viewers, response)

@@ -250,6 +250,7 @@ def test_floors_of_bad_labels_are_refused(y, match):
         (["a", "b"], [0.2, 0.4], {}, r"y_true must hold 0 and 1, both"),
         ([0, 1], [-3.0, 4.0], {}, r"\[0, 1\], got values from -3.0 to 4.0"),
         ([0, 1], [0.1, np.nan], {}, r"y_score must hold probabilities in \[0, 1\]"),
+        ([0, 1], [[0.9, 0.1]] * 2, {}, r"one probability .*\(2, 2\).*\[:, 1\]"),
         ([0, 1], [0.1], {}, r"inconsistent numbers of samples: \[2, 1\]"),
         ([0, 1], [0.1, 0.2], {"groups": [1]}, r"inconsistent numbers of samples"),
         ([0, 1], [0.1, 0.2], {"groups": [[1, 2]]}, r"inconsistent numbers of samples"),
@@ -263,7 +264,6 @@ def test_floors_of_bad_labels_are_refused(y, match):
             {"groups": [["a", None], [None, 1]]},
             r"groups has 2 missing values, the first in row 0\. Drop",
         ),
-        ([0, 1], [[0.9, 0.1], [0.2, 0.8]], {}, r"y should be a 1d array"),
         ([0, 1], [0.1, 0.2], {"threshold": 2}, r"threshold == 2, must be <= 1"),
         ([0, 1], [0.1, 0.2], {"n_resamples": 0}, r"n_resamples == 0, must be >= 1"),
         (
@@ -272,6 +272,8 @@ def test_floors_of_bad_labels_are_refused(y, match):
             {"confidence_level": 1},
             r"confidence_level == 1, must be < 1",
         ),
+        ([0, 1], [0.1, 0.2], {"confidence_level": np.nan}, r"level must be a finite"),
+        ([0, 1], [0.1, 0.2], {"threshold": np.nan}, r"threshold must be a finite numb"),
     ],
 )
 def test_bad_input_is_refused(y, p, options, match):
