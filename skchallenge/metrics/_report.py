@@ -1,6 +1,7 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_scal
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from skchallenge._validation import check_finite
 from skchallenge.metrics._bootstrap import resampled_scores
 
 
@@ -169,6 +171,7 @@ def participation_report(
     """
     truth, score = _check_binary(y_true, y_score)
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
+    check_finite(threshold=threshold)
     _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(truth)) if groups is None else _factors(groups, truth)
     drawn = resampled_scores(
@@ -182,7 +185,7 @@ def participation_report(
     return report
 
 
-def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+def _factors(groups: ArrayLike, rows: Any) -> NDArray[np.int64]:
     """Code the groups of each column as numbers from 0, one column or more."""
     table = np.asarray(groups, dtype=object)  # a mixed list would turn into strings
     if table.ndim not in (1, 2) or table.shape[1:] == (0,):
@@ -190,7 +193,7 @@ def _factors(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[np.int64]:
             "groups must be one-dimensional, or a table of one column or more, got "
             f"shape {table.shape}. Pass one group a row, such as pairs['user_id']."
         )
-    check_consistent_length(truth, table)
+    check_consistent_length(rows, table)
     columns = table.reshape(len(table), -1).T
     try:
         codes = [pd.factorize(column, sort=True)[0] for column in columns]
@@ -219,6 +222,7 @@ def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
         max_val=1,
         include_boundaries="neither",
     )
+    check_finite(confidence_level=confidence_level)
 
 
 def _check_binary(

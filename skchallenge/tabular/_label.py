@@ -14,6 +14,7 @@ from skchallenge._names import find_columns
 from skchallenge._validation import (
     as_frame,
     check_columns,
+    check_finite,
     check_ids,
     check_option,
 )
@@ -144,6 +145,7 @@ default="views_per_follower"
             max_val=1,
             include_boundaries="neither",
         )
+        check_finite(quantile=self.quantile)
         parts = self._labelable_parts(videos)
         if self.kind == "log_residual":
             self.line_ = _fit_line(parts)

@@ -265,6 +265,8 @@ def test_floors_of_bad_labels_are_refused(y, match):
         ),
         ([0, 1], [[0.9, 0.1], [0.2, 0.8]], {}, r"y should be a 1d array"),
         ([0, 1], [0.1, 0.2], {"threshold": 2}, r"threshold == 2, must be <= 1"),
+        ([0, 1], [0.1, 0.2], {"threshold": np.nan}, r"threshold must be a finite"),
+        ([0, 1], [0, 1], {"confidence_level": np.nan}, r"level must be a finite numb"),
         ([0, 1], [0.1, 0.2], {"n_resamples": 0}, r"n_resamples == 0, must be >= 1"),
         (
             [0, 1],

@@ -177,6 +177,7 @@ def test_a_count_that_is_read_word_by_word_makes_no_label():
         ({}, {"n_plays": 0}, r"puts all 60 videos into one class: no score is above"),
         ({"kind": "ratio"}, {}, r"kind must be one of \['views_per_follower'.*'ratio'"),
         ({"quantile": 1.0}, {}, r"quantile == 1.0, must be < 1"),
+        ({"quantile": np.nan}, {}, r"quantile must be a finite number, got nan"),
     ],
 )
 def test_bad_input_is_refused(options, change, match):
