@@ -129,10 +129,16 @@ def _is_ordinary(table: Any) -> bool:
         return False
     if not table.flags.allows_duplicate_labels:
         return False
-    if isinstance(table.index, _DATED) and table.index.freq is not None:
-        return False
     columns = table.columns if table.ndim == 2 else pd.Index([])
-    return type(table.index) in _INDEXES and type(columns) is pd.Index
+    return _is_ordinary_index(table.index) and type(columns) is pd.Index
+
+
+def _is_ordinary_index(index: pd.Index) -> bool:
+    """Tell whether the levels of an index are all there is to it."""
+    if isinstance(index, _DATED) and index.freq is not None:
+        return False
+    is_lone = isinstance(index, pd.MultiIndex) and index.nlevels == 1
+    return type(index) in _INDEXES and not is_lone
 
 
 def _levels(index: pd.Index) -> "list[pd.Series[Any]]":

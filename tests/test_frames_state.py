@@ -200,7 +200,8 @@ def test_other_labels_are_left_to_pickle():
     marked, child = plain_table(), type("Child", (pd.DataFrame,), {})(plain_table())
     marked.attrs["source"] = "export"
     strict = plain_table().set_flags(allows_duplicate_labels=False)
-    for table in (plain_table().set_axis(days), marked, child, strict):
+    lone = plain_table().set_axis(pd.MultiIndex.from_arrays([LETTERS]))
+    for table in (plain_table().set_axis(days), marked, child, strict, lone):
         assert pack(table) is None
     assert pack(plain_table().set_axis([("a", 1), ("b", 2)], axis=1)) is None
     mixed = pd.MultiIndex.from_arrays([DAYS, LETTERS])

@@ -63,7 +63,7 @@ def _points_of(rollout: Any) -> NDArray[np.float64]:
             f"points must give some of {list(SIGNALS)} more than 0 and none less, as "
             f"the evidence of a rollout needs, got {rollout.points!r}."
         )
-    if not 1e-15 <= max(values) <= 1e15:  # and so may be their sums and squares
+    if not 1e-15 <= max(values) <= 1e15:  # a log has them as float32
         raise ValueError(
             f"points must be from 1e-15 to 1e15, the most, got {max(values)}. Take "
             "another unit, and the threshold in it."
