@@ -62,6 +62,11 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     labels = column_or_1d(y_true)
     if not len(labels):
         raise ValueError("y_true must hold at least one label, got none.")
+    n_missing = pd.isna(labels).sum()
+    if n_missing:
+        raise ValueError(
+            f"y_true contains NaN or None: {n_missing} labels are missing. Drop them."
+        )
     assert_all_finite(labels, input_name="y_true")
     check_classification_targets(labels)
     _, counts = np.unique(labels, return_counts=True)
