@@ -203,11 +203,9 @@ def _name(item: Any, key: str, partial: bool) -> str:
     if isinstance(item, dict) and key not in item and not partial:
         raise ValueError(f"it has no {key!r}")
     name = item.get(key) if isinstance(item, dict) else item
-    if name is None:
-        return ""
     if isinstance(name, (list, dict)):
         raise TypeError(f"{type(name).__name__} is not a name")
-    return str(name)
+    return "" if pd.isna(name) else str(name)
 
 
 def _clean(names: list[str], sign: str) -> list[str]:

@@ -1,14 +1,16 @@
 """Cells of object columns as text: None, NaN, texts and lists come back as such."""
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 _SCALARS = {type(None), bool, int, float, str}
-_NUMPY_KINDS = "biufUO"  # of values that NumPy turns into Python's and back
+_NUMPY_KINDS = "biufUOmM"  # of values that NumPy turns into Python's and back
 _MOST_BYTES = 8  # of a number: there are no longer ones in Python
 
 
@@ -45,11 +47,62 @@ def _tag(cell: Any) -> Any:
         return {"tuple": _tag(list(cell))}
     if kind is dict:
         return {"dict": [_tag(list(item)) for item in cell.items()]}
+    if kind in _TIMES:
+        return {kind.__name__: _TIMES[kind](cell)}
     if cell is pd.NA:
         return {"NA": None}
     if kind is np.ndarray or isinstance(cell, np.generic):
         return {"numpy": _numpy_parts(cell)}
     raise TypeError(f"A cell of type {kind.__name__} has no exact text.")
+
+
+def _zone_parts(zone: dt.tzinfo | None) -> list[Any]:
+    if zone is None or zone is dt.UTC:
+        return [zone and "UTC"]
+    if type(zone) is ZoneInfo and zone.key:
+        return ["zone", zone.key]
+    raise TypeError(f"A time zone of type {type(zone).__name__} has no exact text.")
+
+
+def _from_zone_parts(parts: list[Any]) -> dt.tzinfo | None:
+    if len(parts) == 1:
+        return parts[0] and dt.UTC
+    return ZoneInfo(parts[1])
+
+
+def _stamp_parts(cell: pd.Timestamp) -> list[Any]:
+    return [int(cell.asm8.astype(np.int64)), cell.unit, _zone_parts(cell.tzinfo)]
+
+
+def _from_stamp_parts(parts: list[Any]) -> pd.Timestamp:
+    number, unit, zone = parts
+    stamp = pd.Timestamp(np.datetime64(number, unit))
+    zone = _from_zone_parts(zone)
+    return stamp if zone is None else stamp.tz_localize(dt.UTC).tz_convert(zone)
+
+
+def _datetime_parts(cell: dt.datetime) -> list[Any]:
+    plain = cell.replace(tzinfo=None)
+    return [plain.isoformat(), cell.fold, _zone_parts(cell.tzinfo)]
+
+
+def _from_datetime_parts(parts: list[Any]) -> dt.datetime:
+    text, fold, zone = parts
+    plain = dt.datetime.fromisoformat(text)
+    return plain.replace(fold=fold, tzinfo=_from_zone_parts(zone))
+
+
+def _delta_parts(cell: pd.Timedelta) -> list[Any]:
+    return [int(cell.asm8.astype(np.int64)), cell.unit]
+
+
+_TIMES: dict[type, Callable[[Any], Any]] = {
+    pd.Timestamp: _stamp_parts,
+    pd.Timedelta: _delta_parts,
+    type(pd.NaT): lambda cell: None,
+    dt.datetime: _datetime_parts,
+    dt.date: dt.date.isoformat,
+}
 
 
 def _numpy_parts(cell: Any) -> list[Any]:
@@ -58,12 +111,15 @@ def _numpy_parts(cell: Any) -> list[Any]:
     if dtype.kind not in _NUMPY_KINDS or is_long:
         raise TypeError(f"A cell of dtype {dtype} has no exact text.")
     shape = list(cell.shape) if type(cell) is np.ndarray else None
-    return [dtype.str, shape, _tag(cell.ravel().tolist())]
+    plain = cell.astype(np.int64) if dtype.kind in "mM" else cell
+    return [dtype.str, shape, _tag(plain.ravel().tolist())]
 
 
 def _from_numpy_parts(parts: list[Any]) -> Any:
     dtype, shape, items = parts
-    values: Any = np.fromiter(items, dtype, len(items))
+    is_time = np.dtype(dtype).kind in "mM"
+    values: Any = np.fromiter(items, np.int64 if is_time else dtype, len(items))
+    values = values.astype(dtype, copy=False)
     return values[0] if shape is None else values.reshape(shape)
 
 
@@ -71,6 +127,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "tuple": tuple,
     "dict": dict,
     "NA": lambda nothing: pd.NA,
+    "Timestamp": _from_stamp_parts,
+    "Timedelta": lambda parts: pd.Timedelta(np.timedelta64(*parts)),
+    "NaTType": lambda nothing: pd.NaT,
+    "datetime": _from_datetime_parts,
+    "date": dt.date.fromisoformat,
     "numpy": _from_numpy_parts,
 }
 

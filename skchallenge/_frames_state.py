@@ -1,6 +1,7 @@
 """Tables of pandas in the state of an object, as bytes that hold no pickle."""
 
-from typing import Any
+import copy
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from skchallenge._cells_text import from_text, to_text
 
 # Names, rows and columns of objects as text; the other columns as a stream of Arrow.
 Packed = list[bytes]
-_INDEXES = {pd.RangeIndex, pd.Index, pd.MultiIndex}
+_DATED = (pd.DatetimeIndex, pd.TimedeltaIndex)
+_INDEXES = {pd.RangeIndex, pd.Index, pd.MultiIndex, pd.PeriodIndex, *_DATED}
 _REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
@@ -18,7 +20,7 @@ class FramesAsBytes:
     """Mixin that pickles the tables among an object's attributes as bytes.
 
     So skops can save them, which knows no tables. One that bytes cannot hold exactly
-    is pickled as it is.
+    is pickled as it is, and skops is told why it cannot save it.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -30,18 +32,50 @@ class FramesAsBytes:
         restore(unpack_state(state))
 
 
+class OnlyPickled:
+    """A table that bytes cannot hold: pickle finds the table, skops an error."""
+
+    def __init__(self, name: str, table: Any) -> None:
+        self.name, self.table = name, table
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return _itself, (self.table,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.table, memo)
+
+    def __getstate__(self) -> Any:
+        table = pd.DataFrame(self.table).reset_index(drop=True)
+        odd = [label for label in table if pack(table[[label]]) is None]
+        what = f"in the columns {odd}" if odd else "as its labels, attrs or flags"
+        raise TypeError(
+            f"The table {self.name!r} must hold what can be written exactly, for skops "
+            f"to save it, but has something else {what}: for example bytes, objects of "
+            "a class of their own, or text in an Arrow type. Convert it, or use pickle."
+        )
+
+
+def _itself(table: Any) -> Any:
+    return table
+
+
 def pack_state(state: dict[str, Any]) -> dict[str, Any]:
     """Move the tables of a state, as bytes, to its entry `_packed`."""
     tables = {k: v for k, v in state.items() if isinstance(v, pd.DataFrame | pd.Series)}
     packed = {name: pack(table) for name, table in tables.items()}
     packed = {name: data for name, data in packed.items() if data is not None}
-    return {**{k: v for k, v in state.items() if k not in packed}, "_packed": packed}
+    left = {k: OnlyPickled(k, v) for k, v in tables.items() if k not in packed}
+    others = {k: v for k, v in state.items() if k not in tables}
+    return {**others, **left, "_packed": packed}
 
 
 def unpack_state(state: dict[str, Any]) -> dict[str, Any]:
     """Undo `pack_state`."""
     tables = {name: unpack(data) for name, data in state["_packed"].items()}
-    return {**{k: v for k, v in state.items() if k != "_packed"}, **tables}
+    others = {k: v for k, v in state.items() if k != "_packed"}
+    # A shallow copy was never pickled.
+    left = {k: v.table for k, v in others.items() if isinstance(v, OnlyPickled)}
+    return {**others, **left, **tables}
 
 
 def pack(table: Any) -> Packed | None:
@@ -68,6 +102,7 @@ def pack(table: Any) -> Packed | None:
         stream = _to_stream(others)
         is_exact = _columns(*from_text(to_text(names))).identical(table.columns)
         is_exact = is_exact and _types_are_kept(stream, others)
+        is_exact = is_exact and _labels_are_kept(table.index)
     except _REFUSALS:
         return None
     return [text, stream] if is_exact else None
@@ -95,7 +130,15 @@ def _is_ordinary(table: Any) -> bool:
     if not table.flags.allows_duplicate_labels:
         return False
     columns = table.columns if table.ndim == 2 else pd.Index([])
-    return type(table.index) in _INDEXES and type(columns) is pd.Index
+    return _is_ordinary_index(table.index) and type(columns) is pd.Index
+
+
+def _is_ordinary_index(index: pd.Index) -> bool:
+    """Tell whether the levels of an index are all there is to it."""
+    if isinstance(index, _DATED) and index.freq is not None:
+        return False
+    is_lone = isinstance(index, pd.MultiIndex) and index.nlevels == 1
+    return type(index) in _INDEXES and not is_lone
 
 
 def _levels(index: pd.Index) -> "list[pd.Series[Any]]":
@@ -115,7 +158,7 @@ def _index(rows: Any, levels: list[Any], names: list[Any]) -> pd.Index:
         start, stop, step = rows
         return pd.RangeIndex(start, stop, step, name=names[0])
     if len(levels) == 1:
-        return pd.Index(levels[0]).rename(names[0])
+        return pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
     return pd.MultiIndex.from_arrays(levels, names=names)
 
 
@@ -140,6 +183,15 @@ def _from_stream(stream: bytes, stop: int | None = None) -> pd.DataFrame:
         table = reader.read_all().slice(0, stop)
     table.validate(full=True)  # the bytes may come from a stranger
     return table.to_pandas(use_threads=False)
+
+
+def _labels_are_kept(index: pd.Index) -> bool:
+    """Tell whether levels keep their types: dates among objects would not."""
+    levels = _levels(index)
+    if len(levels) < 2:
+        return True
+    made = _levels(pd.MultiIndex.from_arrays(levels))
+    return all(a.dtype == b.dtype for a, b in zip(levels, made, strict=True))
 
 
 def _types_are_kept(stream: bytes, columns: "dict[str, pd.Series[Any]]") -> bool:

@@ -16,6 +16,7 @@ from sklearn.utils import check_scalar
 # unit, today's and 1973's, differ by less than the factor; two units differ by 1000.
 _UNIX_SECONDS = 1e8
 _TWO_UNITS = 100
+_ROUNDED = 2**53  # from here on, floats are not exact
 
 
 def as_frame(table: Any, name: str) -> pd.DataFrame:
@@ -41,6 +42,11 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
 
 
 def _polars_values(column: Any) -> Any:
+    if column.dtype.is_integer() and column.null_count():
+        largest = max(abs(column.min() or 0), abs(column.max() or 0))
+        if largest >= _ROUNDED:  # to_pandas() would make floats of them
+            kind = "Int64" if column.dtype.is_signed_integer() else "UInt64"
+            return pd.array(column.to_list(), dtype=kind)
     is_plain = column.dtype.is_numeric() or column.dtype.is_temporal()
     return column.to_pandas() if is_plain else column.to_list()
 

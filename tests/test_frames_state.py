@@ -1,13 +1,17 @@
 """Tables become bytes and come back exactly, or are left to pickle."""
 
 import copy
+import datetime as dt
 import pickle
 import pickletools
+from zoneinfo import ZoneInfo
 
+import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import skops.io
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import BaseEstimator
 
@@ -15,6 +19,7 @@ from skchallenge._frames_state import FramesAsBytes, pack, unpack
 
 DAYS = pd.to_datetime(["2020-01-01", None, "2021-01-01"])
 LETTERS = ["a", None, "c"]
+BERLIN = ZoneInfo("Europe/Berlin")
 OBJECTS = pd.Index([1, 3], dtype=object)
 # Arrow gives strings back as pandas keeps them by default.
 OTHER_STRING = pd.StringDtype(
@@ -62,12 +67,31 @@ MIXED = {
     "pandas.NA": [pd.NA, [pd.NA], float("nan")],
     "signs": ["\U0001f525", "\ud83d\udd25", "\ud800 \x00 \u2028"],
     "empty": ["", [], {}],
+    "times among others": [pd.Timestamp("2020").as_unit("s"), 1, pd.NaT],
+    "times in zones": [
+        pd.Timestamp("2020-10-25 02:30+02:00").tz_convert("UTC"),
+        pd.Timestamp("2020-10-25 00:30", tz="UTC").tz_convert(BERLIN),  # 02:30, first
+        pd.Timestamp("2020-10-25 01:30", tz="UTC").tz_convert(BERLIN),  # and second
+    ],
+    "Python's times": [
+        dt.datetime(2020, 10, 25, 2, 30, 1, 7, tzinfo=BERLIN, fold=1),
+        dt.datetime(1, 1, 1, tzinfo=dt.UTC),
+        [dt.date(9999, 12, 31), dt.datetime(2020, 1, 1)],
+    ],
+    "durations": [pd.Timedelta(-1, "ns"), pd.Timedelta(3, "s"), None],
+    "NumPy's times": [
+        np.datetime64("2020-01"),
+        np.timedelta64("NaT", "s"),
+        np.array([["2020-01-01"]], dtype="M8[ns]"),
+    ],
 }
 # What bytes cannot hold exactly.
 REFUSED = {
     "bytes": pd.Series([b"a", "b", None], dtype=object),
     "a class": pd.Series([pd.DataFrame, 1, 2], dtype=object),
-    "times among others": pd.Series([pd.Timestamp("2020"), 1, None], dtype=object),
+    "a nameless zone": pd.Series(
+        [pd.Timestamp("2020-01-01T00+02:30"), 1, 2], dtype=object
+    ),
     "long floats in a cell": pd.Series([np.longdouble(1), 2, 3], dtype=object),
     "too many digits": pd.Series([10**5000, 2, 3], dtype=object),
     "complex": pd.Series([1j, 2, 3]),
@@ -118,6 +142,21 @@ def test_cells_of_objects_come_back_exactly(name):
     assert list(loaded) == list(table)
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_cells_keep_the_unit_of_time(unit):
+    stamp = pd.Timestamp("2020-01-01 12:00").as_unit(unit)
+    table = pd.DataFrame(
+        {"t": as_objects([stamp, stamp - stamp, stamp.to_datetime64()])}
+    )
+    loaded = unpack(pack(table))["t"].tolist()
+    assert [loaded[0].unit, loaded[1].unit, loaded[2].dtype] == [
+        unit,
+        unit,
+        f"M8[{unit}]",
+    ]
+    assert loaded == table["t"].tolist()
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_bytes_cannot_hold_is_pickled_as_it_is(name):
     table = plain_table(odd=REFUSED[name])
@@ -134,11 +173,18 @@ def test_what_bytes_cannot_hold_is_pickled_as_it_is(name):
         lambda t: t.set_axis([7, 3], axis=1),
         lambda t: t.set_axis(pd.Index(["a", 3], dtype=object), axis=1),
         lambda t: t.set_axis(["same", "same"], axis=1),
+        lambda t: t.set_axis([1, np.datetime64("2020")], axis=1),
         lambda t: t.set_axis(pd.RangeIndex(3, 9, 2, name="row")),
         lambda t: t.set_axis(pd.Index(["x", "y", "x"])),
         lambda t: t.set_axis(pd.Index([5, None, 6], dtype="Int64", name=0)),
         lambda t: t.set_axis(pd.MultiIndex.from_product([["u"], [3, 1, 2]])),
         lambda t: t.set_index(["o", "n"]),
+        lambda t: t.set_axis(DAYS),
+        lambda t: t.set_axis(DAYS.tz_localize("UTC").as_unit("s").rename("day")),
+        lambda t: t.set_axis(DAYS - DAYS[0]),
+        lambda t: t.set_axis(pd.period_range("2020", periods=3, freq="M")),
+        lambda t: t.set_axis(pd.Index(DAYS, dtype=object)),
+        lambda t: t.set_axis([DAYS, [3, 1, 2]]),
         lambda t: t.iloc[:0],
         lambda t: t[["o"]],
         lambda t: t[["n"]].iloc[::-1].reset_index(drop=True),
@@ -154,10 +200,14 @@ def test_other_labels_are_left_to_pickle():
     marked, child = plain_table(), type("Child", (pd.DataFrame,), {})(plain_table())
     marked.attrs["source"] = "export"
     strict = plain_table().set_flags(allows_duplicate_labels=False)
-    for table in (plain_table().set_axis(days), marked, child, strict):
+    lone = plain_table().set_axis(pd.MultiIndex.from_arrays([LETTERS]))
+    for table in (plain_table().set_axis(days), marked, child, strict, lone):
         assert pack(table) is None
     assert pack(plain_table().set_axis([("a", 1), ("b", 2)], axis=1)) is None
-    assert pack(plain_table().set_axis([1, np.datetime64("2020")], axis=1)) is None
+    mixed = pd.MultiIndex.from_arrays([DAYS, LETTERS])
+    mixed = mixed.set_levels(mixed.levels[0].astype(object), level=0)
+    packed = pack(plain_table().set_axis(mixed))  # None where pandas finds the dates
+    assert packed is None or unpack(packed).index.identical(mixed)
 
 
 @pytest.mark.parametrize("name", ["score", None, 3])
@@ -227,3 +277,26 @@ def test_the_mixin_packs_tables_of_any_object():
     loaded = pickle.loads(data)
     assert_frame_equal(loaded.table_, fitted.table_)
     assert_series_equal(loaded.column_, fitted.column_)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        (plain_table(odd=REFUSED["bytes"]), r"something else in the columns \['odd'\]"),
+        (plain_table().set_axis([b"a", b"b", b"c"]), "else as its labels, attrs or fl"),
+        (REFUSED["complex"].rename("z"), r"something else in the columns \['z'\]"),
+    ],
+)
+def test_skops_is_told_what_it_cannot_save(table, match):
+    holder = Holder(table)
+    with pytest.raises(TypeError, match=rf"table 'table' must .*{match}.*use pickle"):
+        skops.io.dumps(holder)
+    for loaded in (
+        pickle.loads(pickle.dumps(holder)),
+        copy.deepcopy(holder),
+        copy.copy(holder),
+    ):
+        assert type(loaded.table) is type(table)
+        assert loaded.table.equals(table)
+    assert holder.table is table
+    assert joblib.hash(Holder(table.copy())) == joblib.hash(holder)

@@ -170,7 +170,7 @@ class VideoCatalog:
         if known.any():
             raise ValueError(
                 f"videos holds ids that the catalog has already, such as "
-                f"{new[self.video][known].iloc[0]!r}: rows are never altered."
+                f"{new[self.video][known].tolist()[0]!r}: rows are never altered."
             )
         new = new.reindex(columns=self.videos.columns)
         joined = pd.concat([self.videos, new], ignore_index=True)
@@ -297,7 +297,7 @@ class VideoCatalog:
         if repeated.any():
             raise ValueError(
                 f"{self.video} must be unique, but "
-                f"{videos[self.video][repeated].iloc[0]!r} occurs more than once. "
+                f"{videos[self.video][repeated].tolist()[0]!r} occurs more than once. "
                 "Keep one row a video; a video of several challenges has a list in "
                 f"column {self.challenge!r}."
             )

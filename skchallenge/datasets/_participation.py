@@ -228,10 +228,11 @@ def _duration(value: str | float, name: str, times: "pd.Series[Any]") -> Any:
 
 
 def _tags(cell: Any) -> list[str]:
-    """Read a cell of hashtags: missing, or an iterable of tags."""
+    """Read a cell of hashtags: missing, or an iterable of tags, some of them blank."""
     if not isinstance(cell, Iterable):
         return []
-    return list(dict.fromkeys(tag_name(tag) for tag in cell))
+    names = (tag_name(tag) for tag in cell if not pd.isna(tag))
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def _first_uses(videos: pd.DataFrame) -> pd.DataFrame:

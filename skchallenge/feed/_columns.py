@@ -56,7 +56,7 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             f"The column of {parameter} must have no missing values, got "
             f"{values.isna().sum()}. Drop the rows, or name them, such as 'unknown'."
         )
-    kind = _kind(values)
+    kind = kind_of(values)
     if kind in _MIXED:
         raise TypeError(
             f"{parameter}: argument must be a string or a number, all of one kind, got "
@@ -67,11 +67,11 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
     return values
 
 
-def _kind(values: Any) -> str:
+def kind_of(values: Any) -> str:
     """Return ``"numbers"``, ``"string"`` or pandas' name of what values are."""
     kind = pd.api.types.infer_dtype(values)
     if kind == "categorical":
-        return _kind(values.cat.remove_unused_categories().cat.categories)
+        return kind_of(values.cat.remove_unused_categories().cat.categories)
     return "numbers" if kind in {"integer", "decimal", *_FLOATS} else kind
 
 
@@ -97,7 +97,7 @@ def check_kind(values: "pd.Series[Any]", known: "pd.Index[Any]", name: str) -> N
         If one are strings and the others numbers, for example. The error begins with
         the name.
     """
-    kind, kind_known = _kind(values), _kind(known)
+    kind, kind_known = kind_of(values), kind_of(known)
     if kind != kind_known and len(values):
         raise TypeError(
             f"{name} must hold the kind of values seen in fit, {kind_known}, got "

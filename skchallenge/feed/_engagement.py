@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from skchallenge._validation import as_frame, check_columns, check_real
+from skchallenge.feed._columns import kind_of
 
 SIGNALS = ("rewatch", "completion", "share", "comment", "like")
 POINTS = {"rewatch": 10, "completion": 8, "share": 6, "comment": 4, "like": 2}
@@ -149,15 +150,30 @@ def floats_of(table: pd.DataFrame, column: str, name: str) -> NDArray[np.float64
     TypeError
         If it does not hold numbers. The error names the table.
     """
+    return floats(table[column], f"{name}[{column!r}]")
+
+
+def floats(values: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
+    """Return numbers as floats, missing values as NaN.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers, but text of numbers, say. The error begins with the
+        name.
+    """
+    kind = kind_of(values)
+    may_be_text = kind in {"string", "mixed", "mixed-integer"}
     try:
-        values = table[column].astype("Float64")
+        if may_be_text and any(isinstance(value, str) for value in values):
+            # pandas would read some of it, by version.
+            raise TypeError("text is not read; pandas.to_numeric does it")
+        numbers = values.astype("Float64")
     except (TypeError, ValueError) as error:  # of pandas or of Arrow
-        kind = pd.api.types.infer_dtype(table[column])
         raise TypeError(
-            f"{name}[{column!r}] must hold numbers, got {kind} values: {error}. "
-            "Convert the column."
+            f"{name} must hold numbers, got {kind} values: {error}. Convert them."
         ) from error
-    return np.asarray(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
+    return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
 
 
 def _first(

@@ -24,7 +24,7 @@ def no_evidence(n: int) -> Floats:
 
 def grow(
     log_wealth: Floats,
-    points: NDArray[np.float32],
+    points: Floats,
     threshold: Floats,
     counts: NDArray[np.int64],
 ) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge._validation import as_frame, check_columns, check_real
+from skchallenge.feed._engagement import floats
 
 Floats = NDArray[np.float64]
 
@@ -270,13 +271,13 @@ def _units(log: pd.DataFrame) -> "pd.Series[int]":
 
 
 def _finite(values: ArrayLike, name: str, n: int) -> Floats:
-    numbers = column_or_1d(values, dtype=np.float64)
+    numbers = floats(pd.Series(column_or_1d(values)), name)
     if len(numbers) != n or not n or not np.isfinite(numbers).all():
         raise ValueError(
             f"{name} must hold one finite number a decision, {n}, got {len(numbers)}, "
             f"{np.isfinite(numbers).sum()} of them finite. Drop incomplete decisions."
         )
-    return np.asarray(numbers, dtype=np.float64)
+    return numbers
 
 
 def _check_range(

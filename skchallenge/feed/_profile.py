@@ -206,8 +206,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As `fit` does, if `y` holds a label that is not in `classes_`, or if
-            `classes` are others than at the first call. What was learned stays.
+            As `fit` does, if `y` has a label, or `classes` have one, that the first
+            call had not, or if `half_life` was None until now. What was learned stays.
         TypeError
             As `fit` does, or if ids are of another kind than at the first call.
         """
@@ -279,17 +279,17 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If no `video` column is named, `k` is below 1, or a user is missing.
+            If `fit` saw no `video` column, `k` is below 1, or a user is missing.
         TypeError
             If `users` is a single id or a table, or holds ids of another kind than in
             `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
         check_scalar(k, "k", Integral, min_val=1)
-        if self.video is None:
+        if self._tallies.pairs.empty:
             raise ValueError(
-                "recommend needs video, the column of video ids, got None. Pass it to "
-                "the constructor and fit again."
+                "recommend needs video, the column of video ids, None in fit. Set it, "
+                "and fit again."
             )
         rng = check_random_state(self.random_state)
         asked = users_of(users, self._rates.user.index)
@@ -385,7 +385,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         """Weigh what was learned before by the time since then."""
         if self.half_life is None:
             return self._tallies
-        return self._tallies * 0.5 ** ((now - self._now) / self.half_life)
+        return self._tallies.fade(now - self._now, self.half_life)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_rates")

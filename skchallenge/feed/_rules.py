@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 Floats = NDArray[np.float64]
+_ROUNDING = 1e-9  # relative; tenths of points do not add up exactly
 
 
 @dataclass
@@ -36,13 +37,13 @@ class Scores:
 
 def by_threshold(scores: Scores, **_: Any) -> Floats:
     """Widen if the mean reaches the threshold."""
-    return (scores.mean >= scores.threshold).astype(np.float64)
+    return _reaches(scores.mean, scores.threshold)
 
 
 def by_lower_bound(scores: Scores, *, alpha: float, **_: Any) -> Floats:
     """Widen if the lower confidence bound of the mean reaches the threshold."""
     bound = scores.mean - norm.isf(alpha) * _standard_error(scores)
-    return (bound >= scores.threshold).astype(np.float64)
+    return _reaches(bound, scores.threshold)
 
 
 def by_thompson(scores: Scores, **_: Any) -> Floats:
@@ -124,6 +125,10 @@ def logged_scores(decisions: pd.DataFrame, threshold: float, rule: str) -> Score
         evidence,
         np.asarray(cohort, dtype=np.int64),
     )
+
+
+def _reaches(values: Floats, threshold: Floats) -> Floats:
+    return (values >= threshold * (1 - _ROUNDING)).astype(np.float64)
 
 
 def _standard_error(scores: Scores) -> Floats:

@@ -44,13 +44,13 @@ def check_parameters(rollout: Any) -> None:
         check_is_fitted(rollout.authority)
 
 
-def _points_of(rollout: Any) -> NDArray[np.float32]:
+def _points_of(rollout: Any) -> NDArray[np.float64]:
     """Return the points of the five signals.
 
     Raises
     ------
     ValueError
-        If one is negative, all are 0, or their squares do not fit into float32.
+        If one is negative, all are 0, or they do not fit into a log of float32.
     """
     points = points_by_signal(rollout.points)
     values = list(points.values())
@@ -59,12 +59,12 @@ def _points_of(rollout: Any) -> NDArray[np.float32]:
             f"points must give some of {list(SIGNALS)} more than 0 and none less, as "
             f"the evidence of a rollout needs, got {rollout.points!r}."
         )
-    if not 1e-15 <= max(values) <= 1e15:  # squares are float32 too
+    if not 1e-15 <= max(values) <= 1e15:  # a log has them as float32
         raise ValueError(
             f"points must be from 1e-15 to 1e15, the most, got {max(values)}. Take "
             "another unit, and the threshold in it."
         )
-    return np.array([points.get(name, 0) for name in SIGNALS], dtype=np.float32)
+    return np.array([points.get(name, 0) for name in SIGNALS], dtype=np.float64)
 
 
 def viewers_of(rollout: Any, viewers: Any) -> pd.DataFrame:

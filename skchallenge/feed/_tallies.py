@@ -52,9 +52,25 @@ class Tallies(FramesAsBytes):
         )
 
     def __mul__(self, factor: float) -> "Tallies":
-        """Let all fade, and forget what has faded too far."""
+        """Weigh all less, and forget what has faded too far."""
         tables = (t * factor for t in (self.cells, self.pairs, self.genres))
         return Tallies(*(t[t["fade"] > FORGOTTEN] for t in tables))
+
+    def fade(self, age: float, half_life: float) -> "Tallies":
+        """Halve all weights once each half-life.
+
+        Raises
+        ------
+        ValueError
+            If the age is infinite: the times of the impressions were not read.
+        """
+        if np.isinf(age):
+            raise ValueError(
+                f"half_life={half_life} must not be set between calls: impressions "
+                "were learned without it, so that their age is unknown. Call fit to "
+                "start anew."
+            )
+        return self * 0.5 ** (age / half_life)
 
 
 def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tallies:

@@ -241,7 +241,7 @@ class FeedWorkflow(BaseEstimator):
             if original == row:
                 steps.note([row], "duplicate check", "new")
             else:
-                name = videos["video_id"][original]
+                (name,) = videos["video_id"].iloc[[original]].tolist()  # of Python
                 steps.note([row], "duplicate check", f"a copy of {name!r}; stopped")
                 steps.stop([row], "duplicate")
 

@@ -52,7 +52,7 @@ class Plan:
     cooldown_days: int
     momentum: str | None
     upload: Ints
-    points: NDArray[np.float32]
+    points: Floats
     threshold: Floats
     persona: Ints
     names: NDArray[Any]
@@ -62,11 +62,19 @@ class Plan:
 
 @dataclass
 class Sums:
-    """Sums of points over the viewers of each batch, and the evidence's peak."""
+    """Sums over the viewers of each batch, and the evidence's peak.
+
+    Parameters
+    ----------
+    n : of viewers
+    total : of points
+    spread : of squared distances of points from their mean
+    peak : the highest log evidence after any of the viewers
+    """
 
     n: Ints
     total: Floats
-    squares: Floats
+    spread: Floats
     peak: Floats
 
 
@@ -135,10 +143,9 @@ class World:
         sums = self._show(batches, day, 1, self.bets if n_personas == 1 else None)
         mean = np.full((len(self.phase), n_personas), -np.inf)
         mean[batches.video, batches.persona] = sums.total / sums.n
-        best = mean[video]
+        best = mean[video] == mean[video].max(axis=1, keepdims=True)
         # Equal personas are as likely to be taken, not the first of them.
-        best = best + 1e-9 * self.rng.random(best.shape)
-        self.persona[video] = best.argmax(axis=1)
+        self.persona[video] = (best * self.rng.random(best.shape)).argmax(axis=1)
         self._note_first(video, mean[video].max(axis=1), day)
         if n_personas > 1:
             batches = self._reserve(video, size, day)
@@ -202,9 +209,8 @@ class World:
 
     def _scores(self, video: Ints, sums: Sums, rows: NDArray[np.bool_]) -> Scores:
         video, n, mean = video[rows], sums.n[rows], self.score[video[rows]]
-        squares = np.maximum(sums.squares[rows] - n * mean**2, 0)
         # One viewer says nothing of the spread.
-        sd = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.inf)
+        sd = np.where(n > 1, np.sqrt(sums.spread[rows] / np.maximum(n - 1, 1)), np.inf)
         threshold, stage = self.plan.threshold[video], self.stage[video]
         return Scores(n, mean, sd, threshold, self.peak[video], stage)
 
@@ -273,8 +279,8 @@ class World:
             viewer = self.audience.draw(part)
             video = np.repeat(part.video, part.count)
             signals = self._react(video, viewer, day)
-            points = signals.astype(np.float32) @ self.plan.points
-            parts.append(self._sum(part, points, bets))
+            points = signals @ self.plan.points
+            parts.append(self._sum(part, signals, points, bets))
             if self.sink is not None:
                 self.sink(
                     {"video": video, "viewer": viewer, "day": day}
@@ -285,7 +291,7 @@ class World:
                         )
                     }
                     | {name: signals[:, j] for j, name in enumerate(SIGNALS)}
-                    | {"points": points}
+                    | {"points": points.astype(np.float32)}
                 )
         return Sums(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -299,11 +305,18 @@ class World:
         return signals
 
     def _sum(
-        self, batches: Batches, points: NDArray[np.float32], bets: Floats | None
+        self,
+        batches: Batches,
+        signals: NDArray[np.bool_],
+        points: Floats,
+        bets: Floats | None,
     ) -> tuple[Any, ...]:
         first = np.cumsum(batches.count) - batches.count
-        total = np.add.reduceat(points, first, dtype=np.float64)
-        squares = np.add.reduceat(points * points, first, dtype=np.float64)
+        # Of counts, which are exact: as many likes are as many points in any order.
+        counts = np.add.reduceat(signals, first, axis=0, dtype=np.int64)
+        total = (counts * self.plan.points).sum(axis=1)
+        distance = points - np.repeat(total / batches.count, batches.count)
+        spread = np.add.reduceat(distance * distance, first)
         np.add.at(self.points, batches.video, total)
         np.add.at(self.exposures, batches.video, batches.count)
         peak = np.full(len(total), -np.inf)
@@ -312,7 +325,7 @@ class World:
             bets[video], peak = grow(
                 bets[video], points, self.plan.threshold[video], batches.count
             )
-        return batches.count, total, squares, peak
+        return batches.count, total, spread, peak
 
     def _note_first(self, video: Ints, score: Floats, day: int) -> None:
         names = self.plan.names[self.persona[video]]

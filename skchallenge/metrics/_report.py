@@ -62,6 +62,11 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     labels = column_or_1d(y_true)
     if not len(labels):
         raise ValueError("y_true must hold at least one label, got none.")
+    n_missing = pd.isna(labels).sum()
+    if n_missing:
+        raise ValueError(
+            f"y_true contains NaN or None: {n_missing} labels are missing. Drop them."
+        )
     assert_all_finite(labels, input_name="y_true")
     check_classification_targets(labels)
     _, counts = np.unique(labels, return_counts=True)
@@ -184,7 +189,7 @@ def participation_report(
     return report
 
 
-def _check_groups(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[Any]:
+def _check_groups(groups: ArrayLike, rows: Any) -> NDArray[Any]:
     """Return groups as an array of one column or more, none missing."""
     table = np.asarray(groups, dtype=object)  # a mixed list would turn into strings
     if table.ndim not in (1, 2) or table.shape[1:] == (0,):
@@ -192,7 +197,7 @@ def _check_groups(groups: ArrayLike, truth: NDArray[np.int64]) -> NDArray[Any]:
             "groups must be one-dimensional, or a table of one column or more, got "
             f"shape {table.shape}. Pass one group a row, such as pairs['user_id']."
         )
-    check_consistent_length(truth, table)
+    check_consistent_length(rows, table)
     missing = pd.isna(table).reshape(len(table), -1)
     if missing.any():
         raise ValueError(

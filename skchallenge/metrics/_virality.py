@@ -32,6 +32,7 @@ from skchallenge.metrics._bootstrap import resampled_means
 from skchallenge.metrics._report import (
     _check_binary,
     _check_bootstrap,
+    _check_groups,
     random_average_precision,
 )
 
@@ -109,7 +110,7 @@ def virality_report(
     Raises
     ------
     ValueError
-        If a video has no label, or a fold holds one class only.
+        If a video has no label, a fold holds one class only, or a group is missing.
 
     See Also
     --------
@@ -138,8 +139,9 @@ def virality_report(
     frame = as_frame(videos, "videos")
     check_consistent_length(X, frame)
     _check_bootstrap(confidence_level, n_resamples)
-    rows = np.arange(len(frame)) if groups is None else column_or_1d(groups)
-    check_consistent_length(frame, rows)
+    rows = np.arange(len(frame))
+    if groups is not None:
+        rows = _check_groups(column_or_1d(groups), frame)
     rough = clone(labeler).fit(frame).transform(frame)
     tables, folds = [], []
     for train, test in check_cv(cv, rough, classifier=True).split(X, rough, groups):

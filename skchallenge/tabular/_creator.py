@@ -66,7 +66,8 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
     -----
     Each count c makes four features, of log(1 + c) over the creator's past videos:
     ``past_{c}_mean``, ``past_{c}_max``, ``past_{c}_recent`` (mean of the newest five)
-    and ``past_{c}_last`` (the newest). A creator without a past has NaN in all of them.
+    and ``past_{c}_last`` (the newest). Of videos of one time, that with the
+    smaller id counts as newer. A creator without a past has NaN in all of them.
 
     **Past counts are as of the scrape.** An export tells what an earlier video has
     reached by now, not what it had reached when the next one was posted. A video of
@@ -194,7 +195,8 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def _check_catalog(self) -> None:
-        if not all(hasattr(self.catalog, name) for name in ("videos", "user", "time")):
+        names = ("videos", "video", "user", "time")
+        if not all(hasattr(self.catalog, name) for name in names):
             raise TypeError(
                 f"catalog must be a VideoCatalog, got {type(self.catalog).__name__}. "
                 "Wrap a table of videos in VideoCatalog(videos)."
@@ -220,7 +222,8 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         videos = catalog.videos
         users = pd.Index(videos[catalog.user])
         times, rows = time_values(videos[catalog.time]), np.arange(len(videos))
-        index = TimeIndex(users, times, rows, rows)
+        tie = pd.factorize(videos[catalog.video], sort=True)[0]
+        index = TimeIndex(users, times, tie, rows)
         before = time_values(frame[catalog.time])
         before = before - (age.to_timedelta64() if hasattr(age, "asm8") else age)
         start, stop = index.spans(pd.Index(frame[catalog.user]), before)

@@ -119,6 +119,11 @@ def test_append_refuses(new, error, match):
             r"video_id must be unique, but 'a' occurs more than once",
         ),
         (
+            {"video_id": [7, 8, 7, 9]},
+            ValueError,
+            r"video_id must be unique, but 7 occurs more than once",
+        ),
+        (
             {"user_id": ["ann", None, "bob", "cy"]},
             ValueError,
             r"user_id has 1 missing values, first in row 1",

@@ -145,6 +145,20 @@ def test_missing_tags_are_no_tags():
     assert_frame_equal(make_participation(videos, **OPTIONS).pairs, expected.pairs)
 
 
+def test_what_is_missing_or_blank_in_a_list_is_no_tag():
+    """Else everybody takes part in the challenges nan, none and of no name."""
+    blank = [[None, *tags, np.nan, pd.NA, "", "#"] for _, _, tags in BASE]
+    videos = videos_of(*BASE).assign(hashtags=blank)
+    assert_frame_equal(
+        make_participation(videos, **OPTIONS).pairs,
+        make_participation(videos_of(*BASE), **OPTIONS).pairs,
+    )
+    found = make_participation(
+        videos, **OPTIONS | {"challenges": None}, min_participants=2, max_spread=99
+    )
+    assert found.challenges["challenge"].tolist() == ["dance"]
+
+
 def test_the_callers_table_is_left_alone():
     videos = videos_of(*BASE)
     before = videos.copy(deep=True)

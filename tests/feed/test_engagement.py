@@ -297,13 +297,30 @@ def test_a_video_without_a_duration_has_no_score():
 
 
 @pytest.mark.parametrize(
-    "value", ["far", pd.Timestamp("2020-06-12"), pd.Timedelta(9, "s")]
+    "value", ["far", "9", pd.Timestamp("2020-06-12"), pd.Timedelta(9, "s")]
 )
 @pytest.mark.parametrize("column", ["play_time_ms", "duration_ms", "is_like"])
 def test_what_is_no_number_is_named(column, value):
     log = make_log([1.0, 1.0]).assign(**{column: value})
     with pytest.raises(TypeError, match=rf"log\['{column}'\] must hold numbers, got"):
         engagement_signals(log)
+
+
+def test_text_of_numbers_beside_numbers_is_no_number():
+    log = make_log([1.0, 1.0]).assign(is_like=pd.Series([1, "1"], dtype=object))
+    for some in (log, log.astype({"is_like": str}).astype({"is_like": "category"})):
+        with pytest.raises(TypeError, match="text is not read; pandas.to_numeric does"):
+            engagement_signals(some)
+
+
+def test_long_numbers_of_polars_keep_their_digits_beside_missing_ones():
+    """As floats they would be equal, and impressions of two sessions one."""
+    log = make_log([1.0, 1.0, 1.0]).assign(user_id=1, video_id="a", play_time_ms=5)
+    session = pl.Series([2**60, 2**60 + 1, None])
+    table = pl.from_pandas(log).with_columns(session.alias("session"))
+    assert len(engagement_signals(table)) == 3
+    unsigned = table.with_columns((session.cast(pl.UInt64) + 2**63).alias("session"))
+    assert len(engagement_signals(unsigned)) == 3
 
 
 def test_a_table_of_nothing_is_refused():

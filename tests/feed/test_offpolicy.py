@@ -249,3 +249,17 @@ def test_options_are_checked(logged):
         BatchRollout(rule="sequential", threshold=2.5).fit().propensity(logged)
     with pytest.raises(ValueError, match=r"decisions lacks the columns \['score'\]"):
         BatchRollout(threshold=2.5).fit().propensity(logged.drop(columns="score"))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["3", pd.Timestamp("2020-01-01"), [1.0], pd.Timedelta("1s"), "three"]
+)
+def test_what_is_no_number_is_refused_by_name(wrong):
+    bad = pd.Series([wrong] * 4)
+    for column in ("propensity", "reward"):
+        with pytest.raises(TypeError, match=rf"log\['{column}'\] must hold numbers"):
+            inverse_propensity(make_log().assign(**{column: bad}), np.ones(4))
+    with pytest.raises(TypeError, match="target must hold numbers, got .* Convert"):
+        inverse_propensity(make_log(), bad)
+    with pytest.raises(TypeError, match="expected_target must hold numbers"):
+        doubly_robust(make_log(), np.ones(4), np.ones(4), bad)

@@ -340,7 +340,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="at least one non-zero number"):
         profiler.fit(X, y, sample_weight=np.zeros(16))
     with pytest.raises(ValueError, match="recommend needs video"):
-        GenreProfiler("user", "genre").fit(X, y).recommend([0])
+        GenreProfiler("user", "genre").fit(X, y).set_params(video=2).recommend([0])
     with pytest.raises(ValueError, match="k == 0, must be >= 1"):
         profiler.fit(X, y).recommend([0], k=0)
 
@@ -590,3 +590,16 @@ def test_a_row_of_several_genres_is_their_mean_in_log_odds():
     odds = logit(profiler.predict_proba(ask)[:, 1]).reshape(20, 3)
     assert np.abs(odds[:, 0] - odds[:, 1]).max() > 0.5
     np.testing.assert_allclose(odds[:, 2], odds[:, :2].mean(axis=1))
+
+
+def test_a_half_life_is_not_set_between_calls():
+    """Impressions of no known age would be forgotten, all of them, in silence."""
+    X, y = make_log(4, 4)
+    profiler = GenreProfiler(**BY_NAME, time="time").fit(X, y)
+    known = profiler.predict_proba(X)
+    with pytest.raises(ValueError, match="half_life=5 must not be set between calls"):
+        profiler.set_params(half_life=5).partial_fit(X, y)
+    np.testing.assert_array_equal(profiler.predict_proba(X), known)
+    undated = profiler.fit(X, y).set_params(half_life=None).partial_fit(X, y)
+    with pytest.raises(ValueError, match="Call fit to start anew"):
+        undated.set_params(half_life=5).partial_fit(X, y)

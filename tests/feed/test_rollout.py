@@ -865,3 +865,37 @@ def test_who_watches_again_has_completed_whatever_the_response_says(world):
     log = rollout.simulate(world.videos, world.viewers, eager, log=True).log
     assert log["rewatch"].mean() == pytest.approx(0.5, abs=0.03)
     assert (log["completion"] == log["rewatch"]).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40])
+def test_the_unit_of_points_does_not_matter(world, scale):
+    """A power of two changes no digit, so it must change no journey."""
+    usual = simulate(world).journeys
+    points = EngagementScorer().fit(np.zeros((1, 5))).points_
+    points = {name: value * scale for name, value in points.items()}
+    scaled = simulate(world, points=points, threshold=2.5 * scale).journeys
+    assert scaled["exposures"].equals(usual["exposures"])
+    np.testing.assert_array_equal(scaled["score"], usual["score"] * scale)
+
+
+@pytest.mark.parametrize("rule", ["threshold", "lcb"])
+@pytest.mark.parametrize("like", [0.1, 0.7, 2.3])
+def test_a_score_equal_to_the_threshold_reaches_it(like, rule):
+    """Whatever the rounding of points that are no whole numbers."""
+    same = World(5, 4000, 1, sd=0.0)
+    same.response = lambda v, u, day: np.tile([0, 0, 0, 0, 1.0], (len(v), 1))
+    options = {"points": {"like": like}, "threshold": like, "stages": (30, 70, 110)}
+    result = simulate(same, rule=rule, **options)
+    assert (result.journeys["stage"] == 3).all()
+    np.testing.assert_allclose(result.decisions["score"], like, rtol=1e-15)
+
+
+def test_scores_of_as_many_likes_are_equal():
+    """Else the order of the viewers would decide between equal videos."""
+    some = World(40, 4000, 1, sd=0.0)
+    result = simulate(some, points={"like": 0.7, "share": 0.1}, options={"log": True})
+    first = result.log[result.log["stage"] == 1].groupby("video_id")[SIGNALS].sum()
+    scores = result.decisions.query("stage == 1").set_index("video_id")["score"]
+    by = [first["like"], first["share"]]
+    assert scores.groupby(by).nunique().eq(1).all()
+    assert len(scores) > scores.nunique()

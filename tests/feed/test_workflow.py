@@ -176,6 +176,13 @@ def test_a_human_may_answer_in_any_booleans(result, dtype):
     pd.testing.assert_frame_equal(answered.journeys, result.journeys)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "int64[pyarrow]", "category"])
+def test_reasons_name_numbers_as_numbers(dtype):
+    numbered = VIDEOS.assign(video_id=pd.Series(range(10, 17)).astype(dtype))
+    result = make_workflow().run(numbered, VIEWERS, response)
+    assert reasons_of(result, 15)[-1] == "duplicate check: a copy of 10; stopped"
+
+
 def test_of_copies_the_earliest_upload_is_kept():
     late = VIDEOS.assign(day=[2, 0, 0, 0, 0, 1, 1])
     result = make_workflow().run(late, VIEWERS, response)

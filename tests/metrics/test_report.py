@@ -233,7 +233,9 @@ def test_tables_and_booleans_are_fine():
     [
         ([], "at least one label, got none"),
         ([0, 1, np.nan], "y_true contains NaN"),
-        (pd.Series(["a", None, "b"]), "contains NaN"),
+        (pd.Series(["a", None, "b"]), "contains NaN or None: 1 labels are missing"),
+        (pd.array(["a", None, "b"], dtype="string"), "contains NaN"),
+        (np.array(["a", None, "b"], dtype=object), "contains NaN"),
         ([0.1, 0.2, 0.7], "Unknown label type: continuous"),
     ],
 )

@@ -195,13 +195,24 @@ def test_arrays_and_text_counts_are_fine():
         ({"n_followers": 0}, {}, r"90 of 90 videos have no label"),
         ({}, {"n_resamples": 0}, r"n_resamples == 0, must be >= 1"),
         ({}, {"confidence_level": 1.0}, r"confidence_level == 1.0, must be < 1"),
+        ({}, {"confidence_level": np.nan}, r"confidence_level must be a finite number"),
         ({}, {"groups": [1, 2]}, r"inconsistent numbers of samples"),
+        ({}, {"groups": ["a", None, 7] * 30}, r"groups has 30 missing v.* in row 1\."),
+        ({}, {"groups": [np.nan] * 90}, r"groups has 90 missing values"),
     ],
 )
 def test_bad_input_is_refused(change, options, match):
     X, videos, _ = study(90)
     with pytest.raises(ValueError, match=match):
         report(X, videos.assign(**change), **options)
+
+
+def test_groups_of_mixed_kinds_are_groups():
+    X, videos, groups = study()
+    mixed = [f"u{g}" if g % 2 else int(g) for g in groups]
+    folds = list(GroupKFold(3).split(X, groups=groups))
+    found = [report(X, videos, folds, groups=g)["score"] for g in (groups, mixed)]
+    assert found[0].equals(found[1])
 
 
 def test_folds_of_one_class_are_refused():

@@ -53,8 +53,11 @@ def by_hand(videos, row, min_age):
 
 
 @pytest.mark.parametrize("min_age", ["0D", "7D", "36h"])
-def test_statistics_by_hand(min_age):
+@pytest.mark.parametrize("seed", [None, 1])
+def test_statistics_by_hand(min_age, seed):
+    """In any order of the catalog: of equal times, the smaller id is newer."""
     videos = table()
+    videos = videos if seed is None else videos.sample(frac=1, random_state=seed)
     past = PastCreatorStats(VideoCatalog(videos), min_age=min_age)
     X = videos[["user_id", "create_time"]]
     found = past.fit_transform(X)

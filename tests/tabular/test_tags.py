@@ -48,6 +48,14 @@ def test_one_spelling_or_another_gives_the_same_marks():
         np.testing.assert_array_equal(dense().fit_transform(X), expected, name)
 
 
+def test_what_is_missing_in_a_list_is_no_tag():
+    cells = [["cat", np.nan, None], [{"name": pd.NA}, {"name": "dog"}], [np.nan]]
+    binarizer = TagBinarizer(min_frequency=1, sparse_output=False)
+    marks = binarizer.fit_transform(pd.DataFrame({"hashtags": cells}))
+    assert binarizer.tags_[0].tolist() == ["cat", "dog"]
+    assert marks.tolist() == [[1, 0], [0, 1], [0, 0]]
+
+
 def test_effects_keep_their_spaces_and_mentions_lose_their_sign():
     X = pd.DataFrame(
         {"effectStickers": ["Green Screen, Bling"], "mentions": ["@ann @bob"]}
