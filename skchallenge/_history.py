@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
-from skchallenge._validation import as_frame, check_option
+from skchallenge._validation import as_frame, check_option, plain_ids
 from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import EmptyHistoryWarning
@@ -317,7 +317,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         frame = as_frame(X, "X")
         validate_data(self, X, reset=reset, skip_check_array=True)
         self._protocol.check_table(frame)
-        return frame
+        ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]
+        return frame.assign(**{c: plain_ids(frame[c]) for c in ids})
 
     def _encode(self, history: Rows, encode: Encode) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""

@@ -195,6 +195,17 @@ def id_kind(values: pd.Series[Any]) -> str:
     return names.get(inferred, f"values of type {inferred}")
 
 
+def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn nullable, Arrow, categorical and unsigned ids into NumPy's usual types.
+
+    pandas compares int64 with UInt64 as floats, which takes one long id for another,
+    and cannot compare an Arrow type with a category at all.
+    """
+    if values.dtype in (np.dtype(object), np.dtype(np.int64)):
+        return values
+    return pd.Series(values.to_list(), index=values.index, name=values.name)
+
+
 def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
     """Turn nullable, Arrow and object times into NumPy's types; zones stay.
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from skchallenge._frames_state import pack_state, unpack_state
 from skchallenge._names import NAMES, Role, canonical_name, counter_in
-from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_ids,
+    check_times,
+    plain_ids,
+)
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
 # and at most one in twenty of the videos of no challenge do ("original sound").
@@ -291,6 +297,7 @@ class VideoCatalog:
         check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
         for column in (self.video, self.user):
             check_ids(videos[column], column)
+            videos[column] = plain_ids(videos[column])
         check_times(videos[self.time], self.time)
         check_ids(self._memberships(videos)["challenge"], self.challenge)
         repeated = videos[self.video].duplicated()
