@@ -25,7 +25,7 @@ from skchallenge._rows import (
     tensors_of,
     validation_rows,
 )
-from skchallenge._torch import isolated_rng, resolve_device, threads_for
+from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
 from skchallenge._validation import check_finite
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
@@ -248,7 +248,11 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
         # Training needs gradients, also where the caller has turned them off.
-        with isolated_rng(device, seed), torch.inference_mode(False):
+        with (
+            isolated_rng(device, seed),
+            torch.inference_mode(False),
+            no_autocast(device),
+        ):
             net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
             self._before_training(net.module_)
             held_out = tensors_of(arrays, shared, valid, device)
@@ -311,7 +315,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         run = getattr(module, method)
         whole = [as_tensor(part) for part in shared]
         pieces = [torch.split(as_tensor(part), self._rows_a_pass()) for part in aligned]
-        with torch.inference_mode():
+        with torch.inference_mode(), no_autocast(weight.device):
             logits = [
                 run(*(_like(weight, part) for part in parts), *whole).cpu()
                 for parts in zip(*pieces, strict=True)
