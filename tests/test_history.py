@@ -1,4 +1,7 @@
 import itertools
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -384,6 +387,41 @@ def test_seconds_beside_milliseconds_would_show_the_future():
         VideoCatalog(pd.concat([seconds, new]))
     endless = X.assign(time=np.inf)  # no cut-off at all is no other unit
     assert encoder.fit(endless).transform(endless).shape == (2, 9)
+
+
+@pytest.fixture
+def hasty_threads():
+    """Let threads cut in on each other all the time."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_videos_may_be_appended_while_other_threads_encode(hasty_threads):
+    """Without care some dozen calls see a table and a mask of different lengths."""
+
+    def more(name):
+        return VIDEOS.assign(video_id=VIDEOS["video_id"] + name)
+
+    catalog, X = make_catalog(), pairs(("ann", "dance", 50), ("bob", "dance", 99))
+    encoder = user_side(catalog, max_videos=3).fit(X)
+
+    done = threading.Event()
+
+    def encode():
+        while not done.is_set():
+            encoder.transform(X)
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(encode) for _ in range(2)]
+        list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
+        done.set()
+        for reader in readers:
+            reader.result()
+    assert len(catalog) == 41 * len(VIDEOS)
+    fresh = user_side(VideoCatalog(catalog.videos), max_videos=3).fit(X)
+    np.testing.assert_array_equal(encoder.transform(X), fresh.transform(X))
 
 
 @pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])
