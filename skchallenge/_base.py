@@ -21,12 +21,14 @@ from skchallenge._rows import (
     TensorBatches,
     TensorData,
     as_tensor,
+    finite_outputs,
+    plain_labels,
     row_weights,
     tensors_of,
     validation_rows,
 )
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
-from skchallenge._validation import check_finite
+from skchallenge._validation import check_finite, check_flag
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
 Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
@@ -136,7 +138,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """
         self._check_parameters()
         self.__dict__.pop("net_", None)  # never an old network under new labels
-        (aligned, shared), y = self._read_training(X, y)
+        (aligned, shared), y = self._read_training(X, plain_labels(y))
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
         weight = row_weights(aligned[0], y, sample_weight, self.class_weight)
@@ -227,6 +229,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._check_real("validation_fraction", "neither", max_val=1)
         self._check_real("lr", "neither")
         check_count("batch_size", self.batch_size, auto=True)
+        check_flag("early_stopping", self.early_stopping)
 
     def _check_real(
         self, name: str, boundaries: str, max_val: float | None = None
@@ -320,7 +323,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
                 run(*(_like(weight, part) for part in parts), *whole).cpu()
                 for parts in zip(*pieces, strict=True)
             ]
-        return torch.cat(logits).numpy()
+        return finite_outputs(torch.cat(logits))
 
     def _rows_a_pass(self) -> int:
         return _PREDICT_ROWS

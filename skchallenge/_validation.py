@@ -69,6 +69,12 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise a TypeError unless `value` is True or False: the text "False" is true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
 def check_finite(**parameters: float | None) -> None:
     """Raise a ValueError if a number is NaN, which check_scalar lets pass, or infinite.
 
