@@ -41,7 +41,9 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
 
 def _polars_values(column: Any) -> Any:
     is_plain = column.dtype.is_numeric() or column.dtype.is_temporal()
-    return column.to_pandas() if is_plain else column.to_list()
+    if is_plain:
+        return column.to_pandas()
+    return column.to_list() or np.empty(0, dtype=object)  # no rows are no floats
 
 
 def check_columns(

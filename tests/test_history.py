@@ -429,7 +429,10 @@ def test_no_rows_give_no_rows(aggregation):
     X = pairs(("ann", "dance", 50))
     encoder = user_side(aggregation=aggregation).fit(X)
     width = len(encoder.get_feature_names_out())
-    assert encoder.transform(X.iloc[:0]).shape == (0, width)
+    no_rows = X.iloc[:0]
+    as_category = no_rows.astype({"user_id": "category"})
+    for table in (no_rows, pl.from_pandas(no_rows), as_category):
+        assert encoder.transform(table).shape == (0, width)
 
 
 def proxy_side(catalog):
