@@ -21,12 +21,14 @@ from skchallenge._rows import (
     TensorBatches,
     TensorData,
     as_tensor,
+    finite_outputs,
+    plain_labels,
     row_weights,
     tensors_of,
     validation_rows,
 )
-from skchallenge._torch import isolated_rng, resolve_device, threads_for
-from skchallenge._validation import check_real
+from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
+from skchallenge._validation import check_flag, check_real
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
 Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
@@ -136,7 +138,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """
         self._check_parameters()
         self.__dict__.pop("net_", None)  # never an old network under new labels
-        (aligned, shared), y = self._read_training(X, y)
+        (aligned, shared), y = self._read_training(X, plain_labels(y))
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
         weight = row_weights(aligned[0], y, sample_weight, self.class_weight)
@@ -228,6 +230,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         check_real("validation_fraction", fraction, "neither", max_val=1)
         check_real("lr", self.lr, "neither")
         check_count("batch_size", self.batch_size, auto=True)
+        check_flag("early_stopping", self.early_stopping)
 
     def _train(
         self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
@@ -241,7 +244,11 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
         # Training needs gradients, also where the caller has turned them off.
-        with isolated_rng(device, seed), torch.inference_mode(False):
+        with (
+            isolated_rng(device, seed),
+            torch.inference_mode(False),
+            no_autocast(device),
+        ):
             net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
             self._before_training(net.module_)
             held_out = tensors_of(arrays, shared, valid, device)
@@ -304,12 +311,12 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         run = getattr(module, method)
         whole = [as_tensor(part) for part in shared]
         pieces = [torch.split(as_tensor(part), self._rows_a_pass()) for part in aligned]
-        with torch.inference_mode():
+        with torch.inference_mode(), no_autocast(weight.device):
             logits = [
                 run(*(_like(weight, part) for part in parts), *whole).cpu()
                 for parts in zip(*pieces, strict=True)
             ]
-        return torch.cat(logits).numpy()
+        return finite_outputs(torch.cat(logits))
 
     def _rows_a_pass(self) -> int:
         return _PREDICT_ROWS

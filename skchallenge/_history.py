@@ -18,9 +18,9 @@ from sklearn.utils.validation import (
 from skchallenge._lookup import Rows
 from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
-from skchallenge._validation import as_frame, check_option
+from skchallenge._validation import as_frame, check_option, plain_ids
 from skchallenge._warn import warn
-from skchallenge.datasets._catalog import VideoCatalog
+from skchallenge.datasets._catalog import VideoCatalog, snapshot
 from skchallenge.exceptions import EmptyHistoryWarning
 
 
@@ -186,17 +186,18 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             If slots are empty and the catalog seems to hold users' latest videos only.
         """
         self._check_parameters()
-        X = self._check_table(X, reset=True)
-        n_own = self._protocol.n_own(X)
-        self._protocol.check_own_videos(X, n_own)
-        history = self._protocol.history(X, self.max_videos, n_own)
+        protocol = self._protocol()
+        X = self._check_table(X, protocol, reset=True)
+        n_own = protocol.n_own(X)
+        protocol.check_own_videos(X, n_own)
+        history = protocol.history(X, self.max_videos, n_own)
         if (history < 0).all():
             raise ValueError(
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
-        self._protocol.warn_of_cut_histories(X, history)
-        self.encoder_ = fit_encoder(self.encoder, self._protocol, X)[0]
+        protocol.warn_of_cut_histories(X, history)
+        self.encoder_ = fit_encoder(self.encoder, protocol, X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
         return self
 
@@ -221,10 +222,11 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             If X holds users who took part before the cut-off.
         """
         check_is_fitted(self)
-        X = self._check_table(X, reset=False)
-        n_own = self._protocol.n_own(X)
-        self._protocol.warn_of_own_videos(n_own)
-        history = self._protocol.history(X, self.max_videos, n_own)
+        protocol = self._protocol()
+        X = self._check_table(X, protocol, reset=False)
+        n_own = protocol.n_own(X)
+        protocol.warn_of_own_videos(n_own)
+        history = protocol.history(X, self.max_videos, n_own)
         if len(X) and (history < 0).all():
             warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
@@ -258,16 +260,13 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self.fit(X)
         if self.cross_fit is None:
             return self.transform(X)
-        X = self._check_table(X, reset=False)
+        protocol = self._protocol()
+        X = self._check_table(X, protocol, reset=False)
         blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
         none = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
-        history = self._protocol.history(X, self.max_videos, none)
+        history = protocol.history(X, self.max_videos, none)
         crossed = CrossFit(
-            self.encoder,
-            self.encoder_,
-            self._protocol,
-            self.cross_fit,
-            self.random_state,
+            self.encoder, self.encoder_, protocol, self.cross_fit, self.random_state
         )
         for held_out, encode in crossed.folds(X):
             blocks[held_out] = self._encode(history[held_out], encode)
@@ -301,9 +300,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         slots = self.max_videos if self.aggregation == "concat" else 1
         return slots * self._width + 1
 
-    @property
     def _protocol(self) -> Protocol:
-        return Protocol(self.catalog, self.by, self.before, self.exclude)
+        """Return the rules, for one call: videos may be appended meanwhile."""
+        return Protocol(snapshot(self.catalog), self.by, self.before, self.exclude)
 
     def _check_parameters(self) -> None:
         check_catalog(self.catalog)
@@ -311,13 +310,14 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         check_scalar(self.max_videos, "max_videos", Integral, min_val=1)
         if self.cross_fit is not None:
             check_scalar(self.cross_fit, "cross_fit", Integral, min_val=2)
-        self._protocol.check()
+        self._protocol().check()
 
-    def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+    def _check_table(self, X: Any, protocol: Protocol, *, reset: bool) -> pd.DataFrame:
         frame = as_frame(X, "X")
         validate_data(self, X, reset=reset, skip_check_array=True)
-        self._protocol.check_table(frame)
-        return frame
+        protocol.check_table(frame)
+        ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]
+        return frame.assign(**{c: plain_ids(frame[c]) for c in ids})
 
     def _encode(self, history: Rows, encode: Encode) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
@@ -47,6 +48,19 @@ class TensorBatches:
             yield self.dataset[index.to(self.dataset.aligned[0].device)]
 
 
+def plain_labels(y: Any) -> Any:
+    """Make NumPy's integers and booleans of nullable ones, of which none is missing.
+
+    scikit-learn makes floats of them, which long ids of users do not survive.
+    """
+    dtype: Any = getattr(y, "dtype", None)
+    if not pd.api.types.is_extension_array_dtype(dtype) or pd.isna(y).any():
+        return y
+    is_bool = pd.api.types.is_bool_dtype(dtype)
+    is_label = is_bool or pd.api.types.is_integer_dtype(dtype)
+    return np.asarray(y.tolist()) if is_label else y
+
+
 def row_weights(
     X: NDArray[Any], y: NDArray[Any], sample_weight: Any, class_weight: Any
 ) -> NDArray[np.float64]:
@@ -86,15 +100,17 @@ def validation_rows(
     not matter, unless labels of identical ones differ; nor, to speak of, how numbers
     were rounded.
     """
-    digests = [hashlib.blake2b(row, digest_size=16).digest() for row in X]
+    # Adding zero makes the negative zero, which has other bytes, a zero.
+    digests = [hashlib.blake2b(row + 0.0, digest_size=16).digest() for row in X]
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     order = np.argsort(_projection(X)[first], kind="stable")
     n_valid = int(np.ceil(fraction * len(first)))
     n_train = len(first) - n_valid
     if n_train < 1:
         raise ValueError(
-            f"early_stopping=True needs at least 2 different rows, got n_samples = "
-            f"{len(X)} with {len(first)} different. Set early_stopping=False."
+            f"early_stopping=True with validation_fraction={fraction} leaves no row to "
+            f"train on, got n_samples = {len(X)} with {len(first)} different. Give 2 "
+            "at least, lower validation_fraction, or set early_stopping=False."
         )
     label = target[first][order]
     _, counts = np.unique(label, return_counts=True)
@@ -125,6 +141,18 @@ def tensors_of(
     chosen = arrays if rows.all() else [a[rows] for a in arrays]
     aligned = [as_tensor(a).to(device) for a in chosen]
     return TensorData(aligned, [as_tensor(a) for a in shared])
+
+
+def finite_outputs(outputs: Tensor) -> NDArray[Any]:
+    """Return what a network makes of X; raise where that is no finite number."""
+    bad = ~outputs.isfinite().all(dim=1)
+    if bad.any():
+        raise ValueError(
+            f"X holds numbers that are too large for the network: in {int(bad.sum())} "
+            f"rows, first in row {int(bad.int().argmax())}, its outputs are no finite "
+            "numbers. Scale X as it was scaled in training."
+        )
+    return outputs.numpy()
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,13 +49,36 @@ def threads_for(module: nn.Module, batch_size: int) -> Iterator[None]:
 def isolated_rng(device: torch.device, seed: int | None = None) -> Iterator[None]:
     """Seed torch inside the block and leave the caller's generators as found.
 
+    What is made inside is float32 and on the CPU, whatever the caller's defaults are.
     Threads wait for each other: torch has one generator for all of them.
     """
     cuda = [device] if device.type == "cuda" else []
-    with one_at_a_time, torch.random.fork_rng(devices=cuda):
+    with one_at_a_time, _own_defaults(), torch.random.fork_rng(devices=cuda):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         if seed is not None and cuda:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _own_defaults() -> Iterator[None]:
+    dtype, is_cpu = torch.get_default_dtype(), torch.get_default_device().type == "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        # Naming a device makes each call of torch slower.
+        with nullcontext() if is_cpu else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Compute in the types of weights and inputs, also where the caller has them cast.
+
+    A vector in a store must not depend on who computed it.
+    """
+    is_known = torch.amp.is_autocast_available(device.type)
+    is_on = is_known and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if is_on else nullcontext()

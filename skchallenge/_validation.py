@@ -48,7 +48,9 @@ def _polars_values(column: Any) -> Any:
             kind = "Int64" if column.dtype.is_signed_integer() else "UInt64"
             return pd.array(column.to_list(), dtype=kind)
     is_plain = column.dtype.is_numeric() or column.dtype.is_temporal()
-    return column.to_pandas() if is_plain else column.to_list()
+    if is_plain:
+        return column.to_pandas()
+    return column.to_list() or np.empty(0, dtype=object)  # no rows are no floats
 
 
 def check_columns(
@@ -74,6 +76,12 @@ def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise a TypeError unless `value` is True or False: the text "False" is true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
 def check_real(
@@ -213,6 +221,17 @@ def id_kind(values: pd.Series[Any]) -> str:
     if inferred == "categorical":
         return id_kind(pd.Series(values.cat.categories))
     return names.get(inferred, f"values of type {inferred}")
+
+
+def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn nullable, Arrow, categorical and unsigned ids into NumPy's usual types.
+
+    pandas compares int64 with UInt64 as floats, which takes one long id for another,
+    and cannot compare an Arrow type with a category at all.
+    """
+    if values.dtype in (np.dtype(object), np.dtype(np.int64)):
+        return values
+    return pd.Series(values.to_list(), index=values.index, name=values.name)
 
 
 def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:

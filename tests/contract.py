@@ -15,6 +15,7 @@ import copy
 import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -337,6 +338,38 @@ def check_configuration(factory, X, y=None):
             else:
                 tally.same(found[method], output, f"{method} in {kind}")
     return tally.n
+
+
+def check_torch_settings(factory, X, y=None):
+    """The caller's defaults of torch change no bit, in fit, pickle or prediction."""
+    tally, fitted = Tally(), _fit(factory(), X, y)
+    expected, data = _outputs(fitted, X), pickle.dumps(fitted)
+    for setting in (default_dtype(torch.float64), torch.device("meta"), autocast()):
+        with setting:
+            found = {
+                "of the same": _outputs(fitted, X),
+                "of a pickle": _outputs(pickle.loads(data), X),
+                "of another fit": _outputs(_fit(factory(), X, y), X),
+            }
+        for whose, outputs in found.items():
+            for method, output in expected.items():
+                tally.same(outputs[method], output, f"{method} {whose}, {setting}")
+    return tally.n
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(before)
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 def check_n_features(factory, X, y=None):

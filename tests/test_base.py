@@ -108,6 +108,27 @@ def test_predictions_do_not_depend_on_the_chunk(cls, monkeypatch):
     np.testing.assert_allclose(model.predict_proba(X), whole, rtol=1e-12)
 
 
+@BOTH
+@pytest.mark.parametrize("dtype", ["Int64", "UInt64", "int64[pyarrow]"])
+def test_long_ids_are_labels_to_the_last_digit(cls, dtype):
+    X, y = planted(60)
+    ids = 7_000_000_000_000_000_000 + y  # one and the same as floats
+    model = make(cls, max_iter=1).fit(X, pd.Series(ids, dtype=dtype))
+    assert model.classes_.tolist() == sorted(set(ids))
+    assert set(model.predict(X)) <= set(ids)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
+def test_nullable_flags_are_flags(cls, dtype):
+    X, y = planted(60)
+    model = make(cls, max_iter=1).fit(X, pd.Series(y == 1, dtype=dtype))
+    assert model.classes_.dtype == bool
+    missing = pd.Series(y == 1, dtype=dtype).where(np.arange(60) != 3)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        model.fit(X, missing)
+
+
 # Training.
 
 
@@ -350,6 +371,16 @@ def test_identical_rows_stay_on_one_side(seed):
     assert 0 < valid.sum() < 80
 
 
+def test_rows_that_differ_by_the_sign_of_a_zero_are_identical():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    X[:, 0] = 0
+    valid = _base.validation_rows(
+        np.vstack([X, X * [-1, 1]]), np.arange(80) % 2, 0.3, 0
+    )
+    assert valid.sum() == 24
+    np.testing.assert_array_equal(valid[:40], valid[40:])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_rows_does_not_change_what_is_held_out(seed, dtype):
@@ -546,6 +577,12 @@ def test_a_pickle_keeps_the_curves_and_not_the_optimizer(cls):
             ValueError,
             "fraction must be a finite number, got",
         ),
+        ({"validation_fraction": 0.999}, ValueError, "fraction=0.999 leaves no row to"),
+        (
+            {"early_stopping": "no"},
+            TypeError,
+            "stopping must be True or False, got 'no",
+        ),
         ({"device": "abacus"}, ValueError, "device must be 'auto' or a torch device"),
         ({"class_weight": "fair"}, ValueError, "class_weight.*balanced.*fair"),
         ({"class_weight": {0: 1, 7: 2}}, ValueError, r"classes, \[1\], are not in"),
@@ -577,7 +614,7 @@ def spoil(value):
         (None, np.linspace(0, 1, 60), {}, "Unknown label type: continuous"),
         (None, [0, 1], {}, r"inconsistent numbers of samples: \[60, 2\]"),
         (np.zeros(60), None, {}, "Expected 2D array, got 1D array"),
-        (np.zeros((60, 2)), None, {}, r"needs at least 2 different rows.* with 1 diff"),
+        (np.zeros((60, 2)), None, {}, r"no row to train on.* with 1 different"),
         (None, None, {"sample_weight": -np.ones(60)}, "Negative values in data"),
         (None, None, {"sample_weight": np.zeros(60)}, "zero"),
         (None, None, {"sample_weight": planted(60)[1]}, r"1 class: \[1\].* zero"),
@@ -610,6 +647,19 @@ def test_bad_data_at_prediction_is_refused(cls):
             getattr(model, method)(spoil(np.nan))
         with pytest.raises(ValueError, match=r"has 4 features, but .* 5 features"):
             getattr(model, method)(X[:, :4])
+
+
+@BOTH
+def test_numbers_that_the_network_cannot_hold_are_refused_at_prediction(cls):
+    X, y = planted(60)
+    model = make(cls, max_iter=1).fit(X.astype(np.float32), y)
+    large = X.copy()
+    large[[3, 5]] = 1e39  # finite, and beyond float32
+    methods = {"predict", "predict_proba", "decision_function", "transform"}
+    for method in methods & set(dir(model)):
+        match = "too large for the network: in 2 rows, first in row 3,.*Scale X"
+        with pytest.raises(ValueError, match=match):
+            getattr(model, method)(large)
 
 
 # Accuracy curves.

@@ -139,18 +139,35 @@ def test_contract_of_the_path_embedder(tmp_path, pooling):
     )
     X = pd.DataFrame({"path": paths})
     assert contract.run(factory, X, batch_parameter="batch_size") == 107
+    assert contract.check_torch_settings(factory, X) == 18
 
 
 def test_contract_of_the_caption_embedder(tiny_bert):
     X = pd.DataFrame({"caption": ["a cat", "dance", "", None, "funny", "x", "y", "zz"]})
     factory = partial(CaptionEmbedder, tiny_bert, precision="float32")
     assert contract.run(factory, X, batch_parameter="batch_size", tol=1e-4) == 107
+    assert contract.check_torch_settings(factory, X) == 18
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_contract(name):
     data, batch_parameter, n_assertions = CASES[name]
     assert contract.run(*data, batch_parameter=batch_parameter) == n_assertions
+
+
+@pytest.mark.parametrize(
+    "name, n_assertions",
+    [
+        ("ProxyEncoder", 72),
+        ("DeepChallenger", 54),
+        ("DeepChallenger, attention", 54),
+        ("HistoryEncoder", 18),
+    ],
+)
+def test_the_callers_settings_of_torch_do_not_matter(name, n_assertions):
+    (factory, X, y), _, _ = CASES[name]
+    X = X if y is None else X.astype(np.float32)  # float64 is never cast
+    assert contract.check_torch_settings(factory, X, y) == n_assertions
 
 
 class Honest(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -271,6 +288,11 @@ class ReadsTheConfiguration(Honest):
         return super().transform(X) + is_default
 
 
+class TakesTheDefaultType(Honest):
+    def transform(self, X):
+        return super().transform(X) + np.spacing(torch.ones(1).numpy())
+
+
 class ForgetsNames(Honest):
     def fit(self, X, y=None):
         return super().fit(np.asarray(X))
@@ -313,6 +335,7 @@ class OtherFitTransform(Honest):
         (WantsPythonsNumbers, contract.check_numpy_params),
         (SharesASeed, contract.check_threads),
         (ReadsTheConfiguration, contract.check_configuration),
+        (TakesTheDefaultType, contract.check_torch_settings),
         (ForgetsNames, contract.check_n_features),
         (NeedsNoFit, contract.check_columns),
         (RepeatsNames, contract.check_names_out),

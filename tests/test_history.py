@@ -1,3 +1,8 @@
+import itertools
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -384,12 +389,50 @@ def test_seconds_beside_milliseconds_would_show_the_future():
     assert encoder.fit(endless).transform(endless).shape == (2, 9)
 
 
+@pytest.fixture
+def hasty_threads():
+    """Let threads cut in on each other all the time."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_videos_may_be_appended_while_other_threads_encode(hasty_threads):
+    """Without care some dozen calls see a table and a mask of different lengths."""
+
+    def more(name):
+        return VIDEOS.assign(video_id=VIDEOS["video_id"] + name)
+
+    catalog, X = make_catalog(), pairs(("ann", "dance", 50), ("bob", "dance", 99))
+    encoder = user_side(catalog, max_videos=3).fit(X)
+
+    done = threading.Event()
+
+    def encode():
+        while not done.is_set():
+            encoder.transform(X)
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(encode) for _ in range(2)]
+        list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
+        done.set()
+        for reader in readers:
+            reader.result()
+    assert len(catalog) == 41 * len(VIDEOS)
+    fresh = user_side(VideoCatalog(catalog.videos), max_videos=3).fit(X)
+    np.testing.assert_array_equal(encoder.transform(X), fresh.transform(X))
+
+
 @pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])
 def test_no_rows_give_no_rows(aggregation):
     X = pairs(("ann", "dance", 50))
     encoder = user_side(aggregation=aggregation).fit(X)
     width = len(encoder.get_feature_names_out())
-    assert encoder.transform(X.iloc[:0]).shape == (0, width)
+    no_rows = X.iloc[:0]
+    as_category = no_rows.astype({"user_id": "category"})
+    for table in (no_rows, pl.from_pandas(no_rows), as_category):
+        assert encoder.transform(table).shape == (0, width)
 
 
 def proxy_side(catalog):
@@ -417,6 +460,49 @@ def test_categorical_ids_are_read():
     expected = user_side().fit_transform(X)
     X["user_id"] = X["user_id"].astype("category")
     np.testing.assert_array_equal(user_side().fit_transform(X), expected)
+
+
+LONG = 7_000_000_000_000_000_000  # as long as the ids of TikTok; floats skip 1,023
+NUMBERS = ["int64", "Int64", "uint64", "UInt64", "uint64[pyarrow]", "category", object]
+TEXTS = [object, "string", "large_string[pyarrow]", "category"]
+
+
+@pytest.mark.parametrize("side", [user_side, challenge_side])
+@pytest.mark.parametrize("types", [NUMBERS, TEXTS])
+def test_ids_of_any_type_are_the_same_ids(side, types):
+    is_number = types is NUMBERS
+    users = VIDEOS["user_id"].unique()
+    names = LONG + np.arange(len(users)) if is_number else users
+    rename = dict(zip(users, names, strict=True))
+    videos = VIDEOS.assign(user_id=VIDEOS["user_id"].map(rename))
+    X = pairs(("ann", "dance", 29), ("bob", "dance", 55), ("bob", "sing", 50))
+    X["user_id"] = X["user_id"].map(rename)
+    candidates = [rename["ann"], rename["bob"], rename["dee"]]
+
+    def encode(of_catalog, of_x):
+        table, rows = (
+            videos.astype({"user_id": of_catalog}),
+            X.astype({"user_id": of_x}),
+        )
+        encoder = side(VideoCatalog(table, candidates=candidates))
+        spies.LOG.clear()
+        return encoder.fit_transform(rows), spies.LOG[0]
+
+    expected, (rows, labels) = encode(types[0], types[0])
+    for of_catalog, of_x in itertools.product(types, types):
+        found, (rows_found, labels_found) = encode(of_catalog, of_x)
+        np.testing.assert_array_equal(found, expected)
+        assert (list(rows_found), list(labels_found)) == (list(rows), list(labels))
+
+
+def test_an_own_video_is_told_by_the_whole_id():
+    users = pd.Series(pd.factorize(VIDEOS["user_id"])[0] + LONG)
+    catalog = VideoCatalog(VIDEOS.assign(user_id=users), candidates=[LONG])
+    encoder = challenge_side(catalog, exclude=None)
+    X = pd.DataFrame({"challenge": "dance", "user_id": [LONG + 100], "time": [40]})
+    encoder.fit(X.astype({"user_id": "UInt64"}))
+    with pytest.raises(ValueError, match=f"of 1 rows, such as .*{LONG}"):
+        encoder.fit(X.assign(user_id=LONG).astype({"user_id": "UInt64"}))
 
 
 @pytest.mark.parametrize("side", [user_side, challenge_side])

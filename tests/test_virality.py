@@ -6,6 +6,7 @@ import shutil
 import tracemalloc
 import warnings
 import weakref
+from functools import partial
 
 import contract
 import numpy as np
@@ -326,6 +327,12 @@ def test_our_contract_with_covers(table, y):
         model, table[:40], y[:40], batch_parameter="batch_size", skip=("check_rows",)
     )
     assert n >= 70
+
+
+@pytest.mark.parametrize("fusion", ["concat", "full"])
+def test_the_callers_settings_of_torch_do_not_matter(table, y, fusion):
+    factory = partial(model, fusion=fusion)
+    assert contract.check_torch_settings(factory, table[:40], y[:40]) == 54
 
 
 def test_a_row_depends_on_itself_alone(table, y):

@@ -1,6 +1,7 @@
 """The side table of all known videos."""
 
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from skchallenge._frames_state import pack_state, unpack_state
 from skchallenge._names import NAMES, Role, canonical_name, counter_in
-from skchallenge._validation import as_frame, check_columns, check_ids, check_times
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_ids,
+    check_times,
+    plain_ids,
+)
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
 # and at most one in twenty of the videos of no challenge do ("original sound").
@@ -22,6 +29,7 @@ _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
 _HIDDEN = {"user_id", *(column for role in _SCRAPED for column in NAMES[role])}
 _HASH_SIGNS = "#\uff03"  # plain and full width
 _WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
+_appending = threading.Lock()
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
 
 
@@ -135,6 +143,8 @@ class VideoCatalog:
     def append(self, videos: Any) -> Self:
         """Add new videos; rows that are already there never change.
 
+        Fitted models may go on predicting in other threads meanwhile.
+
         Parameters
         ----------
         videos : pandas or polars DataFrame
@@ -153,7 +163,11 @@ class VideoCatalog:
         TypeError
             If ids or times are of another type than the catalog's.
         """
-        new = as_frame(videos, "videos")
+        with _appending:
+            self._append(as_frame(videos, "videos"))
+        return self
+
+    def _append(self, new: pd.DataFrame) -> None:
         unknown = [c for c in new.columns if c not in self.videos.columns]
         if unknown:
             raise ValueError(
@@ -176,9 +190,8 @@ class VideoCatalog:
         joined = pd.concat([self.videos, new], ignore_index=True)
         for column in (self.video, self.user):  # mixed integer types become floats
             check_ids(joined[column], column)
-        self.videos = joined
-        self.__dict__ = _without_caches(self.__dict__)
-        return self
+        # A new state: other threads go on with the old one, see `snapshot`.
+        self.__dict__ = {**_without_caches(self.__dict__), "videos": joined}
 
     @cached_property
     def memberships(self) -> pd.DataFrame:
@@ -291,6 +304,7 @@ class VideoCatalog:
         check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
         for column in (self.video, self.user):
             check_ids(videos[column], column)
+            videos[column] = plain_ids(videos[column])
         check_times(videos[self.time], self.time)
         check_ids(self._memberships(videos)["challenge"], self.challenge)
         repeated = videos[self.video].duplicated()
@@ -330,10 +344,20 @@ class VideoCatalog:
             self.candidates = frozenset(self.candidates)
 
 
+def snapshot(catalog: VideoCatalog) -> VideoCatalog:
+    """Return the catalog of the moment, which appending does not change.
+
+    What is worked out from the table is kept for both, as long as they are the same.
+    """
+    now = VideoCatalog.__new__(VideoCatalog)
+    now.__dict__ = catalog.__dict__
+    return now
+
+
 def _without_caches(state: dict[str, Any]) -> dict[str, Any]:
     """Drop what is worked out from the table."""
     derived = {k for k, v in vars(VideoCatalog).items() if type(v) is cached_property}
-    return {k: v for k, v in state.items() if k not in derived}
+    return {k: v for k, v in state.copy().items() if k not in derived}
 
 
 def _as_list(value: Any) -> list[Any]:

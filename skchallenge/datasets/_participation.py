@@ -14,6 +14,7 @@ from skchallenge._validation import (
     check_columns,
     check_ids,
     check_times,
+    plain_ids,
     plain_times,
     read_duration,
 )
@@ -206,8 +207,9 @@ def _check_videos(videos: Any) -> pd.DataFrame:
     videos = as_frame(videos, "videos")
     needed = ["video_id", "user_id", "create_time", "hashtags"]
     check_columns(videos.columns, needed, "videos")
-    check_ids(videos["video_id"], "video_id")
-    check_ids(videos["user_id"], "user_id")
+    for column in ("video_id", "user_id"):
+        check_ids(videos[column], column)
+        videos[column] = plain_ids(videos[column])  # sorted by name, not by category
     check_times(videos["create_time"], "create_time")
     videos["create_time"] = plain_times(videos["create_time"])
     text = videos["hashtags"].map(lambda tags: isinstance(tags, str))

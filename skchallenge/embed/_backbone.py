@@ -104,10 +104,10 @@ def named_width(backbone: str, weights: Weights, image_size: int) -> int:
                 net = _build_named(backbone, None, image_size)
         except NotImplementedError:  # RegNet reads values while it is built
             net = _build_named(backbone, None, image_size)
-    _drop_head(net)
-    device = next(net.parameters()).device
-    images = torch.zeros(1, 3, image_size, image_size, device=device)
-    return probe_width(net.eval(), images, repr(backbone))
+        _drop_head(net)
+        device = next(net.parameters()).device
+        images = torch.zeros(1, 3, image_size, image_size, device=device)
+        return probe_width(net.eval(), images, repr(backbone))
 
 
 def probe_width(net: nn.Module, images: Tensor, name: str) -> int:

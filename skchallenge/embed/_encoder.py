@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skchallenge._torch import isolated_rng, one_at_a_time
+from skchallenge._torch import isolated_rng, no_autocast, one_at_a_time
 from skchallenge.embed._identity import network_digest
 
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
@@ -89,13 +89,14 @@ class TextEncoder:
     def _embed(self, ids: list[list[int]]) -> NDArray[np.float32]:
         width = max(len(tokens) for tokens in ids)
         padding = self.tokenizer.pad_token_id or 0
-        padded = torch.full((len(ids), width), padding)  # (B, T)
-        mask = torch.zeros(len(ids), width, dtype=torch.long)
+        table = np.full((len(ids), width), padding)  # (B, T)
+        is_token = np.zeros((len(ids), width), dtype=np.int64)
         for row, tokens in enumerate(ids):
-            padded[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-        padded, mask = padded.to(self.device), mask.to(self.device)
-        with torch.inference_mode():
+            table[row, : len(tokens)] = tokens
+            is_token[row, : len(tokens)] = 1
+        padded = torch.from_numpy(table).to(self.device)
+        mask = torch.from_numpy(is_token).to(self.device)
+        with torch.inference_mode(), no_autocast(self.device):
             output = self.net(input_ids=padded, attention_mask=mask)
             states = output.last_hidden_state.float()  # (B, T, D)
             return pool_tokens(states, mask, self.pooling).cpu().numpy()

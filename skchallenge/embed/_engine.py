@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from skchallenge._optional import import_optional
-from skchallenge._torch import one_at_a_time
+from skchallenge._torch import no_autocast, one_at_a_time
 from skchallenge.embed._backbone import FrameEncoder
 
 Matrix = NDArray[np.float32]
@@ -116,7 +116,7 @@ class TorchEngine:
         """Start a batch; on a CPU it is done at once."""
         if self.device.type == "cuda":
             return self._submit_to_cuda(frames)
-        with torch.no_grad():
+        with torch.no_grad(), no_autocast(self.device):
             features = self.run(torch.from_numpy(frames).to(self.device))  # (B, D)
         return lambda: features.cpu().numpy()
 
@@ -126,7 +126,7 @@ class TorchEngine:
         To fetch the features later would wait for the batches that are queued by then.
         """
         batch = torch.from_numpy(frames).pin_memory()
-        with torch.no_grad():
+        with torch.no_grad(), no_autocast(self.device):
             features = self.run(batch.to(self.device, non_blocking=True))
             fetched = features.to("cpu", non_blocking=True)
         done = torch.cuda.current_stream(self.device).record_event()
@@ -203,7 +203,7 @@ def _openvino_model(encoder: FrameEncoder, black: NDArray[np.uint8]) -> Any:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), no_autocast(torch.device("cpu")):
         example = torch.from_numpy(black[:1])
         decoder = TorchScriptPythonDecoder(encoder, example_input=(example,))
         model = frontend.convert(frontend.load(decoder))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skchallenge._torch import resolve_device
+from skchallenge._torch import isolated_rng, resolve_device
 from skchallenge.embed._backbone import (
     Backbone,
     FrameEncoder,
@@ -123,9 +123,11 @@ class FrameModel:
         def build() -> FrameNetwork:
             net = build_backbone(self.backbone, self.weights, self.image_size)
             dtype = network_dtype(self.compile, self.dtype)
-            if isinstance(self.backbone, str) and dtype == torch.float32:
-                net = fold_batch_norms(net)
-            return FrameNetwork(FrameEncoder(net, dtype).to(self._device()))
+            with isolated_rng(torch.device("cpu")):  # for the defaults
+                if isinstance(self.backbone, str) and dtype == torch.float32:
+                    net = fold_batch_norms(net)
+                encoder = FrameEncoder(net, dtype)
+            return FrameNetwork(encoder.to(self._device()))
 
         return built.get(self.token, build)
 

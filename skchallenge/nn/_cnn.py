@@ -54,7 +54,8 @@ class CoverCNN(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map RGB pictures to features, (B, S, S, 3) uint8 -> (B, 32)."""
-        x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, 3, S, S), [-1, 1]
+        dtype = next(self.parameters()).dtype
+        x = pictures.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1  # (B, 3, S, S), [-1, 1]
         return self.read(self.see(x))
 
 
@@ -157,7 +158,7 @@ class CoverFusion(nn.Module):
         # Covers may lie on another device, or in a file: take them there.
         pictures = covers[places[rows].to(covers.device)].to(places.device)
         seen = self.encoder(self._cut(pictures))
-        return features.index_put((rows,), seen)
+        return features.index_put((rows,), seen.to(features.dtype))
 
     def _cut(self, pictures: Tensor) -> Tensor:
         """Cut one square out of each picture, (B, H, W, 3) -> (B, S, S, 3)."""

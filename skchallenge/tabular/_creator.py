@@ -18,6 +18,7 @@ from skchallenge._validation import (
     check_columns,
     check_ids,
     check_times,
+    plain_ids,
     read_duration,
 )
 from skchallenge._warn import warn
@@ -215,7 +216,7 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         check_columns(frame.columns, [catalog.user, catalog.time], "X")
         check_ids(frame[catalog.user], catalog.user, catalog.videos[catalog.user])
         check_times(frame[catalog.time], catalog.time, catalog.videos[catalog.time])
-        return frame
+        return frame.assign(**{catalog.user: plain_ids(frame[catalog.user])})
 
     def _statistics(self, frame: pd.DataFrame) -> Floats:
         catalog, age = self.catalog, self._min_age()

@@ -15,6 +15,7 @@ from skchallenge._validation import (
     check_ids,
     check_option,
     check_real,
+    plain_ids,
 )
 from skchallenge.tabular._metadata import read_counts
 
@@ -246,7 +247,7 @@ default="views_per_follower"
         counts = pd.Series(np.log1p(read_counts(videos["n_plays"], "n_plays")))
         by_creator = counts.groupby(known.to_numpy())
         usual = by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)
-        return creators.map(usual)
+        return plain_ids(creators).map(usual)
 
     def _scores(self, parts: pd.DataFrame) -> Floats:
         views = parts["n_plays"].to_numpy()

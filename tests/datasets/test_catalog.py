@@ -256,6 +256,24 @@ def test_sounds_that_few_videos_carry_are_nobodys_own():
     assert VideoCatalog(videos).has_challenge_sound.sum() == 11
 
 
+def test_long_ids_of_another_integer_type_are_new():
+    ids = np.arange(8) + 7_000_000_000_000_000_000  # all alike as floats
+    catalog = VideoCatalog(table(video_id=ids[:4]))
+    catalog.append(table(video_id=pd.array(ids[4:], dtype="UInt64")))
+    assert catalog.videos["video_id"].tolist() == ids.tolist()
+    with pytest.raises(ValueError, match=f"already, such as .*{ids[4]}"):
+        catalog.append(table(video_id=pd.array(ids[4:], dtype="uint64[pyarrow]")))
+
+
+def test_no_new_videos_are_no_trouble():
+    lists = [None, ["Dance"], ["dance2", "Dance"], None]
+    videos = table(challenge=lists)
+    for none in (videos.iloc[:0], pl.from_pandas(videos)[:0]):
+        catalog = VideoCatalog(videos).append(none)
+        expected = VideoCatalog(videos).videos
+        assert_frame_equal(catalog.videos, expected, check_dtype=False)
+
+
 def test_append_refuses_what_would_change_the_types():
     numbers = table(video_id=[1, 2, 3, 4])
     huge = table(video_id=np.array([5, 6, 7, 2**63 + 1], dtype=np.uint64))

@@ -84,6 +84,18 @@ def test_the_type_of_the_times_does_not_drop_negatives(dtype):
     np.testing.assert_array_equal(data.y, expected.y)
 
 
+def test_the_order_of_categories_does_not_matter():
+    videos = videos_of(*BASE)
+    expected = make_participation(videos, **OPTIONS)
+    for column in ("user_id", "video_id"):
+        names = sorted(videos[column].unique(), reverse=True)
+        videos[column] = pd.Categorical(videos[column], categories=names)
+    data = make_participation(videos, **OPTIONS)
+    assert_frame_equal(data.pairs, expected.pairs)
+    assert data.y.tolist() == expected.y.tolist()
+    assert data.catalog.candidates == expected.catalog.candidates
+
+
 def test_a_timedelta_is_a_duration():
     videos = videos_of(*BASE)
     videos["create_time"] = pd.to_datetime(videos["create_time"], unit="D")

@@ -52,6 +52,19 @@ def test_width_of_torchvision_names_without_weights(name):
     assert named_width(name, "DEFAULT", 224) == WIDTHS[name]
 
 
+def test_random_weights_do_not_depend_on_the_callers_default_type():
+    pictures = images()
+    expected = build_backbone("squeezenet1_1", None, 64)(pictures)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = build_backbone("squeezenet1_1", None, 64)(pictures)
+        width = named_width("regnet_y_400mf", None, 64)  # it is built on the CPU
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert width == 440
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
 def test_built_networks_have_the_announced_width(name):
     net = build_backbone(name, None, 64)

@@ -44,6 +44,23 @@ def test_parameters_of_the_cnn_by_hand(size, n_parameters):
     assert net(pictures).shape == (5, 32)
 
 
+def test_features_have_the_type_of_the_weights():
+    net = CoverCNN(8).double()
+    pictures = torch.randint(256, (5, 8, 8, 3), dtype=torch.uint8)
+    features = net(pictures)
+    assert features.dtype == torch.float64
+    torch.testing.assert_close(net.float()(pictures).double(), features)
+
+
+def test_covers_train_under_autocast():
+    net = CoverFusion(CoverCNN(8), 32, 8, n_metadata=2, out_features=2, hidden=(4,))
+    covers = torch.randint(256, (3, 9, 9, 3), dtype=torch.uint8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = net(torch.zeros(2, 2), torch.tensor([1, -1]), covers)
+        cross_entropy(logits, torch.tensor([0, 1])).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
 @pytest.mark.parametrize(
     "n_metadata, how, n_parameters",
     [

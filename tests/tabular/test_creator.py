@@ -155,6 +155,21 @@ def test_polars_and_other_columns_are_fine():
     )
 
 
+def test_long_ids_of_two_types_are_not_mixed_up():
+    videos = table()
+    users = pd.Series(pd.factorize(videos["user_id"])[0] + 7_000_000_000_000_000_000)
+    videos["user_id"] = users
+    X = videos[["user_id", "create_time"]]
+    expected = PastCreatorStats(VideoCatalog(videos)).fit_transform(X)
+    catalog = VideoCatalog(videos.astype({"user_id": "UInt64"}))
+    found = PastCreatorStats(catalog).fit_transform(X)
+    np.testing.assert_array_equal(found, expected)
+    found = PastCreatorStats(VideoCatalog(videos)).fit_transform(
+        X.astype({"user_id": "UInt64"})
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_rounded_text_in_the_catalog_is_read():
     videos = table().drop(columns="n_likes")
     videos["n_plays"] = "1.5K"

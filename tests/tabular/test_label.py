@@ -72,6 +72,17 @@ def test_creator_relative_is_relative_to_the_creator():
     np.testing.assert_allclose(loud.score_values(louder), score, atol=1e-9)
 
 
+@pytest.mark.parametrize("of_catalog, of_x", [("UInt64", "int64"), ("int64", "UInt64")])
+def test_long_ids_of_two_types_are_not_mixed_up(of_catalog, of_x):
+    videos = table()
+    ids = pd.Series(pd.factorize(videos["user_id"])[0] + 7_000_000_000_000_000_000)
+    expected = labeler("creator_relative", videos).fit(videos).score_values(videos)
+    in_catalog = videos.assign(user_id=ids.astype(of_catalog))
+    X = videos.assign(user_id=ids.astype(of_x))
+    found = labeler("creator_relative", in_catalog).fit(X).score_values(X)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("quantile", [0.5, np.float32(0.9)])
 def test_the_share_of_viral_videos_is_as_asked(kind, quantile):
