@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from skchallenge import VideoCatalog
+from skchallenge import HistoryEncoder, VideoCatalog
 
+PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
 DATA = Path(os.environ.get("SKCHALLENGE_DATA", "data"))
 
 
@@ -62,6 +67,29 @@ def out_of_fold(model, data, cv, groups):
     for train, test in cv.split(data.pairs, data.y, groups):
         model.fit(data.pairs.iloc[train], data.y[train])
         proba[test] = model.predict_proba(data.pairs.iloc[test])[:, 1]
+    return proba
+
+
+def mean_vectors(data, features, **options):
+    """Average each side's videos under the protocol; also return the user's fill."""
+    options = {"before": "time", "aggregation": "mean", **options}
+    user = HistoryEncoder(data.catalog, features, by="user_id", **options)
+    challenge = HistoryEncoder(
+        data.catalog, features, by="challenge", exclude="user_id", **options
+    )
+    blocks = user.fit_transform(data.pairs)
+    return blocks[:, :-1], challenge.fit_transform(data.pairs)[:, :-1], blocks[:, -1]
+
+
+def logistic(X, data, cv, groups):
+    """Predict as `out_of_fold` does, with a penalty that is tuned in inner folds."""
+    proba = np.full(len(data.y), np.nan)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    grid = {"logisticregression__C": PENALTIES}
+    search = GridSearchCV(model, grid, cv=GroupKFold(3), scoring="roc_auc")
+    for train, test in cv.split(X, data.y, groups):
+        search.fit(X[train], data.y[train], groups=np.asarray(groups)[train])
+        proba[test] = search.predict_proba(X[test])[:, 1]
     return proba
 
 

@@ -127,6 +127,27 @@ def coverage(options, epsilons):
     return ok
 
 
+def same_videos(n_logs, n_videos=20, n_worlds=20):
+    """Log few videos in many worlds, which tell of these videos and not of others."""
+    target = BatchRollout(STAGES, **GENEROUS).fit()
+    of_new = np.mean([value(run(10**6 + i, **GENEROUS), 2000) for i in range(20)])
+    size = {"n_videos": n_videos, "n_worlds": n_worlds}
+    held = []
+    for seed in range(n_logs):
+        log = run(seed, epsilon=0.5, **size)
+        estimate = inverse_propensity(log, target.propensity(log))
+        once_more = run(seed, **size, **GENEROUS, random_state=10**6 + seed)
+        of_these = value(once_more, n_videos * n_worlds)
+        held.append(
+            [estimate["low"] <= v <= estimate["high"] for v in (of_new, of_these)]
+        )
+    shares = " / ".join(f"{share:.2f}" for share in np.mean(held, axis=0))
+    print(
+        f"\n{n_videos} videos in {n_worlds} worlds, {n_logs} logs: intervals hold the "
+        f"value of new videos / of these: {shares}"
+    )
+
+
 def uniform(n_logs):
     """Replay, on logs of fair coins with one decision a video."""
     target = BatchRollout(STAGES[:2], **STRICT).fit()
@@ -216,6 +237,7 @@ def main():
     stage_rules()
     few = max(10, n_logs // 10)
     uniform(few)
+    same_videos(few)
     epsilons = {0.5: n_logs, 0.2: n_logs, 0.1: few, 0.05: few, 0.02: few}
     ok &= coverage(GENEROUS, epsilons)
     ok &= coverage(STRICT, epsilons)

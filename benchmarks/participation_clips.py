@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from common import both, line, out_of_fold, with_vectors
+from common import both, line, logistic, mean_vectors, out_of_fold, with_vectors
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
@@ -56,6 +56,11 @@ def signal_study(n_users):
         "video alone": features["frames"],
         "caption alone": features["words"],
     }
+    for name, chosen in runs.items():
+        user, challenge, _ = mean_vectors(data, chosen, max_videos=4)
+        met = np.hstack([user, challenge, user * challenge, np.abs(user - challenge)])
+        score = logistic(met, data, GroupKFold(3), users)
+        rows.append(line(f"{name}, logistic", data, score))
     for fusion in ("attention", "concat"):
         settings = {**SETTINGS, "fusion": fusion}
         for name, chosen in runs.items():
@@ -116,8 +121,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=200, help="0: no signal only")
     parser.add_argument("--null-users", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=15, help="of the null study")
+    parser.add_argument("--seed", type=int, default=0, help="of the networks")
     options = parser.parse_args()
+    SETTINGS["random_state"] = options.seed
     start = time.perf_counter()
     if options.users:
         signal_study(options.users)

@@ -6,6 +6,10 @@ the extra `demo`, and predicts participation of unseen users. Once with the defa
 `min_history`, where the number of earlier videos tells who posts much later (the export
 holds each creator's latest videos only), and once with as many as the model reads.
 
+The plain models read the same videos: a logistic regression of the mean vectors, of the
+user alone or of both sides with their products and distances. Its penalty is chosen in
+inner folds by user. Networks are trained under several seeds.
+
     SKCHALLENGE_DATA=path/to/data python benchmarks/participation_creators.py
 """
 
@@ -13,13 +17,12 @@ import time
 
 import numpy as np
 import pandas as pd
-from common import data_file, line, out_of_fold
+from common import data_file, line, logistic, mean_vectors, out_of_fold
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GroupKFold
 
 from skchallenge import (
     CaptionEmbedder,
-    HistoryEncoder,
     VideoCatalog,
     load_tiktok_export,
     make_deep_challenger,
@@ -29,6 +32,7 @@ from skchallenge.embed import demo_caption_model
 from skchallenge.metrics import participation_report
 
 MIN_HISTORY = (8, 3)  # 8 is the default `max_videos` of the factory
+SEEDS = range(3)
 
 
 def hashtags_and_sound(videos):
@@ -36,14 +40,19 @@ def hashtags_and_sound(videos):
     return (tags + " " + videos["song"].fillna("")).to_frame("text")
 
 
-def embed_text(catalog):
-    """Embed each video's text, without challenge tags, once; keep it in a catalog."""
+def text_vectors(catalog):
+    """Embed each video's text, without challenge tags."""
     seen = catalog.without_truth(np.arange(len(catalog)))
     embedder = CaptionEmbedder(demo_caption_model(), pooling="mean", verbose=1)
     vectors = embedder.fit_transform(hashtags_and_sound(seen))
-    columns = [f"text{i}" for i in range(vectors.shape[1])]
+    return pd.DataFrame(vectors).add_prefix("text")
+
+
+def with_text(catalog, vectors):
+    """Keep the vectors in a catalog."""
     truth = ["video_id", "user_id", "challenge", "create_time", "song"]
-    videos = catalog.videos[truth].join(pd.DataFrame(vectors, columns=columns))
+    videos = catalog.videos[truth].join(vectors)
+    columns = list(vectors.columns)
     catalog = VideoCatalog(videos, candidates=catalog.candidates)
     return catalog, make_column_transformer(("passthrough", columns))
 
@@ -61,56 +70,72 @@ class BaseRate:
         return np.c_[1 - rate, rate]
 
 
-def mean_vectors(data, features):
-    """Average each side's videos under the protocol; also return the user's fill."""
-    options = {"before": "time", "aggregation": "mean"}
-    user = HistoryEncoder(data.catalog, features, by="user_id", **options)
-    challenge = HistoryEncoder(
-        data.catalog, features, by="challenge", exclude="user_id", **options
-    )
-    blocks = user.fit_transform(data.pairs)
-    return blocks[:, :-1], challenge.fit_transform(data.pairs)[:, :-1], blocks[:, -1]
-
-
 def cosine(user, challenge):
     length = np.linalg.norm(user, axis=1) * np.linalg.norm(challenge, axis=1)
     return (user * challenge).sum(axis=1) / np.maximum(length, 1e-9)
 
 
-def study(videos, min_history):
-    """Print the scores of all models, for candidates with so many earlier videos."""
-    data = make_participation(videos, min_history=min_history)
+def study(data, cv):
+    """Score all models; return their out-of-fold scores by name."""
     users = data.pairs["user_id"]
-    print(
-        f"\nmin_history={min_history}: {len(data.challenges)} challenges found; "
-        f"{len(data.y)} pairs of {users.nunique()} users, {data.y.mean():.2%} join"
-    )
-    data.catalog, features = embed_text(data.catalog)
-    cv = GroupKFold(3)
     scores = {"base rate of the challenge": out_of_fold(BaseRate(), data, cv, users)}
-    user, challenge, fill = mean_vectors(data, features)
+    user, challenge, fill = mean_vectors(data, data.features)
     scores["cosine of user and challenge"] = cosine(user, challenge)
     scores["fewer videos in the history"] = -fill
+    scores["logistic, user alone"] = logistic(user, data, cv, users)
+    met = np.hstack([user, challenge, user * challenge, np.abs(user - challenge)])
+    scores["logistic, both sides"] = logistic(met, data, cv, users)
     for fusion in ("concat", "attention"):
-        model = make_deep_challenger(
-            data.catalog, features, fusion=fusion, batch_size="auto", random_state=0
-        )
-        scores[f"deepChallenger, {fusion}"] = out_of_fold(model, data, cv, users)
+        for seed in SEEDS:
+            model = make_deep_challenger(
+                data.catalog,
+                data.features,
+                fusion=fusion,
+                batch_size="auto",
+                random_state=seed,
+            )
+            name = f"deepChallenger, {fusion}, seed {seed}"
+            scores[name] = out_of_fold(model, data, cv, users)
+    return scores
+
+
+def show(data, scores):
+    """Print a row a model, means over seeds, and intervals of two of them."""
     table = pd.DataFrame([line(name, data, score) for name, score in scores.items()])
     print("Unseen users, 3 folds, pooled out-of-fold predictions:")
     print(table.round(4).to_string(index=False))
-    best = scores["deepChallenger, attention"]
-    report = participation_report(data.y, best, groups=users, random_state=0)
-    print("deepChallenger, attention, 95 % intervals by user:")
-    print(report.loc[["roc_auc", "average_precision"]].round(4).to_string(), flush=True)
+    for fusion in ("concat", "attention"):
+        found = table[table["model"].str.contains(fusion)].drop(columns="model")
+        means = found.mean().round(4).to_dict()
+        print(f"deepChallenger, {fusion}, mean of {len(found)} seeds: {means}")
+    for name in ("logistic, both sides", "deepChallenger, attention, seed 0"):
+        report = participation_report(
+            data.y, scores[name], groups=data.pairs["user_id"], random_state=0
+        )
+        print(f"{name}, 95 % intervals by user:")
+        rows = report.loc[["roc_auc", "average_precision"]]
+        print(rows.round(4).to_string(), flush=True)
 
 
 def main():
     start = time.perf_counter()
     videos = load_tiktok_export(data_file("creators_2020.parquet"))
     print(f"{len(videos)} videos")
+    vectors = None
     for min_history in MIN_HISTORY:
-        study(videos, min_history)
+        data = make_participation(videos, min_history=min_history)
+        n_users = data.pairs["user_id"].nunique()
+        print(
+            f"\nmin_history={min_history}: {len(data.challenges)} challenges found; "
+            f"{len(data.y)} pairs of {n_users} users, {data.y.mean():.2%} join"
+        )
+        late = data.pairs["time"] + pd.Timedelta("30D") > videos["create_time"].max()
+        print(f"{late.mean():.0%} of the windows end after the export does")
+        print("tags:", ", ".join(data.challenges["challenge"]))
+        if vectors is None:  # the challenges, whose tags are taken out, stay the same
+            vectors = text_vectors(data.catalog)
+        data.catalog, data.features = with_text(data.catalog, vectors)
+        show(data, study(data, GroupKFold(3)))
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -89,6 +89,10 @@ def feature_tables(videos):
         past = past.set_output(transform="pandas")
         statistics = past.fit_transform(videos[["user_id", "create_time"]])
         tables[f"+ past, {min_age}"] = videos[SCRAPED].join(statistics)
+        # Sums as of the scrape count this very video: what does the past tell alone?
+        tables[f"pre-post + past, {min_age}"] = videos[PRE_POST].join(statistics)
+        followers = videos[[*PRE_POST, "n_followers"]]
+        tables[f"pre-post + followers + past, {min_age}"] = followers.join(statistics)
     return tables
 
 

@@ -88,10 +88,12 @@ NAMES: dict[Role, dict[str, str]] = {
     "exposure": {
         "create_time": "createTime video_time createTimeISO create_date created_at "
         "timestamp upload_time upload_date post_time post_date posted_at published_at "
-        "publish_time create_time_utc",
+        "publish_time create_time_utc date datetime date_posted posting_date "
+        "posting_time uploaded_at publish_date date_published created_utc unix_time",
         "video_age": "age_days video_age_days age age_hours video_age_hours "
         "days_since_post days_since_posting hours_since_post hours_since_posting "
-        "days_online hours_online",
+        "days_since_upload hours_since_upload days_since_publication days_old "
+        "hours_old days_online hours_online",
         # The upper half of a video's id is its time of posting; addresses hold the id.
         "video_id": "id secretID aweme_id itemId",
         "video_url": "webVideoUrl videoUrl videoUrlNoWaterMark videoApiUrlNoWaterMark "
@@ -170,16 +172,23 @@ def counter_in(column: str) -> str | None:
     Singular or plural, in any order, glued or not: "shares_total", "bookmarkCount".
     Several counts are some ratio or sum of them, but "like_share" may be a share.
     """
+    found = counters_in(column)
+    outcomes = [name for name in found if name != "n_followers"]
+    return next(iter(outcomes or found), None)
+
+
+def counters_in(column: str) -> list[str]:
+    """Return all counts that a name speaks of, none if it is no count's name."""
     words = _words(column)
     kept = [w for w in words if _singular(w.strip("0123456789")) not in _BESIDE]
     of_whom = [w for w in kept if w in _WHOSE]
     found = [_COUNTED.get(_singular(w), "") for w in kept if w not in _WHOSE]
-    outcomes = [name for name in found if name != "n_followers"]
-    if not all(found) or (of_whom and outcomes):
-        return None
+    has_outcome = any(name != "n_followers" for name in found)
+    if not all(found) or (of_whom and has_outcome):
+        return []
     if len(found) > 1 and kept == words and any(w == _singular(w) for w in words):
-        return None
-    return next(iter(outcomes or found), None)
+        return []
+    return list(dict.fromkeys(found))
 
 
 def _words(column: str) -> list[str]:

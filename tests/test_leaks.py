@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, VideoCatalog, make_participation
 from skchallenge._protocol import Protocol
+from skchallenge.datasets import _participation
 from skchallenge.exceptions import LeakageWarning
 
 CUT_OFF = 100
@@ -357,3 +358,30 @@ def test_rehearsals_do_not_count_as_history():
     fill = sides(data.catalog).user.set_params(max_videos=4).fit_transform(data.pairs)
     assert data.y.sum() > 20
     assert (fill[:, -1] == 1).all()
+
+
+def test_participations_do_not_count_as_activity(monkeypatch):
+    """Else of the users who fall silent only those who take part would be pairs."""
+    rng = np.random.default_rng(0)
+    rows = [row(rng, user=f"s{i}", time=30 + i, challenge="dance") for i in range(5)]
+    for u in range(900):
+        me, falls_silent = f"u{u:03d}", rng.uniform() < 0.8
+        rows += [row(rng, user=me, time=t, value=9 * falls_silent) for t in (0, 9, 19)]
+        if not falls_silent:
+            rows.append(row(rng, user=me, time=70))
+        if rng.uniform() < 0.3:
+            rows.append(row(rng, user=me, time=60, challenge="dance"))
+    videos = pd.DataFrame(rows).assign(
+        video_id=range(len(rows)),
+        hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
+    )
+
+    def score():
+        data = make_participation(videos, challenges=["dance"], horizon=60)
+        encoder = sides(data.catalog, aggregation="mean").user
+        return auc(encoder, data.pairs, data.y)
+
+    assert at_chance(score())
+    columns = ["user_id", "create_time"]
+    monkeypatch.setattr(_participation, "_plain_videos", lambda videos: videos[columns])
+    assert score() > 0.85  # the others, who stay active, are told by chance

@@ -143,9 +143,11 @@ def make_participation(
 
     Notes
     -----
-    Which tags count as challenges is decided with all dates in view; cut-offs and
-    candidates are not. A participation that the table does not hold, because only the
-    latest videos of a user were collected, counts as none.
+    Which tags count as challenges is decided with all dates in view; cut-offs are not.
+    A participation that the table does not hold, because only the latest videos of a
+    user were collected, or because the table ends before `horizon` is over, counts as
+    none. That candidates post within `horizon` is seen afterwards: scores hold for
+    users who stay active.
 
     Examples
     --------

@@ -81,6 +81,11 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     scores that were taken at one age of the videos, such as their first batch, or read
     the result as optimistic.
 
+    **Who is known is seen from the end.** `total` counts what came after the row, too.
+    In an export of latest videos, creators whom success made post more are not known.
+    So `is_known`, and an `authority` that is the prior for that reason, may tell of
+    success that came later.
+
     References
     ----------
     .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020.

@@ -35,7 +35,9 @@ def inverse_propensity(
         Probability that the target rule does what was done, in [0, 1];
         `BatchRollout.propensity` computes it.
     confidence_level : float, default=0.95
-        Coverage of the normal interval over videos, in (0, 1).
+        Coverage of the normal interval over videos, in (0, 1). Each video of each world
+        is taken as independent of the others. So with several worlds the interval is
+        about the same videos again, not about other videos.
 
     Returns
     -------

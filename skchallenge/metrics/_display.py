@@ -16,6 +16,10 @@ class TrainingCurvesDisplay:
     Early stopping keeps the weights of that pass, or of one that is as good to four
     digits.
 
+    The validation curves are no score. They are of rows, not of users: other rows of
+    the same users are trained on, and the pass was chosen by them. Score with folds by
+    user.
+
     Parameters
     ----------
     loss : sequence of float of length n_passes

@@ -28,6 +28,8 @@ from sklearn.utils.validation import column_or_1d
 from skchallenge._cells import to_counts
 from skchallenge._names import find_columns
 from skchallenge._validation import as_frame
+from skchallenge._warn import warn
+from skchallenge.exceptions import LeakageWarning
 from skchallenge.metrics._bootstrap import resampled_means
 from skchallenge.metrics._report import (
     _check_binary,
@@ -83,6 +85,7 @@ def virality_report(
     groups : array-like of shape (n_samples,) or None, default=None
         Whose video each is. Given to `cv`, and drawn as a whole for the intervals. A
         splitter that takes no groups warns of them; ``list(cv.split(X))`` does not.
+        None says that each video is somebody else's: rows are drawn.
     confidence_level : float, default=0.95
         Coverage of the percentile bootstrap intervals, in (0, 1).
     n_resamples : int, default=200
@@ -112,6 +115,11 @@ def virality_report(
     ValueError
         If a video has no label, a fold holds one class only, or a group is missing.
 
+    Warns
+    -----
+    LeakageWarning
+        If there are no `groups`, but `videos` names users of several videos.
+
     See Also
     --------
     skchallenge.tabular.ViralityLabeler : Makes the labels.
@@ -140,7 +148,9 @@ def virality_report(
     check_consistent_length(X, frame)
     _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(frame))
-    if groups is not None:
+    if groups is None:
+        _warn_of_users(frame)
+    else:
         rows = _check_groups(column_or_1d(groups), frame)
     rough = clone(labeler).fit(frame).transform(frame)
     tables, folds = [], []
@@ -156,6 +166,20 @@ def virality_report(
     # With both classes in each sample, the one is the other:
     drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
     return _summary(tables, drawn[list(_METRICS)], confidence_level)
+
+
+def _warn_of_users(videos: pd.DataFrame) -> None:
+    """Warn of rows that resemble each other, if nobody has said so."""
+    column = find_columns(videos).get("user_id")
+    if column is None or not videos[column].dropna().duplicated().any():
+        return
+    warn(
+        f"groups=None, but videos[{column!r}] names users with several videos. On both "
+        "sides of a split they flatter a model that recognises its users, and the "
+        f"intervals are too narrow. Pass groups=videos[{column!r}] and a splitter that "
+        "heeds them, such as GroupKFold.",
+        LeakageWarning,
+    )
 
 
 def _label(

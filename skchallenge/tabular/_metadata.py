@@ -35,7 +35,8 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
     ----------
     nowcast : str or sequence of str, default=()
         Columns of X that are let through although they are not known in time: any name
-        of a column of the roles ``post_outcome`` and ``exposure``.
+        of a column of the roles ``post_outcome`` and ``exposure``. Ratios and scores,
+        such as comments per view, go by their own names only.
 
     Attributes
     ----------

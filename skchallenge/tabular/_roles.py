@@ -9,6 +9,7 @@ from skchallenge._names import (
     Role,
     canonical_name,
     counter_in,
+    counters_in,
     plain,
 )
 from skchallenge.exceptions import LeakageError
@@ -168,4 +169,13 @@ def _origin(column: str) -> tuple[str | None, str]:
 
 
 def _identity(column: str) -> str:
-    return _origin(column)[0] or plain(str(column).rpartition("__")[2])
+    """Return what two names of one column share.
+
+    A ratio is none of its counts: whoever lets comments through has not let through
+    comments per view, which tell the views. Scores that are made of any counts, the
+    label among them, go by their own names.
+    """
+    base = _origin(column)[0]
+    if base and base != "virality" and len(counters_in(column)) < 2:
+        return base
+    return plain(REPEATED.sub("", str(column).rpartition("__")[2]))

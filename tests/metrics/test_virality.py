@@ -9,7 +9,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
+from sklearn.tree import DecisionTreeClassifier
 
+from skchallenge.exceptions import LeakageWarning
 from skchallenge.metrics import virality_report
 from skchallenge.tabular import ViralityLabeler
 
@@ -221,3 +223,22 @@ def test_folds_of_one_class_are_refused():
     match = r"Each fold must hold both classes, but the test rows of one have labels"
     with pytest.raises(ValueError, match=match):
         report(X, sorted_videos, KFold(3))
+
+
+@pytest.mark.parametrize("column", ["user_id", "authorMeta.id"])
+def test_users_on_both_sides_are_warned_of_where_no_group_is_named(column):
+    """Luck of the user is the whole label, and X recognises users."""
+    rng = np.random.default_rng(0)
+    user = np.arange(600) % 60
+    X = pd.DataFrame({"bio_length": rng.permutation(60)[user]})
+    luck = rng.normal(size=60)[user] + 0.3 * rng.normal(size=600)
+    videos = pd.DataFrame({"n_plays": (1000 * np.exp(luck)).round(), column: user})
+    options = {"model": DecisionTreeClassifier(), "labeler": ViralityLabeler("views")}
+    honest = report(X, videos, GroupKFold(3), groups=user, **options)
+    match = rf"groups=None, but videos\['{column}'\] names users .* Pass groups="
+    with pytest.warns(LeakageWarning, match=match):
+        leaky = report(X, videos, KFold(3, shuffle=True, random_state=0), **options)
+    assert abs(honest.loc["roc_auc", "score"] - 0.5) < 0.15  # 60 users: 3 errors
+    assert leaky.loc["roc_auc", "score"] > 0.8
+    apart = videos.assign(**{column: np.arange(600)})
+    report(X, apart, 3, **options)  # one video each: nothing to warn of

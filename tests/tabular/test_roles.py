@@ -138,6 +138,8 @@ def test_what_is_made_of_an_outcome_raises_by_the_outcomes_name():
         ("my_length", "unknown"),
         ("n_followers_log", "label_part"),
         *(("video_age_hours", "exposure"), ("days_since_posting", "exposure")),
+        *(("date", "exposure"), ("date_posted", "exposure"), ("days_old", "exposure")),
+        *(("uploadedAt", "exposure"), ("update", "unknown"), ("days", "unknown")),
         *((3, "unknown"), (1.5, "unknown"), ("position_x", "unknown")),
     ],
 )
@@ -201,6 +203,24 @@ def test_nowcast_knows_every_name_and_lets_through_no_other():
     assert check_roles(["n_likes"], ("diggCount",))
     with pytest.raises(LeakageError, match=r"'n_plays'.*So must \['n_shares'\]"):
         check_roles(["n_likes", "n_plays", "n_shares"], ["n_likes"])
+
+
+@pytest.mark.parametrize(
+    "listed, slips",
+    [
+        ("n_comments", "comments_per_1k_views"),
+        ("n_likes", "likes_per_view"),
+        ("n_likes", "likes_and_comments"),
+        ("n_plays", "plays_per_follower"),
+        ("engagement_rate", "views_per_follower"),
+        ("engagement_rate", "is_viral"),
+        ("total_engagement", "virality_score"),
+    ],
+)
+def test_nowcast_of_a_count_lets_through_no_ratio_that_tells_another(listed, slips):
+    with pytest.raises(LeakageError, match=f"'{slips}' .*nowcast=.'{slips}'"):
+        check_roles([listed, slips], [listed])
+    assert check_roles([f"x__{slips}", f"{slips}_x"], [slips])
 
 
 def test_nowcast_lists_columns_of_the_table():
