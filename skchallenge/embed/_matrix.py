@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 OUTPUTS = ("array", "memmap")
 
 # A matrix starts well behind the start of a page of memory. A store reads vectors from
-# the starts of pages, and AMD's Zen 3 and 4 copy four times as slowly to less than 64
-# bytes behind the source, modulo the size of a page (bug 30994 of glibc). That is where
-# memory maps and NumPy's large arrays start.
+# the starts of pages, and some processors (AMD's Zen 3 is one) copy several times as
+# slowly to less than 64 bytes behind the source, modulo the size of a page. That is
+# where memory maps and NumPy's large arrays start. The benchmark store_choice.py has
+# the price.
 _PAGE, _LEAD = 4096, 1024  # bytes
 
 
