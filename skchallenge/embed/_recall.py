@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from skchallenge.embed._claims import claims_of
@@ -82,6 +83,17 @@ def embed_all(
             )
             recall.run(list(places), bar)
     _repeat_rows(matrix, places)
+
+
+def _pause() -> None:
+    """Wait a little, and let go of the worker of a cluster meanwhile.
+
+    What is waited for may need it: a task that was split sends its parts to all
+    workers, and would wait for this one.
+    """
+    backend, _ = get_active_backend()
+    with backend.retrieval_context():
+        time.sleep(_PAUSE_S)
 
 
 def _repeat_rows(matrix: Vector, places: Mapping[str, Sequence[int]]) -> None:
@@ -174,7 +186,7 @@ class Recall:
             if len(waiting) < n_before:
                 give_up = time.monotonic() + _PATIENCE_S
             elif waiting:
-                time.sleep(_PAUSE_S)
+                _pause()
 
     def _read(self, names: Sequence[str], bar: Any) -> list[Item]:
         """Read what the store has; return the rest."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from joblib import parallel_config
+from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -132,3 +132,16 @@ def test_a_search_embeds_once_and_gives_the_same_scores(
     found = search.cv_results_["mean_test_score"]
     np.testing.assert_array_equal(found, local.cv_results_["mean_test_score"])
     assert search.best_params_ == local.best_params_
+
+
+def test_who_waits_for_another_leaves_the_workers_to_it(
+    cluster, covers, logs, tmp_path
+):
+    """All calls are on the workers before the parts of the first are."""
+    model = embedder(logs, store=tmp_path / "a.db").fit(covers)
+    with parallel_config("dask"):
+        calls = Parallel(pre_dispatch="all", batch_size=1)
+        found = calls(delayed(model.transform)(covers) for _ in range(6))
+    assert len(lines(logs)) == len(set(lines(logs))) == 48
+    for rows in found[1:]:
+        np.testing.assert_array_equal(rows, found[0])
