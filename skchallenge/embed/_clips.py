@@ -3,14 +3,14 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 
 import numpy as np
 
 from skchallenge.embed._frames import Clip, read_clip
 from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import asking_threads
+from skchallenge.embed._worker import LOOK_UP_S, asking_threads, result_of
 from skchallenge.exceptions import MediaError
 
 FILES_IN_MEMORY = 8
@@ -45,7 +45,7 @@ def read_clips(
             if not held:
                 return
             ready = [held.popleft()] if ahead else _all_done(held)
-            yield from (future.result() for future in ready)
+            yield from map(result_of, ready)
 
 
 def _all_done(
@@ -53,8 +53,8 @@ def _all_done(
 ) -> list[Future[Clip | MediaError]]:
     ready = list(held)
     held.clear()
-    for future in ready:
-        future.exception()  # waits
+    while wait(ready, LOOK_UP_S).not_done:
+        pass
     return ready
 
 

@@ -17,7 +17,7 @@ from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._frames import Picture, sample_file
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._matrix import reserve
-from skchallenge.embed._worker import asking_threads
+from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 
 _IN_MEMORY_BYTES = 512 * 2**20
@@ -90,7 +90,7 @@ def read_covers(
     waiting = iter(paths)
     with asking_threads(n_threads) as pool:
         while files := list(itertools.islice(waiting, FILES_IN_MEMORY * n_threads)):
-            yield from pool.map(read, files)
+            yield from map_in_order(pool, read, files)
 
 
 def _read_or_explain(path: str, size: int) -> Picture | MediaError:

@@ -13,7 +13,7 @@ import pandas as pd
 from skchallenge._columns import is_missing
 from skchallenge.embed._frames import sample_file
 from skchallenge.embed._limits import MediaLimits, check_limits
-from skchallenge.embed._worker import asking_threads
+from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 
 _SIDE = 32  # one frame is also converted, to this size: it must be possible
@@ -119,7 +119,7 @@ def probe_media(
         _check_path(row, path)
     probe = partial(_probe, limits=limits or MediaLimits())
     with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
-        rows = list(pool.map(probe, files))
+        rows = list(map_in_order(pool, probe, files))
     columns = {  # each with its type: a name that is no text breaks pandas' guess
         name: pd.Series([row.get(name) for row in rows], dtype=dtype, index=index)
         for name, dtype in _DTYPES.items()

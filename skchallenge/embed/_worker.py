@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, BinaryIO, TypeVar
 
 Message = dict[str, Any]
 Bytes = bytes | bytearray | memoryview
 Reply = tuple[Message, Bytes]
+_X = TypeVar("_X")
+_Y = TypeVar("_Y")
 
 # The package's own __init__ would import torch, which no decoder needs.
 _PROGRAM = """
@@ -29,6 +31,7 @@ from skchallenge.embed._worker import serve
 serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 """
 _START_TIMEOUT_S = 60.0
+LOOK_UP_S = 0.5  # while waiting, for a signal that did not wake
 _GRACE_S = 30.0  # after which a worker that hangs ends by itself, if nobody ends it
 
 
@@ -102,6 +105,24 @@ def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
         for worker in filter(None, map(_asked.get, threads)):
             worker.expire()
         pool.shutdown()
+
+
+def map_in_order(
+    pool: ThreadPoolExecutor, function: Callable[[_X], _Y], items: Iterable[_X]
+) -> Iterator[_Y]:
+    """Yield the results of calls that run side by side; Ctrl-C ends the waiting."""
+    for future in [pool.submit(function, item) for item in items]:
+        yield result_of(future)
+
+
+def result_of(future: Future[_Y]) -> _Y:
+    """Wait for a result, and look up now and then.
+
+    A signal that comes just before the main thread falls asleep does not wake it.
+    """
+    while not future.done():
+        wait([future], LOOK_UP_S)
+    return future.result()
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._quality import Quality
 from skchallenge.embed._tasks import read_quality
-from skchallenge.embed._worker import asking_threads
+from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
 from skchallenge.feed._paths import read_path_column
@@ -231,7 +231,7 @@ class ReviewGate(BaseEstimator):
         paths = read_path_column(self, X, reset=False)
         measure = partial(_measure, limits=self.limits or MediaLimits())
         with asking_threads(joblib.effective_n_jobs(self.n_jobs)) as pool:
-            measured = list(pool.map(measure, paths))
+            measured = list(map_in_order(pool, measure, paths))
         chances = self._chances(X, [isinstance(m, Quality) for m in measured])
         findings = [
             list(self._findings(quality, {name: p[row] for name, p in chances.items()}))

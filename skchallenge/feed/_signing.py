@@ -12,7 +12,7 @@ from skchallenge.embed._keys import Item, Stamp, digest_files, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._store import StoreLike, as_store
 from skchallenge.embed._tasks import read_film
-from skchallenge.embed._worker import asking_threads
+from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._signature import (
     FPS,
@@ -66,7 +66,7 @@ def _compute(
 ) -> Iterator[tuple[str, Signed]]:
     sign = partial(_sign, limits=limits)
     with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
-        yield from zip(paths, pool.map(sign, paths), strict=True)
+        yield from zip(paths, map_in_order(pool, sign, paths), strict=True)
 
 
 def _sign(path: str, limits: MediaLimits) -> Signed:

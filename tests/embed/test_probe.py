@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -20,7 +22,7 @@ from embed.odd_media import KINDS, make_corpus
 from PIL import Image
 
 from skchallenge.embed import _worker
-from skchallenge.embed._clips import read_clips
+from skchallenge.embed._clips import _all_done, read_clips
 from skchallenge.embed._frames import answer, read_clip
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._probe import probe_media
@@ -444,7 +446,7 @@ def test_threads_that_meet_at_the_last_idle_worker():
 WAITS = """
 import os, signal, sys, time
 from skchallenge.embed import _worker, probe_media
-from skchallenge.embed._clips import read_clips
+from skchallenge.embed._clips import _all_done, read_clips
 from skchallenge.embed._covers import read_covers
 from skchallenge.feed import DuplicateFinder, ReviewGate
 
@@ -493,6 +495,39 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(clip_paths, tmp_path):
             assert caller.stdout.readline() == "interrupted\n"
             assert time.perf_counter() - start < 30  # of the 120 s of a file
     assert caller.returncode == 0
+
+
+def wait_in_order(pool, call):
+    list(_worker.map_in_order(pool, lambda _: call(), [0]))
+
+
+def wait_for_all(pool, call):
+    _all_done(deque([pool.submit(call)]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.parametrize("wait", [wait_in_order, wait_for_all])
+def test_a_signal_that_does_not_wake_the_waiting_thread(wait):
+    """As one that comes just before it falls asleep."""
+    is_over, answers = threading.Event(), []
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    def call():
+        time.sleep(0.2)  # until the other thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        answers.append(is_over.wait(30))
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with pytest.raises(KeyboardInterrupt):
+                wait(pool, call)
+            is_over.set()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert answers == [True]  # not after 30 s
 
 
 def test_ctrl_c_ends_the_worker_at_hand(clip_paths, monkeypatch, fresh_workers):
