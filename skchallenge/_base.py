@@ -208,8 +208,9 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Validate what a fitted estimator is given."""
         return (validate_data(self, X, dtype=_FLOATS, reset=False),), ()
 
-    def _split_key(self, aligned: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+    def _split_key(self, inputs: Inputs) -> NDArray[Any]:
         """Return what tells rows apart: those alike are on one side of the split."""
+        aligned, _ = inputs
         return np.column_stack(aligned)
 
     def _optimizer_options(self) -> dict[str, Any]:
@@ -240,7 +241,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         aligned, shared = inputs
         valid = np.zeros(len(target), dtype=bool)
         if self.early_stopping:
-            key = self._split_key(aligned)
+            key = self._split_key(inputs)
             valid = validation_rows(key, target, self.validation_fraction, seed)
         arrays = (target.astype(np.int64), weight, *aligned)
         # Training needs gradients, also where the caller has turned them off.

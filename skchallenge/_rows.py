@@ -1,6 +1,7 @@
 """Rows of training: weighted, split for early stopping, and as tensors in batches."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -96,13 +97,15 @@ def validation_rows(
     """Mark the rows that early stopping watches; identical rows stay together.
 
     Otherwise an oversampled row would be trained on and watched at the same time.
-    Classes are stratified where each can be on both sides. The order of the rows does
-    not matter, unless labels of identical ones differ; nor, to speak of, how numbers
-    were rounded.
+    Classes are stratified where each can be on both sides; among identical rows the
+    smallest label counts. The order of the rows does not matter; nor, to speak of, how
+    numbers were rounded.
     """
     # Adding zero makes the negative zero, which has other bytes, a zero.
     digests = [hashlib.blake2b(row + 0.0, digest_size=16).digest() for row in X]
-    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    _, group = np.unique(digests, return_inverse=True)
+    by_label = np.argsort(target, kind="stable")
+    first = by_label[np.unique(group[by_label], return_index=True)[1]]
     order = np.argsort(_projection(X)[first], kind="stable")
     n_valid = int(np.ceil(fraction * len(first)))
     n_train = len(first) - n_valid
@@ -122,6 +125,22 @@ def validation_rows(
         random_state=seed,
     )
     return np.isin(group, valid)
+
+
+def cover_key(
+    metadata: NDArray[np.float32], places: NDArray[np.int64], covers: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """Return what tells rows apart: their numbers, and the pixels of their cover.
+
+    Where rows have no numbers, those that lack a cover are no copies of one video.
+    """
+    pixels = covers.reshape(len(covers), math.prod(covers.shape[1:]))
+    numbers = _projection(pixels)
+    none = numbers.min(initial=0) - 1
+    key = np.column_stack([metadata, np.append(numbers, none)[places]])
+    if not metadata.shape[1]:
+        key[places < 0] -= np.arange((places < 0).sum())[:, None]
+    return key
 
 
 def _projection(X: NDArray[Any]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from torch import nn
 from skchallenge._base import Inputs, _BaseTorchClassifier
 from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
-from skchallenge._rows import TensorData
+from skchallenge._rows import TensorData, cover_key
 from skchallenge._validation import check_option, check_real
 from skchallenge._warn import warn
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
@@ -353,12 +353,11 @@ class MultimodalVirality(_BaseTorchClassifier):
             nn.init.zeros_(linear.head.bias)
         return module
 
-    def _split_key(self, aligned: tuple[NDArray[Any], ...]) -> NDArray[Any]:
-        if self.image is None or self.metadata_layers is not None:
-            return super()._split_key(aligned)
-        _, places = aligned
-        # Where covers are all there is, those that lack one are no copies of a video.
-        return np.where(places < 0, -1 - np.arange(len(places)), places)[:, None]
+    def _split_key(self, inputs: Inputs) -> NDArray[Any]:
+        if self.image is None:
+            return super()._split_key(inputs)
+        aligned, shared = inputs
+        return cover_key(*aligned, *shared)
 
     def _optimizer_options(self) -> dict[str, Any]:
         decay = {"weight_decay": self.alpha}  # its gradient is that of the penalty

@@ -135,7 +135,11 @@ class GroupColumnKFold(BaseCrossValidator):
     def _groups(self, X: Any) -> NDArray[np.intp]:
         _check_table(X, self.column)
         check_columns(X.columns, [self.column], "X")
-        return pd.factorize(np.asarray(X[self.column]), use_na_sentinel=False)[0]
+        column = np.asarray(X[self.column])
+        codes, groups = pd.factorize(column, use_na_sentinel=False)
+        # Numbers that rows in another order have too; not all groups can be compared.
+        numbers = np.unique(list(map(repr, groups)), return_inverse=True)[1]
+        return numbers[codes]
 
 
 def _on_metadata(apart: list[str], model: Any) -> Pipeline:

@@ -393,6 +393,17 @@ def test_the_order_of_rows_does_not_change_what_is_held_out(seed, dtype):
     assert np.array_equal(again, valid[order])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_rows_does_not_matter_where_labels_of_a_row_differ(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.integers(0, 4, size=(200, 3)).astype(float), np.arange(200) % 2
+    order = rng.permutation(200)
+    valid = _base.validation_rows(X, y, 0.2, seed)
+    assert 0 < valid.sum() < 200
+    again = _base.validation_rows(X[order], y[order], 0.2, seed)
+    assert np.array_equal(again, valid[order])
+
+
 def test_rounding_does_not_change_what_is_held_out():
     """Margin: of 2,000 held-out rows, at most 20 are others; by chance it is 1,800."""
     n_others = 0

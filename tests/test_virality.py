@@ -456,6 +456,28 @@ def splits(monkeypatch):
     return found
 
 
+@pytest.mark.parametrize("layers", [None, (8,)])
+def test_the_order_of_rows_does_not_change_which_covers_are_held_out(
+    table, y, splits, layers
+):
+    table["cover"] = table["cover"].where(np.arange(120) % 4 > 0, None)
+    orders = [np.random.default_rng(seed).permutation(120) for seed in range(5)]
+    for order in [np.arange(120), *orders]:
+        options = {"metadata_layers": layers, "max_iter": 1, "random_state": 0}
+        model(**options).fit(table.iloc[order], y[order])
+    has_cover = table["cover"].notna().to_numpy()
+    expected = splits[0]
+    assert 0 < expected[has_cover].sum() < 90
+    for valid, order in zip(splits[1:], orders, strict=True):
+        back = valid[np.argsort(order)]
+        assert np.array_equal(back[has_cover], expected[has_cover])
+        if layers:
+            assert np.array_equal(back, expected)
+        else:  # rows without a cover and of one class are alike
+            counts = [np.bincount(y[v & ~has_cover]) for v in (back, expected)]
+            assert np.array_equal(*counts)
+
+
 def test_rows_without_a_cover_are_held_out_like_others(table, y, splits):
     table["cover"] = table["cover"].where(np.arange(120) % 2 > 0, None)
     for seed in range(20):

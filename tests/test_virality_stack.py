@@ -72,6 +72,25 @@ def test_inner_folds_keep_users_together():
     assert sorted(asked) == sorted(everybody)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.arange(40),
+        np.array([f"u{i}" for i in range(40)], dtype=object),
+        np.array([None, np.nan, 2.5, *range(37)], dtype=object),
+        pd.array([("a", 1), *map(str, range(38)), 3], dtype=object),  # none is smaller
+    ],
+)
+def test_the_order_of_rows_does_not_change_the_folds(names):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"user_id": pd.Series(names)[rng.integers(0, 40, 120)].array})
+    order = rng.permutation(120)
+    folds = GroupColumnKFold("user_id").split(X)
+    again = GroupColumnKFold("user_id").split(X.iloc[order])
+    for (_, rows), (_, others) in zip(folds, again, strict=True):
+        assert set(rows) == set(order[others])
+
+
 def test_no_model_sees_the_group():
     X, y = study()
     model = make_virality_stack(caption="caption").fit(X, y)
