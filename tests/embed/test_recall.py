@@ -21,7 +21,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
+from skchallenge.embed import (
+    CaptionEmbedder,
+    EmbeddingStore,
+    MediaLimits,
+    VideoFrameEmbedder,
+)
 from skchallenge.embed import _caption as caption_module
 from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
@@ -453,6 +458,27 @@ def test_a_bad_file_is_left_to_others_at_once(covers, store, tmp_path):
     with pytest.warns(MediaWarning):
         model.transform([str(bad), *covers[:3]])
     assert held == [3, 3, 3]
+
+
+@pytest.mark.parametrize("timeout_s", [None, 60])
+def test_the_store_among_the_files_keeps_its_locks(covers, tmp_path, timeout_s):
+    """Another process that takes it for unused would remove its log."""
+    (tmp_path / "videos").mkdir()
+    store = EmbeddingStore(tmp_path / "videos" / "a.db")
+    limits = MediaLimits(timeout_s=timeout_s)
+    model = embedder(store=store, limits=limits, on_error="nan").fit(covers)
+    with Session(store.path) as session:
+        assert not len(store)
+        found = sorted(map(str, (tmp_path / "videos").iterdir()))
+        assert len(found) == 3
+        with pytest.warns(MediaWarning, match="3 of 4 .*a.db: is a file of the store"):
+            assert np.isnan(model.transform([*found, covers[0]])[:3]).all()
+        code = "import sys; from skchallenge.embed import EmbeddingStore as E; "
+        code += "print(len(E(sys.argv[1])))"
+        command = [sys.executable, "-c", code, store.path]
+        assert subprocess.check_output(command, text=True) == "1\n"
+        assert set(found) <= set(map(str, (tmp_path / "videos").iterdir()))
+        assert session.select("SELECT count(*) FROM records") == [(1,)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

@@ -426,6 +426,27 @@ def test_a_file_that_cannot_be_opened_has_no_digest(files, monkeypatch):
     assert keys.hash_file(files[0])[1] is None
 
 
+def test_the_files_of_the_store_are_not_opened(store, files, quiet):
+    """To close one would drop the claims, and the locks of SQLite."""
+    [claimed] = KEYS[:1]
+    claims_of(store.path).take([claimed])
+    link = Path(store.path).with_name("link")
+    with Session(store.path) as session:
+        session.write([claimed], vectors(1))
+        link.symlink_to(store.path)
+        own = [store.path + suffix for suffix in ("", "-wal", "-shm", "-lock")]
+        own.append(str(link))
+        items = keys.content_items(session, [*own, files[0]])
+    assert all("is a file of the store" in str(item.error) for item in items[:-1])
+    assert [item.key for item in items[:-1]] == [None] * 5
+    assert items[-1].key is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(claims_of(store.path).take([claimed])[0])
+    assert os.waitpid(child, 0)[1] == 0
+    claims_of(store.path).free([claimed])
+
+
 def test_verify_hashes_remembered_files_again(store, files, quiet):
     digests(store, files[:4])
     os.remove(files[0])  # gone, and openly changed: stale
