@@ -415,8 +415,10 @@ def test_videos_may_be_appended_while_other_threads_encode(hasty_threads):
 
     with ThreadPoolExecutor(5) as pool:
         readers = [pool.submit(encode) for _ in range(2)]
-        list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
-        done.set()
+        try:
+            list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
+        finally:
+            done.set()
         for reader in readers:
             reader.result()
     assert len(catalog) == 41 * len(VIDEOS)

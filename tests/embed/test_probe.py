@@ -170,10 +170,10 @@ def test_a_file_beyond_a_limit_is_refused(tmp_path, media, limits, message, time
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(corpus):
-    start = time.perf_counter()
+    start = time.thread_time()  # of the processor: others may be busy
     with pytest.raises(MediaError, match="more pixels than MediaLimits.max_pixels"):
         read_clip(corpus[0]["decompression bomb"], 1, 8, HERE)
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
     generous = MediaLimits(max_pixels=2**40, timeout_s=60)
     black = read_clip(corpus[0]["decompression bomb"], 1, 8, generous)
     assert black.frames.max() < 16
@@ -270,7 +270,7 @@ _worker.ask({{}}, 2)
         time.sleep(0.05)
     owner.kill()
     owner.wait()
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     with open(place, "w") as lock:
         while True:
             try:
@@ -607,8 +607,9 @@ def test_who_leaves_ends_no_worker_that_another_has_by_now(monkeypatch):
     monkeypatch.setattr(_worker, "_idle", [])
     monkeypatch.setattr(_worker, "Worker", lambda: worker)
     with _worker.asking_threads(1) as pool:
-        pool.submit(_worker.ask, {}, 60)
+        asked = pool.submit(_worker.ask, {}, 60)
         while not _worker._asked:
+            assert not asked.done()
             time.sleep(0.001)
         looked_up.set()
     assert states in ([], [False])  # not after it was given back

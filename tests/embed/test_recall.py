@@ -651,7 +651,7 @@ def start(covers, store, log, out, kill_at=0):
 
 
 def finish(process):
-    errors = process.communicate(timeout=120)[1].decode()
+    errors = process.communicate(timeout=600)[1].decode()
     return process.returncode, errors
 
 
