@@ -233,7 +233,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 "the catalog before its time.",
                 EmptyHistoryWarning,
             )
-        return self._encode(history, partial(embed_videos, self.encoder_))
+        return self._encode(protocol, history, partial(embed_videos, self.encoder_))
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Fit, then encode the same rows, across folds if `cross_fit` is set.
@@ -269,7 +269,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             self.encoder, self.encoder_, protocol, self.cross_fit, self.random_state
         )
         for held_out, encode in crossed.folds(X):
-            blocks[held_out] = self._encode(history[held_out], encode)
+            blocks[held_out] = self._encode(protocol, history[held_out], encode)
         return blocks
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -319,13 +319,15 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]
         return frame.assign(**{c: plain_ids(frame[c]) for c in ids})
 
-    def _encode(self, history: Rows, encode: Encode) -> NDArray[np.float32]:
+    def _encode(
+        self, protocol: Protocol, history: Rows, encode: Encode
+    ) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""
         filled = history >= 0
         rows, place = np.unique(history[filled], return_inverse=True)
         vectors = np.zeros((len(rows) + 1, self._width), dtype=np.float32)
         if len(rows):
-            vectors[:-1] = encode(self.catalog.without_truth(rows))
+            vectors[:-1] = encode(protocol.catalog.without_truth(rows))
         slot = np.full(history.shape, len(rows))  # the last vector stays zero
         slot[filled] = place
         videos = vectors[slot]  # (n, max_videos, width)

@@ -1,6 +1,5 @@
 """Small torch helpers shared by every layer."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from skchallenge._locks import ForkSafeLock
+
 _SHARED_WORK = 10_000_000  # multiplications a step
-one_at_a_time = threading.RLock()  # for threads that change what all of them share
+one_at_a_time = ForkSafeLock()  # for threads that change what all of them share
 
 
 def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:

@@ -277,7 +277,7 @@ class SharesASeed(Honest):
         super().fit(X)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            time.sleep(0.1)
+            time.sleep(0.5)  # until another thread has seeded too
             self.mean_ = self.mean_ + torch.rand(1).item()
         return self
 

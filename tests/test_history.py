@@ -415,13 +415,38 @@ def test_videos_may_be_appended_while_other_threads_encode(hasty_threads):
 
     with ThreadPoolExecutor(5) as pool:
         readers = [pool.submit(encode) for _ in range(2)]
-        list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
-        done.set()
+        try:
+            list(pool.map(catalog.append, [more(f"-{i}") for i in range(40)]))
+        finally:
+            done.set()
         for reader in readers:
             reader.result()
     assert len(catalog) == 41 * len(VIDEOS)
     fresh = user_side(VideoCatalog(catalog.videos), max_videos=3).fit(X)
     np.testing.assert_array_equal(encoder.transform(X), fresh.transform(X))
+
+
+class CaptionLength(spies.Spy):
+    def transform(self, X):
+        return X[["caption"]].map(len).to_numpy(dtype=np.float32)
+
+
+def test_what_is_appended_in_the_midst_of_a_call_is_not_of_it(monkeypatch):
+    """The names of new challenges would be taken out of some of its captions."""
+    catalog, X = VideoCatalog(VIDEOS.assign(caption="a waltz")), pairs(("bob", "", 99))
+    encoder = HistoryEncoder(catalog, CaptionLength(), by="user_id", before="time")
+    expected = encoder.fit_transform(X)
+    of_catalog = Protocol.history
+
+    def appending(self, *arguments):
+        rows = of_catalog(self, *arguments)
+        catalog.append(catalog.videos[-1:].assign(video_id="new", challenge="waltz"))
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Protocol, "history", appending)
+        np.testing.assert_array_equal(encoder.transform(X), expected)
+    assert (encoder.transform(X) < expected).any()
 
 
 @pytest.mark.parametrize("aggregation", ["concat", "mean", "max"])

@@ -1,7 +1,6 @@
 """The side table of all known videos."""
 
 import re
-import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -11,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skchallenge._frames_state import pack_state, unpack_state
+from skchallenge._locks import ForkSafeLock
 from skchallenge._names import NAMES, Role, canonical_name, counter_in
 from skchallenge._validation import (
     as_frame,
@@ -29,7 +29,7 @@ _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
 _HIDDEN = {"user_id", *(column for role in _SCRAPED for column in NAMES[role])}
 _HASH_SIGNS = "#\uff03"  # plain and full width
 _WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
-_appending = threading.Lock()
+_appending = ForkSafeLock()
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
 
 

@@ -1,11 +1,12 @@
 """A place for a model that is built when first needed."""
 
-import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
+
+from skchallenge._locks import ForkSafeLock
 
 _IN_A_WORKER = 2  # models kept: one for videos, one for captions
 
@@ -23,7 +24,7 @@ class Built:
         self._made_of = ""
         self._model: Any = None
         self._digests: dict[Callable[[Any], str], str] = {}
-        self._mutex = threading.RLock()
+        self._mutex = ForkSafeLock()
 
     def token(self, key: object) -> str:
         """Return a name for `key`; it stays as long as the key does.
@@ -59,7 +60,7 @@ class Built:
 
 _HERE: WeakValueDictionary[str, Built] = WeakValueDictionary()  # of estimators
 _KEPT: OrderedDict[str, Built] = OrderedDict()  # by a worker process, between chunks
-_mutex = threading.Lock()
+_mutex = ForkSafeLock()
 
 
 def built_of(token: str) -> Built:

@@ -17,43 +17,58 @@ class Claims:
 
     Closing any descriptor of a file drops all POSIX locks of a process on it. Hence
     one descriptor a process, closed when nothing is claimed.
+
+    Each claim is somebody's, from before its lock is taken: an interrupt may come at
+    any time, and what `free_all` did not know of would be claimed without end.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path + "-lock"
         self._mutex = threading.Lock()
-        self._held: set[bytes] = set()
+        self._held: dict[bytes, object] = {}  # whose each is
         self._file = -1
 
-    def take(self, keys: Sequence[bytes]) -> list[bool]:
-        """Claim each key that nobody else holds, and tell which."""
+    def take(self, keys: Sequence[bytes], owner: object = None) -> list[bool]:
+        """Claim for `owner` each key that nobody holds, and tell which."""
         with self._mutex:
-            taken = [self._take(key) for key in keys]
+            taken = [self._take(key, owner) for key in keys]
             self._close_if_idle()
             return taken
 
-    def free(self, keys: Sequence[bytes]) -> None:
-        """Let go of keys that `take` gave."""
+    def free(self, keys: Sequence[bytes], owner: object = None) -> None:
+        """Let go of those of the keys that are the owner's."""
         with self._mutex:
-            for key in keys:
-                self._held.discard(key)
-                if self._file >= 0:
-                    _unlock(self._file, _offset(key))
-            self._close_if_idle()
+            self._free([key for key in keys if self._is_of(key, owner)])
+
+    def free_all(self, owner: object) -> None:
+        """Let go of all that is the owner's."""
+        with self._mutex:
+            self._free([key for key in self._held if self._is_of(key, owner)])
+
+    def _is_of(self, key: bytes, owner: object) -> bool:
+        return key in self._held and self._held[key] is owner
+
+    def _free(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            if self._file >= 0:
+                _unlock(self._file, _offset(key))
+            del self._held[key]
+        self._close_if_idle()
 
     def _close_if_idle(self) -> None:
         if not self._held and self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def _take(self, key: bytes) -> bool:
+    def _take(self, key: bytes, owner: object) -> bool:
         if key in self._held:
             return False
+        self._held[key] = owner
         if self._file < 0:
             self._file = _open(self._path)
         if self._file >= 0 and not _lock(self._file, _offset(key)):
+            del self._held[key]
             return False
-        self._held.add(key)
         return True
 
 

@@ -1,6 +1,5 @@
 """What turns media files into vectors: parameters without weights, and a network."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skchallenge._locks import ForkSafeLock
 from skchallenge._torch import isolated_rng, resolve_device
 from skchallenge.embed._backbone import (
     Backbone,
@@ -59,7 +59,7 @@ class FrameNetwork:
         self.encoder = encoder
         self._engines: dict[object, Engine] = {}
         self._flops: float | None = None  # of a frame
-        self._mutex = threading.Lock()
+        self._mutex = ForkSafeLock()
 
     def digest(self) -> str:
         """Return a digest of all that the network computes with."""

@@ -192,7 +192,7 @@ class Recall:
         """Read what the store has; return the rest."""
         missing: list[Item] = []
         for start in range(0, len(names), _NAMES_A_READ):
-            items = self.find(names[start : start + _NAMES_A_READ])
+            items = self._find(names[start : start + _NAMES_A_READ], bar)
             keyed = [item.name for item in items if item.key is not None]
             keys = [item.key for item in items if item.key is not None]
             rows = [self.row_of(name) for name in keyed]
@@ -203,6 +203,15 @@ class Recall:
                 bar.update(len(there))
         return missing
 
+    def _find(self, names: Sequence[str], bar: Any) -> list[Item]:
+        """Make keys; put the errors of what must not be opened, return the rest."""
+        items = self.find(names)
+        for item in items:
+            if item.error is not None:
+                self.put(item.name, MediaError(f"{item.name}: {item.error}"))
+                bar.update()
+        return [item for item in items if item.error is None]
+
     def _compute(
         self, missing: list[Item], bar: Any, *, leave_claimed: bool
     ) -> list[str]:
@@ -212,40 +221,48 @@ class Recall:
         ready: list[tuple[Item, Vector]] = []
         self._is_claiming = True
         groups = self._groups(missing, claimed, late, leave_claimed)
-        first = next(groups, None)
-        if first is None:
-            return late
-        written_at = time.monotonic()
-        groups = itertools.chain([first], groups)
         try:
-            with closing(self.compute(groups, len(missing))) as results:
-                for name, result in results:
-                    self.put(name, result)
-                    if isinstance(result, MediaError):
-                        self._give_up(claimed.pop(name))
-                    else:
-                        ready.append((claimed[name], result))
-                    bar.update()
-                    is_due = time.monotonic() > written_at + _WRITE_EVERY_S
-                    if is_due or len(ready) >= self.group_size:
-                        self._write(ready, claimed)
-                        written_at = time.monotonic()
+            if first := next(groups, None):
+                groups = itertools.chain([first], groups)
+                with closing(self.compute(groups, len(missing))) as results:
+                    self._keep(results, claimed, ready, bar)
         finally:  # an interrupt included: what is ready is kept
             try:
                 self._write(ready, claimed)
             finally:
-                self._end_claims(claimed)
+                self._end_claims()
         return late
+
+    def _keep(
+        self,
+        results: Results,
+        claimed: dict[str, Item],
+        ready: list[tuple[Item, Vector]],
+        bar: Any,
+    ) -> None:
+        """Put results, and write them now and then."""
+        written_at = time.monotonic()
+        for name, result in results:
+            self.put(name, result)
+            if isinstance(result, MediaError):
+                self._give_up(claimed.pop(name))
+            else:
+                ready.append((claimed[name], result))
+            bar.update()
+            is_due = time.monotonic() > written_at + _WRITE_EVERY_S
+            if is_due or len(ready) >= self.group_size:
+                self._write(ready, claimed)
+                written_at = time.monotonic()
 
     def _give_up(self, item: Item) -> None:
         """Let others try a bad file: nothing is stored of it."""
         with self._mutex:
-            self.claims.free([item.key] if item.key is not None else [])
+            self.claims.free([item.key] if item.key is not None else [], self)
 
-    def _end_claims(self, claimed: dict[str, Item]) -> None:
+    def _end_claims(self) -> None:
         with self._mutex:
             self._is_claiming = False
-            self.claims.free([i.key for i in claimed.values() if i.key is not None])
+            self.claims.free_all(self)
 
     def _groups(
         self,
@@ -271,13 +288,10 @@ class Recall:
     ) -> tuple[list[Item], list[str]]:
         """Claim what nobody computes or has stored; return it, and the other names."""
         keys = [item.key for item in group if item.key is not None]
-        taken = {k for k, t in zip(keys, self.claims.take(keys), strict=True) if t}
-        try:
-            stored = self.session.stored(keys)  # now that nobody else can store them
-        except BaseException:
-            self.claims.free(list(taken))
-            raise
-        self.claims.free([key for key in taken if key in stored])
+        is_taken = self.claims.take(keys, self)
+        taken = {key for key, is_mine in zip(keys, is_taken, strict=True) if is_mine}
+        stored = self.session.stored(keys)  # now that nobody else can store them
+        self.claims.free([key for key in taken if key in stored], self)
         free = (taken if leave_claimed else set(keys)) - stored
         mine: list[Item] = []
         others: list[str] = []
@@ -303,7 +317,7 @@ class Recall:
         vectors = [vector for key, vector in done if key is not None]
         if keys:
             self.session.write(keys, vectors)
-        self.claims.free([item.key for item, _ in ready if item.key is not None])
+        self.claims.free([item.key for item, _ in ready if item.key is not None], self)
         self.session.tally(misses=len(ready))
         for item, _ in ready:
             claimed.pop(item.name, None)  # an interrupt may have come between

@@ -1,9 +1,8 @@
 """Chunks of work side by side, wherever joblib runs them."""
 
 import platform
-import warnings
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -146,13 +145,20 @@ def _make_parallel(n_jobs: int | None) -> Any:
         return Parallel(n_jobs, batch_size=1)
 
 
+class _NoMoreError(Exception):
+    """Nobody takes further results."""
+
+
 @contextmanager
 def _closed_quietly(results: Any) -> Iterator[Any]:
-    """Close a generator of results; after an error, tasks that wait are dropped."""
+    """End a generator of results; after an error, tasks that wait are dropped.
+
+    Of a generator that is closed, joblib would warn. To filter warnings is no way out:
+    threads share the filters, and would restore them in the wrong order.
+    """
     try:
         yield results
     finally:
         if isinstance(results, Generator):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib says that they are
-                results.close()
+            with suppress(_NoMoreError):
+                results.throw(_NoMoreError())

@@ -60,7 +60,8 @@ class EmbeddingStore:
     there is nothing to close, and threads and processes need no care. One thing is
     refused: to use it in a process that was forked in the midst of such a call. Keep it
     on a local disk; SQLite is not safe on network file systems. In a process that uses
-    it, do not open the file with another SQLite, such as Python's ``sqlite3``.
+    it, do not open the file with another SQLite, such as Python's ``sqlite3``. Where it
+    lies among the media, its own files count as bad ones, and are not opened.
 
     Examples
     --------

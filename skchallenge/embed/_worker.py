@@ -75,15 +75,19 @@ def ask(request: Message, timeout_s: float) -> Reply:
 
 
 def _ask_once(request: Message, timeout_s: float) -> Reply:
+    thread = threading.get_ident()
     worker = _take_idle() or Worker()
-    _asked[threading.get_ident()] = worker
+    _asked[thread] = worker
     try:
+        if thread in _left:  # while the worker started
+            raise OverdueError("nobody waits for the answer")
         reply = worker.ask(request, timeout_s)
     except BaseException:
         worker.end()
         raise
     finally:
-        del _asked[threading.get_ident()]
+        with _handing_over:
+            del _asked[thread]
     _idle.append(worker)
     return reply
 
@@ -102,9 +106,18 @@ def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in filter(None, map(_asked.get, threads)):
-            worker.expire()
+        _left.update(threads)
+        for thread in threads:
+            _expire_asked(thread)
         pool.shutdown()
+        _left.difference_update(threads)
+
+
+def _expire_asked(thread: int) -> None:
+    """End the worker that a thread waits for, but not one that it has given back."""
+    with _handing_over:
+        if thread in _asked:
+            _asked[thread].expire()
 
 
 def map_in_order(
@@ -128,13 +141,14 @@ def result_of(future: Future[_Y]) -> _Y:
 def _start() -> subprocess.Popen[bytes]:
     search_path = [str(folder) for folder in sys.path]  # some put a Path into it
     program = _PROGRAM.format(search_path=search_path, folder=os.path.dirname(__file__))
-    return subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # where FFmpeg and a crash would print
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )
+    with _starting:
+        return subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where FFmpeg and a crash would print
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
 
 
 class Worker:
@@ -208,6 +222,11 @@ class Worker:
 
 _idle: list[Worker] = []
 _asked: dict[int, Worker] = {}  # by the thread that waits
+_left: set[int] = set()  # threads that nobody waits for any longer
+_handing_over = threading.Lock()
+# A fork in the midst of a start would hold the worker's end of a pipe open, and nobody
+# would see that the worker has ended.
+_starting = threading.Lock()
 
 
 def _take_idle() -> Worker | None:
@@ -220,6 +239,30 @@ def _take_idle() -> Worker | None:
             return worker
         worker.end()
     return None
+
+
+def _before_fork() -> None:
+    _starting.acquire()
+    _handing_over.acquire()
+
+
+def _after_fork() -> None:
+    _handing_over.release()
+    _starting.release()
+
+
+def _after_fork_in_child() -> None:
+    _asked.clear()  # its threads are not here
+    _left.clear()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 @atexit.register

@@ -1,6 +1,5 @@
 """Copies of one recording, told from videos that merely show the same."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, Self
 
 import joblib
@@ -18,6 +17,7 @@ from skchallenge._optional import import_optional
 from skchallenge._validation import check_option, check_real
 from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._index import HashIndex
 from skchallenge.feed._motion import compare, moves_enough
@@ -314,8 +314,9 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
             alike = compare(self._cells[match], signatures[row].cells)
             return _Pair(*job, alike.score, alike.lag / FPS, alike.is_mirrored)
 
-        with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
-            pairs = [p for p in pool.map(score, jobs) if p.score >= self.threshold]
+        with asking_threads(joblib.effective_n_jobs(self.n_jobs)) as pool:
+            scored = map_in_order(pool, score, jobs)
+            pairs = [pair for pair in scored if pair.score >= self.threshold]
         pairs.sort(key=lambda pair: (pair.row, -pair.score, pair.match))
         return pd.DataFrame(pairs, columns=_Pair._fields).astype(_DTYPES), n_candidates
 

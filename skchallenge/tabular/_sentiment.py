@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skchallenge._columns import places_of, read_columns, text_or_none
+from skchallenge._locks import ForkSafeLock
 from skchallenge._optional import import_optional
 from skchallenge._validation import check_option
 
@@ -160,6 +161,9 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
         return tags
 
 
+_loading = ForkSafeLock()  # warning filters are shared by all threads
+
+
 @cache
 def _analyzer() -> Any:
     """Read the lexicon, once a process."""
@@ -168,7 +172,7 @@ def _analyzer() -> Any:
         extra="sentiment",
         purpose="SentimentFeaturizer",
     )
-    with warnings.catch_warnings():
+    with _loading, warnings.catch_warnings():
         # It opens its lexicon in a way that Python 3.14 calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         return vader.SentimentIntensityAnalyzer()

@@ -9,11 +9,7 @@ from PIL import Image
 
 @pytest.fixture(autouse=True, scope="module")
 def no_workers_of_other_modules():
-    """End joblib's processes after each module.
-
-    It warns of one that has grown, on a thread of its own, and where warnings are
-    errors that ends the thread and the test waits for ever.
-    """
+    """End joblib's processes after each module: they keep its networks in memory."""
     yield
     get_reusable_executor().shutdown(wait=True)
 

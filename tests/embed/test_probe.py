@@ -170,10 +170,10 @@ def test_a_file_beyond_a_limit_is_refused(tmp_path, media, limits, message, time
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(corpus):
-    start = time.perf_counter()
+    start = time.thread_time()  # of the processor: others may be busy
     with pytest.raises(MediaError, match="more pixels than MediaLimits.max_pixels"):
         read_clip(corpus[0]["decompression bomb"], 1, 8, HERE)
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
     generous = MediaLimits(max_pixels=2**40, timeout_s=60)
     black = read_clip(corpus[0]["decompression bomb"], 1, 8, generous)
     assert black.frames.max() < 16
@@ -240,7 +240,7 @@ def test_a_file_that_hangs_or_crashes_costs_its_row_only(
     limits = MediaLimits(timeout_s=2)
     start = time.perf_counter()
     clips = list(read_clips(paths, 3, 8, n_threads=2, limits=limits))
-    assert time.perf_counter() - start < 15
+    assert time.perf_counter() - start < 120  # of the 600 s of the file
     with pytest.raises(MediaError, match=f"evil.mp4: {message}"):
         raise clips.pop(1)
     for path, clip in zip(clip_paths, clips, strict=True):
@@ -270,7 +270,7 @@ _worker.ask({{}}, 2)
         time.sleep(0.05)
     owner.kill()
     owner.wait()
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     with open(place, "w") as lock:
         while True:
             try:
@@ -528,6 +528,118 @@ def test_a_signal_that_does_not_wake_the_waiting_thread(wait):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert answers == [True]  # not after 30 s
+
+
+class SlowWorker:
+    """A worker that takes its time to start, or to answer."""
+
+    def __init__(self, start=lambda: None, answer=lambda: None):
+        self.answer = answer
+        self.n_asked, self.is_expired = 0, False
+        start()
+
+    def ask(self, request, timeout_s):
+        self.n_asked += 1
+        self.answer()
+        return {}, b""
+
+    def expire(self):
+        self.is_expired = True
+
+    def end(self):
+        pass
+
+
+def test_who_leaves_while_a_worker_starts_waits_for_no_answer(monkeypatch):
+    begun, left, made = threading.Event(), threading.Event(), []
+
+    def start():
+        begun.set()
+        assert left.wait(60)
+
+    class Starting(SlowWorker):
+        def __init__(self):
+            made.append(self)
+            super().__init__(start)
+
+    class Threads(ThreadPoolExecutor):
+        def shutdown(self, wait=True, **options):
+            if wait:  # for the last time
+                left.set()
+            super().shutdown(wait, **options)
+
+    monkeypatch.setattr(_worker, "_idle", [])
+    monkeypatch.setattr(_worker, "Worker", Starting)
+    monkeypatch.setattr(_worker, "ThreadPoolExecutor", Threads)
+    with _worker.asking_threads(1) as pool:
+        future = pool.submit(_worker.ask, {}, 60)
+        assert begun.wait(60)
+    assert isinstance(future.exception(), _worker.OverdueError)
+    assert [worker.n_asked for worker in made] == [0]
+    assert not _worker._asked
+    assert not _worker._left
+
+
+def test_who_leaves_ends_no_worker_that_another_has_by_now(monkeypatch):
+    """The thread gives its worker back just when it is looked up."""
+    worker, given_back = SlowWorker(), threading.Event()
+
+    class Asked(dict):
+        def get(self, thread, default=None):
+            found = super().get(thread, default)
+            given_back.wait(0.5)
+            return found
+
+        def __contains__(self, thread):
+            is_there = super().__contains__(thread)
+            given_back.wait(0.5)
+            return is_there
+
+        def __delitem__(self, thread):
+            super().__delitem__(thread)
+            given_back.set()
+
+    looked_up = threading.Event()
+    worker.answer = lambda: looked_up.wait(60)
+    expire, states = worker.expire, []
+    worker.expire = lambda: (states.append(given_back.is_set()), expire())
+    monkeypatch.setattr(_worker, "_asked", Asked())
+    monkeypatch.setattr(_worker, "_idle", [])
+    monkeypatch.setattr(_worker, "Worker", lambda: worker)
+    with _worker.asking_threads(1) as pool:
+        asked = pool.submit(_worker.ask, {}, 60)
+        while not _worker._asked:
+            assert not asked.done()
+            time.sleep(0.001)
+        looked_up.set()
+    assert states in ([], [False])  # not after it was given back
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python 3.12
+@pytest.mark.usefixtures("fresh_workers")
+def test_a_fork_waits_until_a_worker_has_started(monkeypatch):
+    """It would hold the pipe open, by whose end a worker is known to have ended."""
+    starting, forked, is_starting = threading.Event(), threading.Event(), []
+    popen = subprocess.Popen
+
+    def slow(*arguments, **options):
+        is_starting.append(True)
+        starting.set()
+        forked.wait(0.5)
+        is_starting.clear()
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(_worker.Worker)
+        assert starting.wait(60)
+        child = os.fork()
+        if child == 0:
+            os._exit(len(is_starting))
+        forked.set()
+        worker.result().end()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_ctrl_c_ends_the_worker_at_hand(clip_paths, monkeypatch, fresh_workers):

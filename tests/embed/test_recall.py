@@ -1,6 +1,7 @@
 """Embedders with a store: once per item, the same bits, whatever happens."""
 
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -21,7 +22,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
+from skchallenge.embed import (
+    CaptionEmbedder,
+    EmbeddingStore,
+    MediaLimits,
+    VideoFrameEmbedder,
+)
 from skchallenge.embed import _caption as caption_module
 from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
@@ -455,18 +461,57 @@ def test_a_bad_file_is_left_to_others_at_once(covers, store, tmp_path):
     assert held == [3, 3, 3]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_what_stops_a_claim_leaves_none(covers, store, monkeypatch, error):
-    def stop(self, keys):
+@pytest.mark.parametrize("timeout_s", [None, 60])
+def test_the_store_among_the_files_keeps_its_locks(covers, tmp_path, timeout_s):
+    """Another process that takes it for unused would remove its log."""
+    (tmp_path / "videos").mkdir()
+    store = EmbeddingStore(tmp_path / "videos" / "a.db")
+    limits = MediaLimits(timeout_s=timeout_s)
+    model = embedder(store=store, limits=limits, on_error="nan").fit(covers)
+    with Session(store.path) as session:
+        assert not len(store)
+        found = sorted(map(str, (tmp_path / "videos").iterdir()))
+        assert len(found) == 3
+        with pytest.warns(MediaWarning, match="3 of 4 .*a.db: is a file of the store"):
+            assert np.isnan(model.transform([*found, covers[0]])[:3]).all()
+        code = "import sys; from skchallenge.embed import EmbeddingStore as E; "
+        code += "print(len(E(sys.argv[1])))"
+        command = [sys.executable, "-c", code, store.path]
+        assert subprocess.check_output(command, text=True) == "1\n"
+        assert set(found) <= set(map(str, (tmp_path / "videos").iterdir()))
+        assert session.select("SELECT count(*) FROM records") == [(1,)]
+
+
+def stopping(name, error):
+    """Return a function that does what another does, and then stops the call."""
+    do = pkgutil.resolve_name(name)
+
+    def stop(*arguments):
+        do(*arguments)
         raise error
 
+    return stop
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "skchallenge.embed._claims._lock",
+        "skchallenge.embed._claims.Claims.take",
+        "skchallenge.embed._database.Session.stored",
+        "skchallenge.embed._recall.Recall._claim",
+    ],
+)
+def test_what_stops_a_claim_leaves_none(covers, store, monkeypatch, step, error):
+    """Else the next call would wait ten minutes for what nobody computes."""
     model = embedder(store=store).fit(covers)
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "stored", stop)
+        patch.setattr(step, stopping(step, error))
         with pytest.raises(error):
             model.transform(covers)
     assert not claims_of(os.path.realpath(store.path))._held
-    model.transform(covers)  # does not wait for what nobody computes
+    model.transform(covers)
     assert len(store) == 24
 
 
@@ -501,7 +546,7 @@ def test_what_others_claim_without_end_is_computed_in_the_end(
     covers, store, log, monkeypatch
 ):
     monkeypatch.setattr(recall, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(Claims, "take", lambda self, keys: [False] * len(keys))
+    monkeypatch.setattr(Claims, "take", lambda self, keys, owner: [False] * len(keys))
     rows = of_covers(log, store).fit_transform(covers)
     assert len(lines(log)) == len(store) == 24
     np.testing.assert_array_equal(rows, embedder(n_frames=1).fit_transform(covers))
@@ -536,7 +581,7 @@ def test_a_bar_is_not_drawn_again_while_others_compute(
     covers, store, monkeypatch, capsys
 ):
     monkeypatch.setattr(recall, "_PATIENCE_S", 1.0)
-    monkeypatch.setattr(Claims, "take", lambda self, keys: [False] * len(keys))
+    monkeypatch.setattr(Claims, "take", lambda self, keys, owner: [False] * len(keys))
     embedder(store=store, verbose=1).fit_transform(covers)
     counts = [int(n) for n in re.findall(r"(\d+)/24 ", capsys.readouterr().err)]
     assert counts.count(0) == 1
@@ -606,7 +651,7 @@ def start(covers, store, log, out, kill_at=0):
 
 
 def finish(process):
-    errors = process.communicate(timeout=120)[1].decode()
+    errors = process.communicate(timeout=600)[1].decode()
     return process.returncode, errors
 
 

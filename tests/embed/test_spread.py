@@ -3,7 +3,10 @@
 import itertools
 import os
 import re
+import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,7 +29,7 @@ from skchallenge.embed import (
 )
 from skchallenge.embed import _spread as spread_module
 from skchallenge.embed._built import Built, built_of
-from skchallenge.embed._spread import _embed_there, spread
+from skchallenge.embed._spread import _closed_quietly, _embed_there, spread
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -208,6 +211,33 @@ def test_after_an_error_nothing_more_is_begun(tmp_path, backend, with_store):
     ):
         model.transform(paths)
     assert len(begun) <= 4 * 2 * 64 + 64  # the chunks of one round, of eight groups
+
+
+def test_threads_that_stop_leave_the_warning_filters_as_found():
+    filters = list(warnings.filters)
+    first_ends, second_ends, first_is_over = (threading.Event() for _ in range(3))
+
+    def results(ends, waits_for):
+        try:
+            yield 1
+        finally:
+            ends.set()
+            assert waits_for.wait(60)
+
+    def stop(generator):
+        with _closed_quietly(generator) as numbers:
+            next(numbers)
+
+    def stop_first():
+        stop(results(first_ends, second_ends))
+        first_is_over.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stop_first)
+        assert first_ends.wait(60)
+        second = pool.submit(stop, results(second_ends, first_is_over))
+        first.result(), second.result()
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize("backend", ["threading", "lists-only"])

@@ -311,22 +311,25 @@ def test_many_threads_may_write_and_read(store):
 def test_others_may_prune_while_one_writes_and_reads(store):
     rows = vectors(60, 20_000)
     write(store, rows)
-    before, done = os.path.getsize(store.path), threading.Event()
+    before, done, n_dropped = os.path.getsize(store.path), threading.Event(), []
 
     def prune():
-        n_dropped = 0
         while not done.is_set():
-            n_dropped += store.prune(before // 2)
-        return n_dropped
+            n_dropped.append(store.prune(before // 2))
 
     with ThreadPoolExecutor(1) as pool:
         pruned = pool.submit(prune)
-        for _ in range(8):
-            write(store, rows)
-            found_rows, found = read(store, KEYS[:60], 20_000)
-            np.testing.assert_array_equal(found_rows[found], rows[found])
-        done.set()
-        assert pruned.result(30) > 0
+        try:
+            for n_rounds in range(1000):
+                write(store, rows)
+                found_rows, found = read(store, KEYS[:60], 20_000)
+                np.testing.assert_array_equal(found_rows[found], rows[found])
+                if n_rounds >= 7 and (sum(n_dropped) or pruned.done()):
+                    break
+        finally:
+            done.set()
+        pruned.result()
+    assert sum(n_dropped) > 0
     assert store.verify()["damaged"] == 0
     store.prune(before // 2)
     assert os.path.getsize(store.path) <= before // 2
@@ -350,7 +353,7 @@ def test_a_store_that_another_thread_makes_is_not_made_again(store, monkeypatch)
         def pragma(self, name, *value):
             result = super().pragma(name, *value)
             if name == "schema_version" and not self.in_transaction and result == 0:
-                barrier.wait(10)  # all have seen that there is none
+                barrier.wait(60)  # all have seen that there is none
             return result
 
     monkeypatch.setattr(apsw, "Connection", SlowConnection)
@@ -424,6 +427,27 @@ def test_a_file_that_cannot_be_opened_has_no_digest(files, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     assert keys.hash_file(files[0])[1] is None
+
+
+def test_the_files_of_the_store_are_not_opened(store, files, quiet):
+    """To close one would drop the claims, and the locks of SQLite."""
+    [claimed] = KEYS[:1]
+    claims_of(store.path).take([claimed])
+    link = Path(store.path).with_name("link")
+    with Session(store.path) as session:
+        session.write([claimed], vectors(1))
+        link.symlink_to(store.path)
+        own = [store.path + suffix for suffix in ("", "-wal", "-shm", "-lock")]
+        own.append(str(link))
+        items = keys.content_items(session, [*own, files[0]])
+    assert all("is a file of the store" in str(item.error) for item in items[:-1])
+    assert [item.key for item in items[:-1]] == [None] * 5
+    assert items[-1].key is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(claims_of(store.path).take([claimed])[0])
+    assert os.waitpid(child, 0)[1] == 0
+    claims_of(store.path).free([claimed])
 
 
 def test_verify_hashes_remembered_files_again(store, files, quiet):

@@ -1,6 +1,8 @@
 import pickle
 import shutil
 import sys
+import time
+from types import SimpleNamespace
 
 import contract
 import numpy as np
@@ -16,7 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from skchallenge.embed import EmbeddingStore, MediaLimits
 from skchallenge.exceptions import MediaError
-from skchallenge.feed import DuplicateFinder
+from skchallenge.feed import DuplicateFinder, _duplicates
 from skchallenge.feed import _signing as signing
 
 HERE = MediaLimits(timeout_s=None)
@@ -194,6 +196,24 @@ def test_a_file_that_changes_is_read_anew(originals, tmp_path):
         assert fitted.predict([path]).tolist() == [row]
 
 
+def test_ctrl_c_between_two_comparisons_ends_the_others(originals, monkeypatch):
+    class Interrupts(float):
+        def __ge__(self, threshold):
+            raise KeyboardInterrupt
+
+    def slow(*cells):
+        compared.append(1)
+        time.sleep(0.01)
+        return SimpleNamespace(score=Interrupts(1), lag=0, is_mirrored=False)
+
+    path, compared = originals[1][0], []
+    fitted = finder().fit([path])
+    monkeypatch.setattr(_duplicates, "compare", slow)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.duplicates([path] * 200)
+    assert len(compared) < 100
+
+
 # Bad input
 
 
@@ -202,6 +222,13 @@ def bad_files(originals, tmp_path):
     notes = tmp_path / "notes.mp4"
     notes.write_text("not a film")
     return [originals[1][0], str(notes), None, originals[1][0], tmp_path / "gone.mp4"]
+
+
+def test_the_store_among_the_files_is_a_bad_file(originals, tmp_path):
+    store = EmbeddingStore(tmp_path / "signatures.db")
+    files = [originals[1][0], store.path]
+    fitted = finder(on_error="ignore", store=store).fit(files)
+    assert fitted.errors_ == {1: f"{store.path}: is a file of the store."}
 
 
 def test_bad_files_are_named_with_their_row(bad_files):

@@ -1,5 +1,8 @@
 import builtins
 import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.resources import files
 
@@ -11,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from nltk.sentiment.vader import SentimentIntensityAnalyzer as NltkAnalyzer
+from vaderSentiment import vaderSentiment
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from skchallenge.tabular import SentimentFeaturizer
@@ -117,6 +121,29 @@ def test_bad_outputs_are_refused():
     for outputs in ("compound", ()):
         with pytest.raises(TypeError, match=r"outputs must be a sequence such as"):
             SentimentFeaturizer(outputs=outputs).fit(CAPTIONS)
+
+
+def test_threads_that_load_at_once_leave_the_warning_filters_as_found(monkeypatch):
+    filters = list(warnings.filters)
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def load():
+        if not first_is_in.is_set():
+            first_is_in.set()
+            second_is_in.wait(0.5)
+        else:
+            second_is_in.set()
+            first_is_out.wait(0.5)
+
+    monkeypatch.setattr(vaderSentiment, "SentimentIntensityAnalyzer", load)
+    module._analyzer.cache_clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(module._analyzer)
+        first.add_done_callback(lambda _: first_is_out.set())
+        assert first_is_in.wait(60)
+        pool.submit(module._analyzer).result(), first.result()
+    module._analyzer.cache_clear()
+    assert warnings.filters == filters
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
