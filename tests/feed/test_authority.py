@@ -118,6 +118,17 @@ def test_datetimes_of_any_type_will_do(dtype):
     np.testing.assert_array_equal(found.transform(dates), expected)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64"])
+def test_integers_that_floats_would_round_are_compared_exactly(dtype):
+    first = 2**60  # of the size of Unix times in nanoseconds
+    videos = pd.DataFrame(
+        {"creator_id": "ann", "create_time": [first, first + 1], "score": [6.0, 9.0]}
+    )
+    rows = videos[["creator_id", "create_time"]].astype({"create_time": dtype})
+    found = CreatorAuthority().fit(videos).transform(rows)
+    np.testing.assert_array_equal(found[:, :2], [[np.nan, 0], [6, 1]])
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_a_time_zone_is_never_guessed(zone):
     """Read as UTC, a row of Berlin would know the hour after its own time."""
