@@ -154,7 +154,7 @@ def read_duration(
     duration : pandas.Timedelta or number
         Where the times are datetimes, or numbers.
     """
-    numeric = pd.api.types.is_numeric_dtype(times)
+    numeric = pd.api.types.is_numeric_dtype(plain_times(times))
     if numeric and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(
             f"{times.name} holds numbers of unknown unit, so {name} must be a number "
