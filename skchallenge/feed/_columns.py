@@ -23,6 +23,8 @@ def column_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series
     ------
     ValueError
         If it is not there. The error names the parameter that asked for it.
+    TypeError
+        If `column` is neither a name nor a position.
     """
     if isinstance(column, str):
         if column not in table.columns:
@@ -31,6 +33,11 @@ def column_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series
                 f"{list(table.columns)}."
             )
         return table[column]
+    if isinstance(column, bool) or not isinstance(column, Integral):
+        raise TypeError(
+            f"{parameter} must be the name or the position of a column of X, got "
+            f"{column!r}."
+        )
     check_scalar(column, parameter, Integral, min_val=0)
     if column >= table.shape[1]:
         raise ValueError(
