@@ -21,6 +21,7 @@ from skchallenge._validation import (
     check_real,
     check_times,
     id_kind,
+    plain_ids,
     plain_times,
     time_kind,
 )
@@ -163,6 +164,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         self._moments, clock = np.unique(
             self._read_times(table, reset=True), return_inverse=True
         )
+        table[self.creator] = plain_ids(table[self.creator])
         order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
         table, clock, score = table.iloc[order], clock[order], score[order]
         # An array, which skops can save.
@@ -252,7 +254,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
 
     def _codes(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Return the place of each row's creator, -1 for strangers."""
-        return pd.Index(self._creators).get_indexer(table[self.creator])
+        return pd.Index(self._creators).get_indexer(plain_ids(table[self.creator]))
 
     def _remember(
         self,

@@ -10,6 +10,8 @@ from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from skchallenge._validation import plain_ids
+
 Column = int | str
 
 _FLOATS = ("floating", "mixed-integer-float")
@@ -71,7 +73,8 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             'several into one string, "39,68", by .str.join(",").'
         )
     _check_exact(values, f"The column of {parameter}")
-    return values
+    is_integer = pd.api.types.is_integer_dtype(values.dtype)
+    return plain_ids(values) if is_integer else values
 
 
 def kind_of(values: Any) -> str:

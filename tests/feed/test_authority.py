@@ -52,6 +52,23 @@ def test_a_row_knows_nothing_of_its_own_time_or_later():
         np.testing.assert_allclose(other.transform(rows.iloc[[i]]), before[[i]])
 
 
+WHOLE = ["uint64", "UInt64", "Int64", "uint64[pyarrow]", "category", object]
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_long_ids_of_any_type_are_told_apart(dtype):
+    """pandas compares int64 with UInt64 as floats, which round them."""
+    videos = make_videos(4, 3).assign(total=[3, 9] * 6)
+    videos["creator_id"] += 2**60
+    typed = videos.astype({"creator_id": dtype})
+    for total in (None, "total"):
+        fitted = CreatorAuthority(total=total).fit(videos)
+        expected = fitted.transform(videos)
+        np.testing.assert_array_equal(fitted.transform(typed), expected)
+        found = CreatorAuthority(total=total).fit(typed).transform(videos)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_creators_without_their_first_videos_have_the_prior_and_a_flag():
     videos = make_videos(4, 3)
     videos["total"] = np.where(videos["creator_id"] < 2, 3, 40)

@@ -354,6 +354,23 @@ def test_wrong_input_is_refused():
         profiler.fit(X, y).recommend([0], k=0)
 
 
+@pytest.mark.parametrize(
+    "dtype", ["uint64", "UInt64", "Int64", "uint64[pyarrow]", "category", object]
+)
+def test_long_ids_of_any_type_are_told_apart(dtype):
+    """pandas compares int64 with UInt64 as floats, which round them."""
+    X, y = make_log(4, 9)
+    ids = ["user", "genre", "video"]
+    X[ids] += 2**60
+    typed = X.astype(dict.fromkeys(ids, dtype))
+    fitted = GenreProfiler(**BY_NAME).fit(X, y)
+    expected = fitted.predict_proba(X)
+    np.testing.assert_array_equal(fitted.predict_proba(typed), expected)
+    found = GenreProfiler(**BY_NAME).fit(typed, y)
+    np.testing.assert_array_equal(found.predict_proba(X), expected)
+    pd.testing.assert_frame_equal(found.profile_, fitted.profile_)
+
+
 @pytest.mark.parametrize("size", [1e20, 1e308])
 def test_weights_that_round_rates_to_one_are_refused(size):
     X, _ = make_log(4, 9)
