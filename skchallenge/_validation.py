@@ -32,12 +32,14 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         _check_names_differ(table.columns, name)
         return table.reset_index(drop=True)
-    if type(table).__module__.partition(".")[0] == "polars":
+    kind = type(table)
+    if kind.__module__.partition(".")[0] == "polars" and kind.__name__ == "DataFrame":
         # Lists stay Python lists: to_pandas() would make them arrays.
         return pd.DataFrame({c: _polars_values(table[c]) for c in table.columns})
     raise TypeError(
         f"{name} must be a pandas or polars DataFrame with named columns, got "
-        f"{type(table).__name__}. Wrap an array in pandas.DataFrame(..., columns=...)."
+        f"{kind.__name__}. Wrap an array in pandas.DataFrame(..., columns=...); "
+        "collect a LazyFrame."
     )
 
 
