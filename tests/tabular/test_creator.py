@@ -153,6 +153,16 @@ def test_numbers_as_times_may_be_of_any_type(dtype):
     np.testing.assert_array_equal(past.fit_transform(X), expected)
 
 
+def test_a_catalog_without_the_fitted_counts_is_refused():
+    videos = table()
+    X = videos[["user_id", "create_time"]]
+    fitted = PastCreatorStats(VideoCatalog(videos)).fit(X)
+    other = videos.rename(columns=dict.fromkeys(fitted.columns_, "n_others"))
+    fitted.set_params(catalog=VideoCatalog(other.loc[:, ~other.columns.duplicated()]))
+    with pytest.raises(ValueError, match="catalog lacks the columns"):
+        fitted.transform(X)
+
+
 def test_polars_and_other_columns_are_fine():
     videos = table()
     catalog = VideoCatalog(videos)
