@@ -237,13 +237,14 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         creator, time = table[self.creator], table[self.time]
         check_ids(creator, self.creator)
         check_times(time, self.time)
-        kinds = {self.creator: id_kind(creator), self.time: time_kind(time)}
+        kinds = id_kind(creator), time_kind(time)
         if reset:
             self._kinds = kinds
-        for name, kind in kinds.items():
-            if kind != self._kinds[name] and len(table):
+        names = self.creator, self.time
+        for name, kind, fitted in zip(names, kinds, self._kinds, strict=True):
+            if kind != fitted and len(table):
                 raise TypeError(
-                    f"X[{name!r}] must hold {self._kinds[name]}, as in fit, got "
+                    f"X[{name!r}] must hold {fitted}, as in fit, got "
                     f"{kind}. Convert one of them: units and types are never guessed."
                 )
         values = plain_times(time)

@@ -185,6 +185,15 @@ def test_a_creator_without_a_total_is_not_known():
         np.testing.assert_array_equal(found[:, 2], expected)
 
 
+def test_columns_may_have_other_names_after_fit():
+    videos = make_videos(3, 4)
+    fitted = CreatorAuthority().fit(videos)
+    expected = fitted.transform(videos)
+    other = videos.rename(columns={"creator_id": "author", "create_time": "day"})
+    found = fitted.set_params(creator="author", time="day").transform(other)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_output_has_names():
     table = (
         CreatorAuthority().set_output(transform="pandas").fit_transform(make_videos())
