@@ -236,6 +236,12 @@ def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(values.to_list(), index=values.index, name=values.name)
 
 
+def plain_integers(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn integers of any type into NumPy's usual one, and leave other ids alone."""
+    is_integer = pd.api.types.is_integer_dtype(values.dtype)
+    return plain_ids(values) if is_integer else values
+
+
 def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
     """Turn nullable, Arrow and object times into NumPy's types; zones stay.
 

@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import plain_ids
+from skchallenge._validation import plain_integers
 
 Column = int | str
 
@@ -73,8 +73,7 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             'several into one string, "39,68", by .str.join(",").'
         )
     _check_exact(values, f"The column of {parameter}")
-    is_integer = pd.api.types.is_integer_dtype(values.dtype)
-    return plain_ids(values) if is_integer else values
+    return plain_integers(values)
 
 
 def kind_of(values: Any) -> str:
