@@ -214,6 +214,12 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         blocks : ndarray of shape (n_samples, n_features_out)
             float32 blocks, see Notes.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As in `fit`; ValueError, too, if `by`, `before` or `exclude` was set after
+            `fit`.
+
         Warns
         -----
         EmptyHistoryWarning
