@@ -12,11 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skchallenge.embed._database import Session
-from skchallenge.exceptions import MediaError
 
 _QUIET_NS = 2_000_000_000  # the coarsest time stamps, FAT's, count two seconds
 _FILES_A_QUERY, _FILES_A_COMMIT = 500, 64
-_OF_A_STORE = ("", "-wal", "-shm", "-journal", "-lock")  # after its path
 
 
 class Stamp(NamedTuple):
@@ -48,14 +46,11 @@ class Item(NamedTuple):
         Under which its vector is stored; None if that cannot be told.
     stamp : Stamp or None
         Of the file when the key was made.
-    error : MediaError or None
-        Why the file must not even be opened; states the reason, not the path.
     """
 
     name: str
     key: bytes | None
     stamp: Stamp | None = None
-    error: MediaError | None = None
 
     def is_unchanged(self) -> bool:
         """Tell whether the file is still the one that the key is of."""
@@ -81,19 +76,10 @@ def text_items(session: Session, recipe: bytes, texts: Sequence[str]) -> list[It
 
 def file_items(session: Session, recipe: bytes, paths: Sequence[str]) -> list[Item]:
     """Return the keys of files, by their content; None for what is no readable file."""
-    return [
-        item._replace(key=None if item.key is None else _key(recipe, item.key))
-        for item in content_items(session, paths)
-    ]
-
-
-def content_items(session: Session, paths: Sequence[str]) -> list[Item]:
-    """Return the SHA-256 of files as their keys."""
-    items, own = [], places_of_store(session)
+    items = []
     for path, stamp, digest in digest_files(session, paths):
-        is_own = stamp is not None and stamp.place in own
-        error = MediaError("is a file of the store.") if is_own else None
-        items.append(Item(path, digest, stamp, error))
+        key = None if digest is None else _key(recipe, digest)
+        items.append(Item(path, key, stamp))
     return items
 
 
@@ -107,8 +93,8 @@ def digest_files(
     """Yield each path with the file's stamp and SHA-256.
 
     The store remembers digests by stamp. A file that was changed within the last two
-    seconds is hashed each time: another change might leave the same stamp. The store's
-    own files have no digest. Without a store, this process remembers some.
+    seconds is hashed each time: another change might leave the same stamp. Without a
+    store, this process remembers some.
     """
     if session is None:
         yield from ((path, *_hash_once(path, stamp_of(path))) for path in paths)
@@ -117,8 +103,6 @@ def digest_files(
         batch = paths[start : start + _FILES_A_QUERY]
         stamps = [stamp_of(path) for path in batch]
         known = _remembered(session, [stamp for stamp in stamps if stamp is not None])
-        own = places_of_store(session)
-        known |= {s: None for s in stamps if s is not None and s.place in own}
         new = [
             path
             for path, stamp in zip(batch, stamps, strict=True)
@@ -132,19 +116,7 @@ def digest_files(
                 yield path, *next(hashed)
 
 
-def places_of_store(session: Session) -> set[str]:
-    """Return the places of the store's own files, which nobody here may open.
-
-    To close one drops all locks that this process has on it: SQLite's and the claims.
-    Other processes would then write over what is written here.
-    """
-    stamps = (stamp_of(session.path + suffix) for suffix in _OF_A_STORE)
-    return {stamp.place for stamp in stamps if stamp is not None}
-
-
-def _remembered(
-    session: Session, stamps: list[Stamp]
-) -> dict[Stamp | None, bytes | None]:
+def _remembered(session: Session, stamps: list[Stamp]) -> dict[Stamp | None, bytes]:
     """Return the digests that the store remembers of files with these stamps."""
     places = [stamp.place for stamp in stamps]
     marks = ",".join("?" * len(places))

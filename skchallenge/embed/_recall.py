@@ -192,7 +192,7 @@ class Recall:
         """Read what the store has; return the rest."""
         missing: list[Item] = []
         for start in range(0, len(names), _NAMES_A_READ):
-            items = self._find(names[start : start + _NAMES_A_READ], bar)
+            items = self.find(names[start : start + _NAMES_A_READ])
             keyed = [item.name for item in items if item.key is not None]
             keys = [item.key for item in items if item.key is not None]
             rows = [self.row_of(name) for name in keyed]
@@ -202,15 +202,6 @@ class Recall:
             if there:  # tqdm would draw a bar that waits again with each 0
                 bar.update(len(there))
         return missing
-
-    def _find(self, names: Sequence[str], bar: Any) -> list[Item]:
-        """Make keys; put the errors of what must not be opened, return the rest."""
-        items = self.find(names)
-        for item in items:
-            if item.error is not None:
-                self.put(item.name, MediaError(f"{item.name}: {item.error}"))
-                bar.update()
-        return [item for item in items if item.error is None]
 
     def _compute(
         self, missing: list[Item], bar: Any, *, leave_claimed: bool

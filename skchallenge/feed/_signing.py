@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.embed._database import Session
-from skchallenge.embed._keys import Item, content_items, recipe_of
+from skchallenge.embed._keys import Item, Stamp, digest_files, recipe_of
 from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._store import StoreLike, as_store
 from skchallenge.embed._tasks import read_film
@@ -43,9 +43,7 @@ def sign_files(
         yield from _compute(paths, limits, n_jobs)
         return
     with Session(checked.path) as session:
-        items = content_items(session, paths)
-        yield from ((item.name, item.error) for item in items if item.error)
-        files = [item for item in items if item.error is None]
+        files = [Item(*parts) for parts in _digested(session, paths)]
         found = _read(session, [file for file in files if file.key is not None])
         yield from found.items()
         missing = [file for file in files if file.name not in found]
@@ -54,6 +52,13 @@ def sign_files(
             signed = dict(_compute([file.name for file in group], limits, n_jobs))
             _write(session, group, signed)
             yield from signed.items()
+
+
+def _digested(
+    session: Session, paths: Sequence[str]
+) -> Iterator[tuple[str, bytes | None, Stamp | None]]:
+    for path, stamp, digest in digest_files(session, paths):
+        yield path, digest, stamp
 
 
 def _compute(
