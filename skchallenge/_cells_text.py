@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -47,8 +48,8 @@ def _tag(cell: Any) -> Any:
         return {"tuple": _tag(list(cell))}
     if kind is dict:
         return {"dict": [_tag(list(item)) for item in cell.items()]}
-    if kind in _TIMES:
-        return {kind.__name__: _TIMES[kind](cell)}
+    if kind in _WRITERS:
+        return {kind.__name__: _WRITERS[kind](cell)}
     if cell is pd.NA:
         return {"NA": None}
     if kind is np.ndarray or isinstance(cell, np.generic):
@@ -61,13 +62,20 @@ def _zone_parts(zone: dt.tzinfo | None) -> list[Any]:
         return [zone and "UTC"]
     if type(zone) is ZoneInfo and zone.key:
         return ["zone", zone.key]
+    if type(zone) is dt.timezone:
+        offset = zone.utcoffset(None)
+        if repr(zone) == repr(dt.timezone(offset)):  # it has no name of its own
+            return ["offset", offset // dt.timedelta(microseconds=1)]
     raise TypeError(f"A time zone of type {type(zone).__name__} has no exact text.")
 
 
 def _from_zone_parts(parts: list[Any]) -> dt.tzinfo | None:
     if len(parts) == 1:
         return parts[0] and dt.UTC
-    return ZoneInfo(parts[1])
+    kind, value = parts
+    if kind == "offset":
+        return dt.timezone(dt.timedelta(microseconds=value))
+    return ZoneInfo(value)
 
 
 def _stamp_parts(cell: pd.Timestamp) -> list[Any]:
@@ -96,12 +104,14 @@ def _delta_parts(cell: pd.Timedelta) -> list[Any]:
     return [int(cell.asm8.astype(np.int64)), cell.unit]
 
 
-_TIMES: dict[type, Callable[[Any], Any]] = {
+_WRITERS: dict[type, Callable[[Any], Any]] = {
     pd.Timestamp: _stamp_parts,
     pd.Timedelta: _delta_parts,
     type(pd.NaT): lambda cell: None,
     dt.datetime: _datetime_parts,
     dt.date: dt.date.isoformat,
+    bytes: bytes.hex,
+    Decimal: str,
 }
 
 
@@ -132,6 +142,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "NaTType": lambda nothing: pd.NaT,
     "datetime": _from_datetime_parts,
     "date": dt.date.fromisoformat,
+    "bytes": bytes.fromhex,
+    "Decimal": Decimal,
     "numpy": _from_numpy_parts,
 }
 

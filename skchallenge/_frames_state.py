@@ -12,7 +12,8 @@ from skchallenge._cells_text import from_text, to_text
 # Names, rows and columns of objects as text; the other columns as a stream of Arrow.
 Packed = list[bytes]
 _DATED = (pd.DatetimeIndex, pd.TimedeltaIndex)
-_INDEXES = {pd.RangeIndex, pd.Index, pd.MultiIndex, pd.PeriodIndex, *_DATED}
+_TYPED = (pd.CategoricalIndex, pd.IntervalIndex, pd.PeriodIndex)
+_INDEXES = {pd.RangeIndex, pd.Index, pd.MultiIndex, *_TYPED, *_DATED}
 _REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
@@ -50,8 +51,8 @@ class OnlyPickled:
         what = f"in the columns {odd}" if odd else "as its labels, attrs or flags"
         raise TypeError(
             f"The table {self.name!r} must hold what can be written exactly, for skops "
-            f"to save it, but has something else {what}: for example bytes, objects of "
-            "a class of their own, or text in an Arrow type. Convert it, or use pickle."
+            f"to save it, but has something else {what}: for example objects of a "
+            "class of their own, or text in an Arrow type. Convert it, or use pickle."
         )
 
 

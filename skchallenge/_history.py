@@ -214,6 +214,12 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         blocks : ndarray of shape (n_samples, n_features_out)
             float32 blocks, see Notes.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As in `fit`; ValueError, too, if `by`, `before` or `exclude` was set after
+            `fit`.
+
         Warns
         -----
         EmptyHistoryWarning
@@ -314,6 +320,14 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
 
     def _check_table(self, X: Any, protocol: Protocol, *, reset: bool) -> pd.DataFrame:
         frame = as_frame(X, "X")
+        rules = {name: getattr(self, name) for name in ("by", "before", "exclude")}
+        if reset:
+            self._rules = rules
+        elif rules != self._rules:
+            raise ValueError(
+                f"{rules} were set after fit with {self._rules}, but they say what the "
+                "encoder may be trained on. Call fit again."
+            )
         validate_data(self, X, reset=reset, skip_check_array=True)
         protocol.check_table(frame)
         ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]

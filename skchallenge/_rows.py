@@ -65,10 +65,15 @@ def plain_labels(y: Any) -> Any:
 def row_weights(
     X: NDArray[Any], y: NDArray[Any], sample_weight: Any, class_weight: Any
 ) -> NDArray[np.float64]:
-    """Multiply the weights of rows and classes; two classes must be left."""
+    """Multiply the weights of rows and classes; two classes must be left.
+
+    The greatest is between 0.5 and 1, so that no sum overflows. What is zero beside it,
+    in the type of X, is zero.
+    """
     weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
+    weight = _scaled(weight)
     rows = weight > 0
     if class_weight is not None and rows.any():
         classes, code = np.unique(y[rows], return_inverse=True)
@@ -80,15 +85,23 @@ def row_weights(
                 "class_weight must hold finite numbers that are not negative, got "
                 f"one among these: {per_class.tolist()}."
             )
-        weight[rows] *= per_class[code]
+        weight[rows] *= _scaled(per_class)[code]
+        weight = _scaled(weight)
+    weight[weight.astype(X.dtype) == 0] = 0
     found = np.unique(y[weight > 0]).tolist()
     if len(found) < 2:
         number = "1 class" if found else "no class"
         raise ValueError(
             f"y must hold at least 2 classes, got {number}: {found}. Rows to which "
-            "sample_weight or class_weight gives zero do not count."
+            "sample_weight or class_weight gives zero do not count, nor do those whose "
+            "weight is lost beside the greatest."
         )
     return weight
+
+
+def _scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide by a power of two, which rounds nothing."""
+    return np.ldexp(weights, -np.frexp(weights.max())[1])
 
 
 def validation_rows(

@@ -32,12 +32,14 @@ def as_frame(table: Any, name: str) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         _check_names_differ(table.columns, name)
         return table.reset_index(drop=True)
-    if type(table).__module__.partition(".")[0] == "polars":
+    kind = type(table)
+    if kind.__module__.partition(".")[0] == "polars" and kind.__name__ == "DataFrame":
         # Lists stay Python lists: to_pandas() would make them arrays.
         return pd.DataFrame({c: _polars_values(table[c]) for c in table.columns})
     raise TypeError(
         f"{name} must be a pandas or polars DataFrame with named columns, got "
-        f"{type(table).__name__}. Wrap an array in pandas.DataFrame(..., columns=...)."
+        f"{kind.__name__}. Wrap an array in pandas.DataFrame(..., columns=...); "
+        "collect a LazyFrame."
     )
 
 
@@ -154,7 +156,7 @@ def read_duration(
     duration : pandas.Timedelta or number
         Where the times are datetimes, or numbers.
     """
-    numeric = pd.api.types.is_numeric_dtype(times)
+    numeric = pd.api.types.is_numeric_dtype(plain_times(times))
     if numeric and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(
             f"{times.name} holds numbers of unknown unit, so {name} must be a number "
@@ -232,6 +234,12 @@ def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
     if values.dtype in (np.dtype(object), np.dtype(np.int64)):
         return values
     return pd.Series(values.to_list(), index=values.index, name=values.name)
+
+
+def plain_integers(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn integers of any type into NumPy's usual one, and leave other ids alone."""
+    is_integer = pd.api.types.is_integer_dtype(values.dtype)
+    return plain_ids(values) if is_integer else values
 
 
 def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:

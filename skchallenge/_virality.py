@@ -267,6 +267,7 @@ class MultimodalVirality(_BaseTorchClassifier):
             check_backbone("resnet50", self.weights)
 
     def _read_training(self, X: Any, y: Any) -> tuple[Inputs, NDArray[Any]]:
+        self._place_: Any = None  # of the covers in X
         if self.image is None:
             inputs, y = super()._read_training(X, y)
             self._check_leaks(inputs[0][0], y, _names(self) or [])
@@ -275,17 +276,21 @@ class MultimodalVirality(_BaseTorchClassifier):
         table = read_table(self, X, reset=True)
         check_consistent_length(table, y)
         self._place_ = place_of(self.image, table, _names(self))
+        others = [i for i in range(table.shape[1]) if i != self._place_]
+        self._used = None if self.metadata_layers is None else others
         metadata = self._numbers(table)
-        names = _names(self) or []
-        used = [names[i] for i in self._columns(len(names))]
+        names = _names(self)
+        used = [names[i] for i in self._used or ()] if names else []
         self._check_leaks(metadata, y, used)
-        return self._read_covers(table, metadata), y
+        return self._read_covers(table, metadata, int(self.image_size)), y
 
     def _read(self, X: Any) -> Inputs:
-        if self.image is None:
+        """Read X as `fit` did, whatever parameters were set since."""
+        if self._place_ is None:
             return super()._read(X)
         table = read_table(self, X, reset=False)
-        return self._read_covers(table, self._numbers(table))
+        size = self._module_options_["image_size"]
+        return self._read_covers(table, self._numbers(table), size)
 
     def _check_leaks(
         self, metadata: NDArray[Any], y: NDArray[Any], names: list[str]
@@ -296,19 +301,13 @@ class MultimodalVirality(_BaseTorchClassifier):
             table = pd.DataFrame(metadata, columns=names)
             warn_if_leaking(table, y, self.column_roles_)
 
-    def _columns(self, n_columns: int) -> list[int]:
-        """Return the positions of the columns that are read as numbers."""
-        if self.metadata_layers is None:
-            return []
-        return [i for i in range(n_columns) if i != self._place_]
-
     def _read_covers(
-        self, table: pd.DataFrame, metadata: NDArray[np.float32]
+        self, table: pd.DataFrame, metadata: NDArray[np.float32], size: int
     ) -> Inputs:
         """Decode the covers beside the numbers."""
         covers, places, bad = load_covers(
             table.iloc[:, self._place_],
-            self.image_size + self.image_size // _SPARE,
+            size + size // _SPARE,
             n_threads=effective_n_jobs(self.n_jobs),
             skip_bad=self.on_error == "nan",
         )
@@ -322,9 +321,9 @@ class MultimodalVirality(_BaseTorchClassifier):
         return (metadata, places), (covers,)
 
     def _numbers(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        if self.metadata_layers is None:
+        if self._used is None:
             return np.empty((len(table), 0), dtype=np.float32)
-        return numbers_of(table, self._columns(table.shape[1]), _names(self))
+        return numbers_of(table, self._used, _names(self))
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {
@@ -390,7 +389,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         return tags
 
     def _rows_a_pass(self) -> int:
-        return super()._rows_a_pass() if self.image is None else _ROWS_A_PASS
+        return super()._rows_a_pass() if self._place_ is None else _ROWS_A_PASS
 
 
 def _names(estimator: Any) -> list[str] | None:

@@ -208,6 +208,30 @@ def test_only_the_ratio_of_weights_counts(cls, options):
 
 
 @BOTH
+@pytest.mark.parametrize("size", [1e308, 1e-320])
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1e308, 1: 5e307}])
+def test_weights_of_any_size_are_weights(cls, size, class_weight):
+    X, y = planted(60)
+    usual = {0: 2.0, 1: 1.0} if isinstance(class_weight, dict) else class_weight
+    expected = make(cls, max_iter=2, class_weight=usual).fit(X, y)
+    found = make(cls, max_iter=2, class_weight=class_weight)
+    found.fit(X, y, sample_weight=np.full(60, size))
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X))
+
+
+@BOTH
+def test_a_weight_that_is_lost_beside_the_greatest_is_zero(cls):
+    X, y = planted(60)
+    X = X.astype(np.float32)  # holds nothing below 1e-45
+    weight = np.where(np.arange(60) < 40, 1e60, 1.0)
+    found = make(cls, max_iter=3).fit(X, y, sample_weight=weight)
+    expected = make(cls, max_iter=3).fit(X[:40], y[:40])
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+    with pytest.raises(ValueError, match="1 class: .* lost beside the greatest"):
+        found.fit(X, y, sample_weight=np.where(np.arange(60) < 1, 1e308, 1.0))
+
+
+@BOTH
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0}])
 def test_class_weights_are_row_weights(cls, class_weight):
     X, y = planted(90)

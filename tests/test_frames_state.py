@@ -4,6 +4,7 @@ import copy
 import datetime as dt
 import pickle
 import pickletools
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import joblib
@@ -84,13 +85,23 @@ MIXED = {
         np.timedelta64("NaT", "s"),
         np.array([["2020-01-01"]], dtype="M8[ns]"),
     ],
+    "bytes": [b"a", "a", b""],
+    "decimals": [Decimal("1.10"), Decimal("NaN"), Decimal("-0E-7")],
+    "times in nameless zones": [
+        pd.Timestamp("2020-01-01 00:00-02:30"),
+        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(microseconds=1))),
+        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(-dt.timedelta(hours=3))),
+    ],
 }
 # What bytes cannot hold exactly.
 REFUSED = {
-    "bytes": pd.Series([b"a", "b", None], dtype=object),
     "a class": pd.Series([pd.DataFrame, 1, 2], dtype=object),
-    "a nameless zone": pd.Series(
-        [pd.Timestamp("2020-01-01T00+02:30"), 1, 2], dtype=object
+    "a zone with a name of its own": pd.Series(
+        [dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(0), "X")), 1, 2],
+        dtype=object,
+    ),
+    "a zone of another library": pd.Series(
+        [pd.Timestamp("2020-01-01", tz="dateutil/Europe/Berlin"), 1, 2], dtype=object
     ),
     "long floats in a cell": pd.Series([np.longdouble(1), 2, 3], dtype=object),
     "too many digits": pd.Series([10**5000, 2, 3], dtype=object),
@@ -185,6 +196,10 @@ def test_what_bytes_cannot_hold_is_pickled_as_it_is(name):
         lambda t: t.set_axis(pd.period_range("2020", periods=3, freq="M")),
         lambda t: t.set_axis(pd.Index(DAYS, dtype=object)),
         lambda t: t.set_axis([DAYS, [3, 1, 2]]),
+        lambda t: t.set_axis(pd.CategoricalIndex([3, None, 3], [7, 3], ordered=True)),
+        lambda t: t.set_axis(pd.interval_range(0, 3, closed="left", name="k")),
+        lambda t: t.set_axis([pd.CategoricalIndex(LETTERS), pd.interval_range(0, 3)]),
+        lambda t: t.set_axis([b"a", b"b", b"c"]),
         lambda t: t.iloc[:0],
         lambda t: t[["o"]],
         lambda t: t[["n"]].iloc[::-1].reset_index(drop=True),
@@ -282,8 +297,11 @@ def test_the_mixin_packs_tables_of_any_object():
 @pytest.mark.parametrize(
     ("table", "match"),
     [
-        (plain_table(odd=REFUSED["bytes"]), r"something else in the columns \['odd'\]"),
-        (plain_table().set_axis([b"a", b"b", b"c"]), "else as its labels, attrs or fl"),
+        (
+            plain_table(odd=REFUSED["a class"]),
+            r"something else in the columns \['odd'\]",
+        ),
+        (plain_table().set_axis([1j, 2j, 3j]), "else as its labels, attrs or fl"),
         (REFUSED["complex"].rename("z"), r"something else in the columns \['z'\]"),
     ],
 )

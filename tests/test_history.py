@@ -606,6 +606,17 @@ def test_before_must_be_written_out():
         HistoryEncoder(make_catalog(), spies.Spy(), by="user_id")
 
 
+@pytest.mark.parametrize(
+    "change", [{"before": None}, {"by": "challenge"}, {"exclude": "user_id"}]
+)
+def test_rules_that_are_set_after_fit_are_refused(change):
+    """The encoder was trained by others; without `before`, it would see the future."""
+    X = pairs(("ann", "dance", 50), ("bob", "dance", 50))
+    encoder = user_side().fit(X).set_params(**change)
+    with pytest.raises(ValueError, match=r"were set after fit with .*Call fit again"):
+        encoder.transform(X)
+
+
 def test_fit_refuses_pairs_whose_user_took_part_before():
     X = pairs(("bob", "dance", 40), ("ann", "dance", 31))
     match = "removes a video from 1 rows, such as 'ann' in 'dance'"

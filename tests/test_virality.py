@@ -375,6 +375,29 @@ def test_polars_is_pandas(table, y, missing):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    "image, change",
+    [
+        ("cover", {"image_size": 2 * SIZE}),
+        ("cover", {"image_size": 3}),
+        ("cover", {"image_encoder": "resnet50", "fusion": "full"}),
+        ("cover", {"metadata_layers": None}),
+        ("cover", {"image": NUMBERS[0]}),
+        ("cover", {"image": None}),
+        (None, {"image": NUMBERS[0]}),
+        (None, {"metadata_layers": None}),
+    ],
+)
+def test_what_is_set_after_fit_waits_for_the_next_fit(table, y, image, change):
+    X = table if image else table[NUMBERS]
+    fitted = model(image=image, max_iter=1).fit(X, y)
+    expected = fitted.predict_proba(X)
+    fitted.set_params(**change)
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+    loaded = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
 @pytest.mark.parametrize("output", ["default", "pandas", "polars"])
 def test_behind_a_column_transformer(table, y, output):
     columns = make_column_transformer(

@@ -1,14 +1,39 @@
 """What becomes of the rows of media files that cannot be embedded."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from skchallenge._columns import Cells, is_missing
 from skchallenge._warn import warn
+from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError, MediaWarning
 
 FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _NAMED = 3
+
+
+def paths_of(table: Cells, on_error: str) -> Cells:
+    """Return absolute paths; None where one is missing and may be.
+
+    Raises
+    ------
+    TypeError
+        If a cell is no path.
+    """
+    paths = np.empty(table.shape, dtype=object)
+    for place, cell in np.ndenumerate(table):
+        if isinstance(cell, str | os.PathLike):
+            paths[place] = absolute(os.fsdecode(cell))
+        elif not is_missing(cell) or on_error == "raise":
+            kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
+            raise TypeError(
+                f"X must hold paths of files (str or os.PathLike), but row "
+                f"{place[0]}, column {place[1]} is {kind}: {cell!r}. Drop the row"
+                ", or set on_error='nan' or 'zero', which fill rows without a path."
+            )
+    return paths
 
 
 class BadFiles:

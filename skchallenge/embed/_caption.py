@@ -28,6 +28,7 @@ from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
 from skchallenge.embed._identity import text_model_files, text_model_identity
 from skchallenge.embed._keys import recipe_of, stamp_of, text_items
+from skchallenge.embed._matrix import check_width
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
@@ -180,9 +181,9 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             The fitted embedder.
         """
         self._check_parameters()
-        table = read_columns(self, X, reset=True)
+        read_columns(self, X, reset=True)
         self.width_ = encoder_width(self.model, self.max_length)
-        self._n_features_out = self.width_ * table.shape[1]
+        self._fitted_as = self._shaping()
         self._built = getattr(self, "_built", Built())
         return self
 
@@ -203,8 +204,11 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ------
         TypeError
             If a caption is bytes, which may be of any encoding.
+        ValueError
+            If `model` was set to one of another width after `fit`.
         """
         check_is_fitted(self)
+        self._check_width()
         table = read_columns(self, X, reset=False)
         places = places_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
@@ -235,6 +239,20 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_store(self.store)
+
+    def _shaping(self) -> tuple[object, ...]:
+        return self.model, self.max_length, self.pooling
+
+    def _check_width(self) -> None:
+        """Raise if parameters were set after `fit` that make `width_` wrong."""
+        if self._shaping() != self._fitted_as:
+            self._check_parameters()
+            width = encoder_width(self.model, self.max_length)
+            check_width(width, self.width_, f"model={self.model!r}")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_in_ * self.width_
 
     def _text_model(self) -> TextModel:
         device = resolve_device(self.device)

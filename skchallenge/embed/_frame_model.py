@@ -18,6 +18,8 @@ from skchallenge.embed._backbone import (
     Weights,
     build_backbone,
     is_weights_path,
+    named_width,
+    probe_width,
 )
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._built import Built
@@ -130,6 +132,14 @@ class FrameModel:
             return FrameNetwork(encoder.to(self._device()))
 
         return built.get(self.token, build)
+
+    def width(self, built: Built) -> int:
+        """Return the number of features of a frame; named weights are not opened."""
+        if isinstance(self.backbone, str):
+            return named_width(self.backbone, self.weights, self.image_size)
+        shape = (1, self.image_size, self.image_size, 3)
+        black = torch.zeros(shape, dtype=torch.uint8, device=self._device())
+        return probe_width(self.network(built).encoder, black, repr(self.backbone))
 
     def weights_here(self, built: Built) -> dict[str, str]:
         """Tell which weights this process has; without loading, where that goes."""

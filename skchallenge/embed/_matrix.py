@@ -49,6 +49,15 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     return matrix
 
 
+def check_width(width: int, fitted: int, network: str) -> None:
+    """Raise unless the network of now has the width of the network of `fit`."""
+    if width != fitted:
+        raise ValueError(
+            f"{network} was set after fit and gives {width} features, but the network "
+            f"of fit gave {fitted}. Call fit again."
+        )
+
+
 def _array(shape: tuple[int, int]) -> NDArray[np.float32]:
     n_bytes = 4 * shape[0] * shape[1]
     room = np.empty(n_bytes + 2 * _PAGE, dtype=np.uint8)

@@ -16,17 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from skchallenge._columns import (
-    Cells,
-    check_count,
-    is_missing,
-    places_of,
-    read_columns,
-)
+from skchallenge._columns import Cells, check_count, places_of, read_columns
 from skchallenge._torch import resolve_device
 from skchallenge._validation import check_option
-from skchallenge.embed._backbone import check_backbone, named_width, probe_width
-from skchallenge.embed._bad_files import FILLERS, BadFiles
+from skchallenge.embed._backbone import check_backbone
+from skchallenge.embed._bad_files import FILLERS, BadFiles, paths_of
 from skchallenge.embed._built import Built
 from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._database import Session
@@ -43,12 +37,11 @@ from skchallenge.embed._frame_model import (
 from skchallenge.embed._identity import weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
 from skchallenge.embed._limits import MediaLimits, check_limits
-from skchallenge.embed._matrix import OUTPUTS, new_matrix
+from skchallenge.embed._matrix import OUTPUTS, check_width, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
-from skchallenge.embed._worker import absolute
 
 Matrix = NDArray[np.float32]
 
@@ -249,17 +242,10 @@ class VideoFrameEmbedder(
             The fitted embedder.
         """
         self._check_parameters()
-        table = self._paths(X, reset=True)
+        self._paths(X, reset=True)
         self._built = getattr(self, "_built", Built())
-        if isinstance(self.backbone, str):
-            self.width_ = named_width(self.backbone, self.weights, self.image_size)
-        else:
-            encoder = self._model().network(self._built).encoder
-            shape = (1, self.image_size, self.image_size, 3)
-            device = device_of(self.device, self.compile)
-            black = torch.zeros(shape, dtype=torch.uint8, device=device)
-            self.width_ = probe_width(encoder, black, repr(self.backbone))
-        self._n_features_out = table.shape[1] * self._features_a_file()
+        self.width_ = self._model().width(self._built)
+        self._fitted_as = self._shaping()
         return self
 
     def transform(self, X: Any) -> Matrix:
@@ -280,6 +266,8 @@ class VideoFrameEmbedder(
         ------
         MediaError
             With ``on_error="raise"``, if there is a bad file.
+        ValueError
+            If `backbone` was set to one of another width after `fit`.
 
         Warns
         -----
@@ -287,6 +275,7 @@ class VideoFrameEmbedder(
             With another `on_error`, if there is such a file.
         """
         check_is_fitted(self)
+        self._check_width()
         table = self._paths(X, reset=False)
         places = places_of(table.flat)
         embeddings = new_matrix((table.size, self._features_a_file()), self.output)
@@ -324,24 +313,28 @@ class VideoFrameEmbedder(
         check_store(self.store)
         check_limits(self.limits)
 
+    def _shaping(self) -> tuple[object, ...]:
+        network = self.backbone, self.weights, self.image_size
+        return *network, self.n_frames, self.pooling
+
+    def _check_width(self) -> None:
+        """Raise if parameters were set after `fit` that make `width_` wrong."""
+        if self._shaping() != self._fitted_as:
+            self._check_parameters()
+            width = self._model().width(self._built)
+            check_width(width, self.width_, f"backbone={self.backbone!r}")
+
     def _features_a_file(self) -> int:
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_in_ * self._features_a_file()
 
     def _paths(self, X: Any, *, reset: bool) -> Cells:
         """Return absolute paths; None where one is missing and may be."""
         table = read_columns(self, X, reset=reset, numbers=True)
-        paths = np.empty(table.shape, dtype=object)
-        for place, cell in np.ndenumerate(table):
-            if isinstance(cell, str | os.PathLike):
-                paths[place] = absolute(os.fsdecode(cell))
-            elif not is_missing(cell) or self.on_error == "raise":
-                kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
-                raise TypeError(
-                    f"X must hold paths of files (str or os.PathLike), but row "
-                    f"{place[0]}, column {place[1]} is {kind}: {cell!r}. Drop the row"
-                    ", or set on_error='nan' or 'zero', which fill rows without a path."
-                )
-        return paths
+        return paths_of(table, self.on_error)
 
     def _model(self) -> FrameModel:
         device = device_of(self.device, self.compile)

@@ -21,6 +21,7 @@ from skchallenge._validation import (
     check_real,
     check_times,
     id_kind,
+    plain_ids,
     plain_times,
     time_kind,
 )
@@ -159,7 +160,11 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
                 f"{len(score)}, {np.isfinite(score).sum()} of them finite. Drop the "
                 "other rows."
             )
-        clock = self._clock(table, reset=True)
+        # Moments by their rank: exact where floats would round large integers.
+        self._moments, clock = np.unique(
+            self._read_times(table, reset=True), return_inverse=True
+        )
+        table[self.creator] = plain_ids(table[self.creator])
         order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
         table, clock, score = table.iloc[order], clock[order], score[order]
         # An array, which skops can save.
@@ -197,7 +202,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         table = as_frame(X, "X")
         check_columns(table.columns, [self.creator, self.time], "X")
-        clock = self._clock(table, reset=False)
+        clock = self._clock(table)
         code = self._codes(table)
         known = np.append(self._known, False)[code]
         count = (self._times[code] < clock[:, None]).sum(axis=1) * known
@@ -223,33 +228,39 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         _check_feature_names_in(self, input_features, generate_names=False)
         return np.array(_NAMES, dtype=object)
 
-    def _clock(self, table: pd.DataFrame, *, reset: bool) -> NDArray[np.float64]:
-        """Return times as floats; all must be of one kind."""
+    def _clock(self, table: pd.DataFrame) -> NDArray[np.intp]:
+        """Return how many of the moments seen in `fit` are before each row's time."""
+        return np.searchsorted(self._moments, self._read_times(table, reset=False))
+
+    def _read_times(self, table: pd.DataFrame, *, reset: bool) -> NDArray[Any]:
+        """Return times as numbers; all must be of one kind."""
         creator, time = table[self.creator], table[self.time]
         check_ids(creator, self.creator)
         check_times(time, self.time)
-        kinds = {self.creator: id_kind(creator), self.time: time_kind(time)}
+        kinds = id_kind(creator), time_kind(time)
         if reset:
             self._kinds = kinds
-        for name, kind in kinds.items():
-            if kind != self._kinds[name] and len(table):
+        names = self.creator, self.time
+        for name, kind, fitted in zip(names, kinds, self._kinds, strict=True):
+            if kind != fitted and len(table):
                 raise TypeError(
-                    f"X[{name!r}] must hold {self._kinds[name]}, as in fit, got "
+                    f"X[{name!r}] must hold {fitted}, as in fit, got "
                     f"{kind}. Convert one of them: units and types are never guessed."
                 )
         values = plain_times(time)
         if pd.api.types.is_datetime64_any_dtype(values):
             values = pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64")
-        return np.asarray(values, dtype=np.float64)
+        # One type for all integers: NumPy compares signed with unsigned as floats.
+        return np.asarray(values.to_list())
 
     def _codes(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Return the place of each row's creator, -1 for strangers."""
-        return pd.Index(self._creators).get_indexer(table[self.creator])
+        return pd.Index(self._creators).get_indexer(plain_ids(table[self.creator]))
 
     def _remember(
         self,
         code: NDArray[np.intp],
-        clock: NDArray[np.float64],
+        clock: NDArray[np.intp],
         score: NDArray[np.float64],
     ) -> None:
         """Keep times and cumulative scores, one row a creator and one for strangers.
@@ -261,7 +272,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         m = min(int(self.n_first), int(total.max()))
         place = np.arange(len(code)) - (np.cumsum(total) - total)[code]
         kept = place < m
-        self._times = np.full((n + 1, m), np.inf)
+        self._times = np.full((n + 1, m), len(self._moments))
         self._times[code[kept], place[kept]] = clock[kept]
         scores = np.zeros((n + 1, m + 1))
         scores[code[kept], place[kept] + 1] = score[kept]
@@ -275,7 +286,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         means = score[order].cumsum() / (np.arange(len(order)) + 1)
         self._priors = np.append(np.nan, means)
 
-    def _prior_at(self, clock: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _prior_at(self, clock: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the mean of the first videos strictly before each time."""
         place = np.searchsorted(self._prior_times, clock, side="left")
         return np.asarray(self._priors[place])
@@ -303,4 +314,4 @@ def with_prior(
     """Return the authority of each row, and the prior of its time."""
     table = as_frame(X, "X")
     found = np.asarray(authority.transform(table))[:, 0]
-    return found, authority._prior_at(authority._clock(table, reset=False))
+    return found, authority._prior_at(authority._clock(table))

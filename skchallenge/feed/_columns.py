@@ -10,6 +10,8 @@ from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from skchallenge._validation import plain_integers
+
 Column = int | str
 
 _FLOATS = ("floating", "mixed-integer-float")
@@ -23,6 +25,8 @@ def column_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series
     ------
     ValueError
         If it is not there. The error names the parameter that asked for it.
+    TypeError
+        If `column` is neither a name nor a position.
     """
     if isinstance(column, str):
         if column not in table.columns:
@@ -31,6 +35,11 @@ def column_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series
                 f"{list(table.columns)}."
             )
         return table[column]
+    if isinstance(column, bool) or not isinstance(column, Integral):
+        raise TypeError(
+            f"{parameter} must be the name or the position of a column of X, got "
+            f"{column!r}."
+        )
     check_scalar(column, parameter, Integral, min_val=0)
     if column >= table.shape[1]:
         raise ValueError(
@@ -64,7 +73,7 @@ def ids_of(table: pd.DataFrame, column: Column, parameter: str) -> "pd.Series[An
             'several into one string, "39,68", by .str.join(",").'
         )
     _check_exact(values, f"The column of {parameter}")
-    return values
+    return plain_integers(values)
 
 
 def kind_of(values: Any) -> str:

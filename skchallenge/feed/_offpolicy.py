@@ -8,7 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import as_frame, check_columns, check_real
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_real,
+    check_times,
+    plain_times,
+)
 from skchallenge.feed._engagement import floats
 
 Floats = NDArray[np.float64]
@@ -49,9 +55,11 @@ def inverse_propensity(
     Raises
     ------
     ValueError
-        If the log has no propensities, lacks an id, or has a video's decisions in
-        another order, a number is out of range, or the target rule sometimes does what
-        the log never does.
+        If the log has no propensities, lacks an id or a day, or has a video's decisions
+        in another order, a number is out of range, or the target rule sometimes does
+        what the log never does.
+    TypeError
+        If `day` holds neither numbers nor datetimes.
 
     See Also
     --------
@@ -263,8 +271,9 @@ def _units(log: pd.DataFrame) -> "pd.Series[int]":
         )
     unit = log.groupby(keys, sort=False, observed=True).ngroup()
     day = log["day"] if "day" in log.columns else unit
+    check_times(day, "log['day']")  # as text, "10" is before "9"
     # Ranks of numbers and of datetimes alike are numbers.
-    if (day.rank().groupby(unit).diff() < 0).any():
+    if (plain_times(day).rank().groupby(unit).diff() < 0).any():
         raise ValueError(
             "log must have the earlier decisions of a video first, got a later day "
             "before an earlier one. Sort log, target and all else alike."

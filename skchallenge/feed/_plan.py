@@ -8,7 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skchallenge._validation import as_frame, check_columns, check_ids, id_kind
+from skchallenge._validation import (
+    as_frame,
+    check_columns,
+    check_ids,
+    id_kind,
+    plain_integers,
+)
 from skchallenge.feed._diary import DECISIONS, EVENTS, OUTCOMES, to_frame
 from skchallenge.feed._engagement import SIGNALS, engagement_signals, floats_of
 from skchallenge.feed._exposure import small_creators
@@ -76,7 +82,8 @@ def check_videos(videos: Any) -> pd.DataFrame:
         )
     if "followers" in videos.columns:
         small_creators(videos)
-    return videos
+    ids = [c for c in ("video_id", "creator_id", "genre") if c in videos.columns]
+    return videos.assign(**{c: plain_integers(videos[c]) for c in ids})
 
 
 def upload_days(videos: pd.DataFrame) -> NDArray[np.int64]:

@@ -30,10 +30,10 @@ from skchallenge.feed._columns import (
 from skchallenge.feed._recommend import recommend
 from skchallenge.feed._tallies import (
     FORGOTTEN,
-    Rates,
     Rows,
     Tallies,
     mean_points,
+    rates_of,
     tally,
 )
 
@@ -328,9 +328,10 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         tallies = tally(rows, *values) if reset else self._faded(now)
         if len(kept) and not reset:
             tallies += tally(rows, *values)
+        rates = rates_of(tallies, self.shrinkage)
         # All checks are passed: nothing is half learned.
         self.classes_, self._now, self._tallies = labels, now, tallies
-        self._rates = Rates(self._tallies, self.shrinkage)
+        self._rates = rates
         self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
         return self
 

@@ -133,7 +133,8 @@ def _index(*levels: "pd.Series[Any]") -> pd.MultiIndex:
 
 def _total(table: pd.DataFrame) -> pd.DataFrame:
     by = table.groupby(level=[0, 1], sort=True)
-    return by.sum().assign(fade=by["fade"].max())
+    with np.errstate(over="ignore"):  # `rates_of` refuses it
+        return by.sum().assign(fade=by["fade"].max())
 
 
 def mean_points(cells: pd.DataFrame, shrinkage: float) -> pd.DataFrame:
@@ -219,6 +220,28 @@ class Rates(FramesAsBytes):
         shift = _look_up(self.cell, cell, 0.0) * share
         odds = odds + _sum_parts(place, shift, len(odds))
         return odds + _look_up(self.user, pd.Index(rows.user), 0.0)
+
+
+def rates_of(tallies: Tallies, shrinkage: float) -> Rates:
+    """Return the rates.
+
+    Raises
+    ------
+    ValueError
+        If weights are so large beside `shrinkage` that a rate is rounded to 0 or 1.
+    """
+    with np.errstate(all="ignore"):
+        rates = Rates(tallies, shrinkage)
+        parts = (rates.overall, rates.genre, rates.user, rates.cell, rates.video)
+        is_finite = all(np.isfinite(part).all() for part in parts)
+        total = tallies.cells["weight"].sum()
+    if not is_finite:
+        raise ValueError(
+            "sample_weight counts impressions, and must not be so large beside "
+            f"shrinkage={shrinkage} that rates are rounded to 0 or 1, got weights that "
+            f"sum to {total:g}. Divide them, for example by their mean."
+        )
+    return rates
 
 
 def fit_strength(engaged: Any, weight: Any, rate: Any, least: float) -> float:

@@ -62,11 +62,7 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     labels = column_or_1d(y_true)
     if not len(labels):
         raise ValueError("y_true must hold at least one label, got none.")
-    n_missing = pd.isna(labels).sum()
-    if n_missing:
-        raise ValueError(
-            f"y_true contains NaN or None: {n_missing} labels are missing. Drop them."
-        )
+    _check_no_missing(labels, "y_true")
     assert_all_finite(labels, input_name="y_true")
     check_classification_targets(labels)
     _, counts = np.unique(labels, return_counts=True)
@@ -78,6 +74,15 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     }
     rows = {name: _expected_scores(share, guess) for name, guess in ways.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _check_no_missing(values: NDArray[Any], name: str) -> None:
+    missing = pd.isna(values)
+    if missing.any():
+        raise ValueError(
+            f"{name} contains NaN or None: {missing.sum()} of its values are missing, "
+            f"the first in row {missing.argmax()}. Drop those rows."
+        )
 
 
 def _expected_scores(
@@ -221,8 +226,10 @@ def _check_binary(
             f"y_score must hold one probability a row, got shape {np.shape(y_score)}. "
             "Pass predict_proba(X)[:, 1]."
         )
+    check_consistent_length(truth, y_score)
+    _check_no_missing(truth, "y_true")
+    _check_no_missing(column_or_1d(y_score), "y_score")
     score = column_or_1d(y_score, dtype=np.float64)
-    check_consistent_length(truth, score)
     if set(np.unique(truth)) != {0, 1}:
         raise ValueError(
             f"y_true must hold 0 and 1, both, got {np.unique(truth).tolist()}."

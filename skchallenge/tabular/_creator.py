@@ -167,6 +167,7 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
             If no row has a past.
         """
         check_is_fitted(self)
+        check_columns(self.catalog.videos.columns, self.columns_, "catalog")
         statistics = self._statistics(self._check(X, reset=False))
         if len(statistics) and np.isnan(statistics).all():
             warn(

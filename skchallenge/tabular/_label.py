@@ -138,6 +138,7 @@ default="views_per_follower"
         """
         check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
+        self._fitted_kind = self.kind
         if self.kind == "log_residual":
             self.line_ = _fit_line(parts)
         scores = self._scores(parts)
@@ -177,8 +178,18 @@ default="views_per_follower"
         -------
         scores : ndarray of shape (n_videos,)
             One float a video.
+
+        Raises
+        ------
+        ValueError
+            If `kind` was set to another one after `fit`.
         """
         check_is_fitted(self)
+        if self.kind != self._fitted_kind:
+            raise ValueError(
+                f"kind was set to {self.kind!r} after fit, which learnt the cut-off of "
+                f"kind={self._fitted_kind!r}. Call fit again."
+            )
         return self._scores(self._labelable_parts(videos))
 
     def labelable(self, videos: Any) -> NDArray[np.bool_]:

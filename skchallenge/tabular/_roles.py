@@ -37,7 +37,7 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
 
     Parameters
     ----------
-    columns : iterable of str
+    columns : iterable of str, or pandas or polars DataFrame
         Names of columns: those of `load_tiktok_export`, or those of the known
         scrapers, such as ``"diggCount"`` or ``"stats.diggCount"``. Prefixes that a
         ColumnTransformer adds (``"remainder__n_likes"``), case and punctuation do not
@@ -87,7 +87,8 @@ def column_roles(columns: Iterable[str]) -> dict[str, Role]:
     """
     if isinstance(columns, str):  # its letters are no names
         raise TypeError(f"columns must hold names, got the text {columns!r}.")
-    return {column: _role(column) for column in columns}
+    names = getattr(columns, "columns", columns)  # iterating polars gives its columns
+    return {column: _role(column) for column in names}
 
 
 def check_roles(columns: Iterable[str], nowcast: Iterable[str] = ()) -> dict[str, Role]:

@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from transformers import (
     AutoModel,
     AutoTokenizer,
+    BertConfig,
     ModernBertConfig,
     ModernBertModel,
 )
@@ -312,6 +313,29 @@ def test_unknown_models_are_named_with_the_remedy(name):
 def test_wrong_parameters(model, parameters, error, message):
     with pytest.raises(error, match=message):
         model.set_params(**parameters).fit(CAPTIONS)
+
+
+def test_a_model_of_another_width_after_fit_is_refused(model, tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertConfig(vocab_size=9, **sizes).save_pretrained(tmp_path)
+    fitted = model.fit(CAPTIONS).set_params(model=str(tmp_path))
+    message = "model=.* gives 8 features, but .* fit gave 16. Call fit again"
+    with pytest.raises(ValueError, match=message):
+        fitted.transform(CAPTIONS)
+    assert fitted.fit(CAPTIONS).get_feature_names_out().shape == (8,)
+
+
+def test_a_model_may_move_after_fit(model, tiny_bert, tmp_path):
+    expected = model.fit_transform(CAPTIONS)
+    moved = shutil.copytree(tiny_bert, tmp_path / "there")
+    rows = model.set_params(model=moved).transform(CAPTIONS)
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_a_wrong_parameter_after_fit_is_named(model):
+    fitted = model.fit(CAPTIONS).set_params(max_length=129)
+    with pytest.raises(ValueError, match="max_length must be at most 128"):
+        fitted.transform(CAPTIONS)
 
 
 def test_bfloat16_leaves_the_angles_of_positions_alone(tiny_bert, tmp_path):

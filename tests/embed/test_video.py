@@ -277,6 +277,57 @@ def test_fit_opens_no_file_and_no_weights():
     assert paper.get_feature_names_out().shape == (50 * 4096,)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("change", [{"pooling": "concat"}, {"n_frames": 3}])
+def test_names_follow_what_is_set_after_fit(clip_paths, tmp_path, change, stored):
+    store = tmp_path / "s.db" if stored else None
+    pooling = "mean" if "pooling" in change else "concat"
+    fitted = embedder(n_frames=2, pooling=pooling, store=store)
+    X = pd.DataFrame({"a": clip_paths, "b": clip_paths[::-1]})
+    fitted.set_output(transform="pandas").fit(X).transform(X)
+    found = fitted.set_params(**change).transform(X)
+    again = clone(fitted).fit_transform(X)
+    pd.testing.assert_frame_equal(found, again)
+    assert list(found.columns) == list(fitted.get_feature_names_out())
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    "change, network",
+    [
+        ({"backbone": mean_colour}, "mean_colour.* gives 3"),
+        ({"backbone": "resnet18", "weights": None}, "'resnet18' .* gives 512"),
+    ],
+)
+def test_another_width_after_fit_is_refused(
+    clip_paths, tmp_path, change, network, stored
+):
+    store = tmp_path / "s.db" if stored else None
+    fitted = embedder(store=store).fit(clip_paths)
+    embedder(store=store, **change).fit_transform(clip_paths)
+    fitted.set_params(**change)
+    message = f"backbone=.*{network} features, but .* fit gave 10. Call fit again"
+    with pytest.raises(ValueError, match=message):
+        fitted.transform(clip_paths)
+    assert fitted.fit_transform(clip_paths).shape[1] != 10
+
+
+def test_a_wrong_parameter_after_fit_is_named(clip_paths):
+    fitted = embedder().fit(clip_paths).set_params(pooling="sum")
+    with pytest.raises(ValueError, match="pooling must be one of .*got 'sum'"):
+        fitted.transform(clip_paths)
+
+
+def test_weights_may_move_after_fit(clip_paths, tmp_path):
+    torch.save(small_cnn().state_dict(), tmp_path / "a.pt")
+    shutil.copy(tmp_path / "a.pt", tmp_path / "there.pt")
+    fitted = embedder(weights=tmp_path / "a.pt").fit(clip_paths)
+    expected = fitted.transform(clip_paths)
+    (tmp_path / "a.pt").unlink()
+    moved = fitted.set_params(weights=tmp_path / "there.pt").transform(clip_paths)
+    np.testing.assert_array_equal(moved, expected)
+
+
 def test_named_backbone_end_to_end(clip_paths):
     model = embedder(backbone="squeezenet1_1", weights=None)
     rows = model.fit_transform(clip_paths)

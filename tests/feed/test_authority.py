@@ -52,6 +52,23 @@ def test_a_row_knows_nothing_of_its_own_time_or_later():
         np.testing.assert_allclose(other.transform(rows.iloc[[i]]), before[[i]])
 
 
+WHOLE = ["uint64", "UInt64", "Int64", "uint64[pyarrow]", "category", object]
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_long_ids_of_any_type_are_told_apart(dtype):
+    """pandas compares int64 with UInt64 as floats, which round them."""
+    videos = make_videos(4, 3).assign(total=[3, 9] * 6)
+    videos["creator_id"] += 2**60
+    typed = videos.astype({"creator_id": dtype})
+    for total in (None, "total"):
+        fitted = CreatorAuthority(total=total).fit(videos)
+        expected = fitted.transform(videos)
+        np.testing.assert_array_equal(fitted.transform(typed), expected)
+        found = CreatorAuthority(total=total).fit(typed).transform(videos)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_creators_without_their_first_videos_have_the_prior_and_a_flag():
     videos = make_videos(4, 3)
     videos["total"] = np.where(videos["creator_id"] < 2, 3, 40)
@@ -118,6 +135,17 @@ def test_datetimes_of_any_type_will_do(dtype):
     np.testing.assert_array_equal(found.transform(dates), expected)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64"])
+def test_integers_that_floats_would_round_are_compared_exactly(dtype):
+    first = 2**60  # of the size of Unix times in nanoseconds
+    videos = pd.DataFrame(
+        {"creator_id": "ann", "create_time": [first, first + 1], "score": [6.0, 9.0]}
+    )
+    rows = videos[["creator_id", "create_time"]].astype({"create_time": dtype})
+    found = CreatorAuthority().fit(videos).transform(rows)
+    np.testing.assert_array_equal(found[:, :2], [[np.nan, 0], [6, 1]])
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_a_time_zone_is_never_guessed(zone):
     """Read as UTC, a row of Berlin would know the hour after its own time."""
@@ -155,6 +183,15 @@ def test_a_creator_without_a_total_is_not_known():
             videos.assign(total=numbers)
         )
         np.testing.assert_array_equal(found[:, 2], expected)
+
+
+def test_columns_may_have_other_names_after_fit():
+    videos = make_videos(3, 4)
+    fitted = CreatorAuthority().fit(videos)
+    expected = fitted.transform(videos)
+    other = videos.rename(columns={"creator_id": "author", "create_time": "day"})
+    found = fitted.set_params(creator="author", time="day").transform(other)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_output_has_names():

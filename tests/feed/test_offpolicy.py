@@ -202,6 +202,19 @@ def test_decisions_of_a_video_are_in_their_order(logged):
     pd.testing.assert_series_equal(found, expected)
 
 
+def test_days_are_numbers_or_datetimes():
+    """As texts, "10" is before "9"; after a missing day, any day may come."""
+    log = make_log(video_id=["a", "a", "b", "b"])
+    for days in ([9, 10, 1, 2], pd.Categorical([9, 10, 1, 2])):
+        assert inverse_propensity(log.assign(day=days), np.ones(4))["n_videos"] == 2
+    text = log.assign(day=["9", "10", "1", "2"])
+    match = r"log\['day'\] must hold numbers or datetimes, got .*string"
+    with pytest.raises(TypeError, match=match):
+        inverse_propensity(text, np.ones(4))
+    with pytest.raises(ValueError, match=r"log\['day'\] has 1 missing values"):
+        inverse_propensity(log.assign(day=[9, np.nan, 1, 2]), np.ones(4))
+
+
 @pytest.mark.parametrize("column", ["video_id", "world"])
 def test_ids_of_decisions_are_needed(column):
     log = make_log(world=0)

@@ -318,6 +318,15 @@ def test_parameters_are_checked(options, match):
         GenreProfiler(**BY_NAME | options).fit(X, y)
 
 
+@pytest.mark.parametrize("parameter", ["user", "genre", "video", "time"])
+@pytest.mark.parametrize("column", [True, 1.0, ("user",)])
+def test_a_column_is_a_name_or_a_position(parameter, column):
+    X, y = make_log(4, 4)
+    options = BY_NAME | {"time": "time", "half_life": 1.0, parameter: column}
+    with pytest.raises(TypeError, match=rf"{parameter} must be the name or .* got"):
+        GenreProfiler(**options).fit(X, y)
+
+
 def test_wrong_input_is_refused():
     X, y = make_log(4, 4)
     profiler = GenreProfiler(**BY_NAME, time="time", half_life=1.0)
@@ -343,6 +352,35 @@ def test_wrong_input_is_refused():
         GenreProfiler("user", "genre").fit(X, y).set_params(video=2).recommend([0])
     with pytest.raises(ValueError, match="k == 0, must be >= 1"):
         profiler.fit(X, y).recommend([0], k=0)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint64", "UInt64", "Int64", "uint64[pyarrow]", "category", object]
+)
+def test_long_ids_of_any_type_are_told_apart(dtype):
+    """pandas compares int64 with UInt64 as floats, which round them."""
+    X, y = make_log(4, 9)
+    ids = ["user", "genre", "video"]
+    X[ids] += 2**60
+    typed = X.astype(dict.fromkeys(ids, dtype))
+    fitted = GenreProfiler(**BY_NAME).fit(X, y)
+    expected = fitted.predict_proba(X)
+    np.testing.assert_array_equal(fitted.predict_proba(typed), expected)
+    found = GenreProfiler(**BY_NAME).fit(typed, y)
+    np.testing.assert_array_equal(found.predict_proba(X), expected)
+    pd.testing.assert_frame_equal(found.profile_, fitted.profile_)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e308])
+def test_weights_that_round_rates_to_one_are_refused(size):
+    X, _ = make_log(4, 9)
+    y = (X["genre"] == X["genre"].min()).astype(int)
+    profiler = GenreProfiler("user", "genre", video="video").fit(X, y, [1e3] * len(y))
+    expected = profiler.predict_proba(X)
+    for learn in (profiler.partial_fit, GenreProfiler("user", "genre").fit):
+        with pytest.raises(ValueError, match=r"sample_weight .*shrinkage=5.*Divide"):
+            learn(X, y, sample_weight=np.full(len(y), size))
+    np.testing.assert_array_equal(profiler.predict_proba(X), expected)
 
 
 @pytest.mark.parametrize("column", ["user", "genre", "video"])

@@ -457,6 +457,23 @@ def test_a_creator_as_good_as_the_prior_has_the_threshold_itself(world):
     assert (decisions["threshold"] == 2.7).all()
 
 
+@pytest.mark.parametrize("dtype", ["uint64", "UInt64", "uint64[pyarrow]"])
+def test_long_ids_of_any_type_are_told_apart(dtype):
+    """pandas compares int64 with UInt64 as floats, which round them."""
+    first, i = 2**60, np.arange(60)
+    log = pd.DataFrame({"user_id": i % 7, "video_id": i % 11, "genre": i % 11 % 4})
+    log = (log + first).assign(**dict.fromkeys(SIGNALS, 0.0))
+    log["like"] = (log["genre"] == first).astype(float)
+    videos = pd.DataFrame(
+        dict.fromkeys(("video_id", "creator_id", "genre"), first + i[:4])
+    )
+    fitted = BatchRollout((20, 100), threshold=1.0, random_state=0).fit(log)
+    expected = fitted.simulate(videos).journeys
+    found = fitted.simulate(videos.astype(dtype)).journeys
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert expected["points"].nunique() > 1
+
+
 def make_log(n=6000, seed=0):
     """Two tastes: even users complete dances, odd users complete cats."""
     rng = np.random.default_rng(seed)

@@ -142,6 +142,27 @@ def test_numbers_as_times_take_a_number_as_age():
         past.set_params(min_age=np.nan).fit(X)  # it would let the future in
 
 
+@pytest.mark.parametrize("dtype", ["category", object, "Int64", "int64[pyarrow]"])
+def test_numbers_as_times_may_be_of_any_type(dtype):
+    videos = table()
+    videos["create_time"] = (videos["create_time"] - START) // DAY
+    X = videos[["user_id", "create_time"]]
+    expected = PastCreatorStats(VideoCatalog(videos), min_age=7).fit_transform(X)
+    typed = VideoCatalog(videos.astype({"create_time": dtype}))
+    past = PastCreatorStats(typed, min_age=7)
+    np.testing.assert_array_equal(past.fit_transform(X), expected)
+
+
+def test_a_catalog_without_the_fitted_counts_is_refused():
+    videos = table()
+    X = videos[["user_id", "create_time"]]
+    fitted = PastCreatorStats(VideoCatalog(videos)).fit(X)
+    other = videos.rename(columns=dict.fromkeys(fitted.columns_, "n_others"))
+    fitted.set_params(catalog=VideoCatalog(other.loc[:, ~other.columns.duplicated()]))
+    with pytest.raises(ValueError, match="catalog lacks the columns"):
+        fitted.transform(X)
+
+
 def test_polars_and_other_columns_are_fine():
     videos = table()
     catalog = VideoCatalog(videos)

@@ -196,6 +196,17 @@ def test_bad_input_is_refused(options, change, match):
         ViralityLabeler(**options).fit(table().assign(**change))
 
 
+def test_another_kind_after_fit_is_refused():
+    """Its cut-off was not learnt."""
+    fitted = labeler("views").fit(table())
+    for kind in KINDS[:3]:
+        fitted.set_params(kind=kind)
+        match = f"kind was set to '{kind}' .*cut-off of kind='views'. Call fit again"
+        with pytest.raises(ValueError, match=match):
+            fitted.transform(table())
+    assert fitted.fit(table()).transform(table()).mean() == 0.5
+
+
 def test_arrays_are_refused():
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         ViralityLabeler().fit(np.ones((3, 2)))

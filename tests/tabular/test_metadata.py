@@ -235,6 +235,11 @@ def test_a_table_without_rows_has_features_without_rows():
 
 
 def test_arrays_and_twins_are_refused():
+    lazy = pl.LazyFrame({"caption": ["a"]})
+    with pytest.raises(TypeError, match=r"got LazyFrame\..*collect a LazyFrame"):
+        MetadataFeaturizer().fit(lazy)
+    with pytest.raises(TypeError, match=r"DataFrame with named columns, got Series"):
+        MetadataFeaturizer().fit(pl.Series(["a"]))
     with pytest.raises(TypeError, match="X must be a pandas or polars DataFrame"):
         MetadataFeaturizer().fit(np.ones((3, 2)))
     X = pd.DataFrame({"n_followers": [1], "n_followers_log": [0.5]})

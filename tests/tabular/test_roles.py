@@ -1,3 +1,5 @@
+import pandas as pd
+import polars as pl
 import pytest
 
 from skchallenge._names import canonical_name
@@ -30,6 +32,12 @@ def test_all_columns_of_the_report_have_a_role():
     assert roles["authorMeta.fans"] == "label_part"
     assert roles["authorMeta.heart"] == roles["authorMeta.digg"] == "scrape_aggregate"
     assert roles["createTime"] == roles["id"] == roles["webVideoUrl"] == "exposure"
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_a_table_has_the_roles_of_its_columns(kind):
+    table = kind({"caption": ["a"], "n_plays": [1]})
+    assert column_roles(table) == {"caption": "pre_post", "n_plays": "post_outcome"}
 
 
 def test_one_name_is_no_list_of_names():
