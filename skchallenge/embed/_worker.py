@@ -75,21 +75,46 @@ def ask(request: Message, timeout_s: float) -> Reply:
 
 
 def _ask_once(request: Message, timeout_s: float) -> Reply:
-    thread = threading.get_ident()
+    call = getattr(_here, "call", None) or _Call()
     worker = _take_idle() or Worker()
-    _asked[thread] = worker
     try:
-        if thread in _left:  # while the worker started
-            raise OverdueError("nobody waits for the answer")
+        call.take(worker)
         reply = worker.ask(request, timeout_s)
     except BaseException:
         worker.end()
         raise
     finally:
-        with _handing_over:
-            del _asked[thread]
+        call.give_back(worker)
     _idle.append(worker)
     return reply
+
+
+class _Call:
+    """The workers that the threads of one call wait for."""
+
+    def __init__(self) -> None:
+        self.asked: set[Worker] = set()
+        self.is_left = False
+
+    def take(self, worker: "Worker") -> None:
+        """Note whom a thread asks; raise if nobody waits for it any longer."""
+        with _handing_over:
+            if self.is_left:  # while the worker started
+                raise OverdueError("nobody waits for the answer")
+            self.asked.add(worker)
+
+    def give_back(self, worker: "Worker") -> None:
+        """Leave the worker to other calls."""
+        with _handing_over:
+            self.asked.discard(worker)
+
+    def leave(self) -> None:
+        """End the workers that are asked now, but in a fork not the parent's."""
+        with _handing_over:
+            self.is_left = True
+            for worker in self.asked:
+                if worker.is_mine():
+                    worker.expire()
 
 
 @contextlib.contextmanager
@@ -98,26 +123,16 @@ def asking_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
 
     Else Ctrl-C would last as long as a file that hangs may take.
     """
-    threads: list[int] = []
+    call = _Call()
     pool = ThreadPoolExecutor(
-        n_threads, initializer=lambda: threads.append(threading.get_ident())
+        n_threads, initializer=lambda: setattr(_here, "call", call)
     )
     try:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        _left.update(threads)
-        for thread in threads:
-            _expire_asked(thread)
+        call.leave()
         pool.shutdown()
-        _left.difference_update(threads)
-
-
-def _expire_asked(thread: int) -> None:
-    """End the worker that a thread waits for, but not one that it has given back."""
-    with _handing_over:
-        if thread in _asked:
-            _asked[thread].expire()
 
 
 def map_in_order(
@@ -221,8 +236,7 @@ class Worker:
 
 
 _idle: list[Worker] = []
-_asked: dict[int, Worker] = {}  # by the thread that waits
-_left: set[int] = set()  # threads that nobody waits for any longer
+_here = threading.local()  # its `call` is the one that a thread works for
 _handing_over = threading.Lock()
 # A fork in the midst of a start would hold the worker's end of a pipe open, and nobody
 # would see that the worker has ended.
@@ -251,17 +265,11 @@ def _after_fork() -> None:
     _starting.release()
 
 
-def _after_fork_in_child() -> None:
-    _asked.clear()  # its threads are not here
-    _left.clear()
-    _after_fork()
-
-
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(
         before=_before_fork,
         after_in_parent=_after_fork,
-        after_in_child=_after_fork_in_child,
+        after_in_child=_after_fork,
     )
 
 

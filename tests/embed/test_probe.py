@@ -444,7 +444,7 @@ def test_threads_that_meet_at_the_last_idle_worker():
 
 
 WAITS = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 from skchallenge.embed import _worker, probe_media
 from skchallenge.embed._clips import _all_done, read_clips
 from skchallenge.embed._covers import read_covers
@@ -472,7 +472,7 @@ for mark, read in zip(marks, reads, strict=True):
     try:
         read()
     except KeyboardInterrupt:
-        assert not _worker._asked
+        assert threading.active_count() == 1  # nobody asks any longer
         print("interrupted", flush=True)
 """
 
@@ -543,6 +543,9 @@ class SlowWorker:
         self.answer()
         return {}, b""
 
+    def is_mine(self):
+        return True
+
     def expire(self):
         self.is_expired = True
 
@@ -576,43 +579,49 @@ def test_who_leaves_while_a_worker_starts_waits_for_no_answer(monkeypatch):
         assert begun.wait(60)
     assert isinstance(future.exception(), _worker.OverdueError)
     assert [worker.n_asked for worker in made] == [0]
-    assert not _worker._asked
-    assert not _worker._left
 
 
 def test_who_leaves_ends_no_worker_that_another_has_by_now(monkeypatch):
     """The thread gives its worker back just when it is looked up."""
-    worker, given_back = SlowWorker(), threading.Event()
+    looked_up, given_back, states = threading.Event(), threading.Event(), []
+    worker = SlowWorker(answer=lambda: looked_up.wait(60))
+    worker.expire = lambda: states.append(given_back.is_set())
 
-    class Asked(dict):
-        def get(self, thread, default=None):
-            found = super().get(thread, default)
-            given_back.wait(0.5)
-            return found
+    class Asked(set):
+        def __iter__(self):
+            for asked in list(super().__iter__()):
+                looked_up.set()
+                given_back.wait(0.5)
+                yield asked
 
-        def __contains__(self, thread):
-            is_there = super().__contains__(thread)
-            given_back.wait(0.5)
-            return is_there
-
-        def __delitem__(self, thread):
-            super().__delitem__(thread)
+        def discard(self, asked):
+            super().discard(asked)
             given_back.set()
 
-    looked_up = threading.Event()
-    worker.answer = lambda: looked_up.wait(60)
-    expire, states = worker.expire, []
-    worker.expire = lambda: (states.append(given_back.is_set()), expire())
-    monkeypatch.setattr(_worker, "_asked", Asked())
+    class Call(_worker._Call):
+        def __init__(self):
+            super().__init__()
+            self.asked = Asked()
+            calls.append(self)
+
+    calls = []
+    monkeypatch.setattr(_worker, "_Call", Call)
     monkeypatch.setattr(_worker, "_idle", [])
     monkeypatch.setattr(_worker, "Worker", lambda: worker)
     with _worker.asking_threads(1) as pool:
         asked = pool.submit(_worker.ask, {}, 60)
-        while not _worker._asked:
+        while not len(calls[0].asked):
             assert not asked.done()
             time.sleep(0.001)
-        looked_up.set()
-    assert states in ([], [False])  # not after it was given back
+    assert states == [False]  # not after it was given back
+
+
+def test_who_leaves_in_a_fork_ends_no_worker_of_the_parent():
+    worker, call = SlowWorker(), _worker._Call()
+    call.take(worker)
+    worker.is_mine = lambda: False
+    call.leave()
+    assert not worker.is_expired
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
