@@ -36,19 +36,19 @@ class Claims:
             return taken
 
     def free(self, keys: Sequence[bytes], owner: object = None) -> None:
-        """Let go of those of the keys that are the owner's."""
+        """Let go of those of the keys that are the owner's; one may be there twice."""
         with self._mutex:
-            self._free([key for key in keys if self._is_of(key, owner)])
+            self._free({key for key in keys if self._is_of(key, owner)})
 
     def free_all(self, owner: object) -> None:
         """Let go of all that is the owner's."""
         with self._mutex:
-            self._free([key for key in self._held if self._is_of(key, owner)])
+            self._free({key for key in self._held if self._is_of(key, owner)})
 
     def _is_of(self, key: bytes, owner: object) -> bool:
         return key in self._held and self._held[key] is owner
 
-    def _free(self, keys: Sequence[bytes]) -> None:
+    def _free(self, keys: set[bytes]) -> None:
         for key in keys:
             if self._file >= 0:
                 _unlock(self._file, _offset(key))

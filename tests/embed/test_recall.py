@@ -552,6 +552,23 @@ def test_what_others_claim_without_end_is_computed_in_the_end(
     np.testing.assert_array_equal(rows, embedder(n_frames=1).fit_transform(covers))
 
 
+def test_copies_are_computed_in_the_end_too(covers, store, tmp_path, monkeypatch):
+    """A bad file has them in one write: the first of a group, behind the group before.
+
+    Who has lost patience with other claims does not heed its own either.
+    """
+    monkeypatch.setattr(recall, "_PATIENCE_S", -1.0)
+    (bad := tmp_path / "bad.png").write_bytes(b"no picture")
+    files = [bad, *covers[:15], shutil.copy(covers[14], tmp_path / "copy.png")]
+    model = embedder(n_frames=1, batch_size=1, store=store, on_error="zero").fit(files)
+    with pytest.warns(MediaWarning, match="1 of 17"):
+        rows = model.transform(files)
+    expected = embedder(n_frames=1).fit_transform(covers[:15])
+    np.testing.assert_array_equal(rows[1:], expected[[*range(15), 14]])
+    assert len(store) == 15
+    assert not claims_of(os.path.realpath(store.path))._held
+
+
 def test_tables_with_several_columns(covers, store):
     X = pd.DataFrame({"a": covers[:6], "b": covers[3:9]})
     rows = embedder().fit_transform(X)
