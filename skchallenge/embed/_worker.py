@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, TypeVar
@@ -139,8 +140,9 @@ def map_in_order(
     pool: ThreadPoolExecutor, function: Callable[[_X], _Y], items: Iterable[_X]
 ) -> Iterator[_Y]:
     """Yield the results of calls that run side by side; Ctrl-C ends the waiting."""
-    for future in [pool.submit(function, item) for item in items]:
-        yield result_of(future)
+    futures = deque(pool.submit(function, item) for item in items)
+    while futures:
+        yield result_of(futures.popleft())  # and let go of it
 
 
 def result_of(future: Future[_Y]) -> _Y:

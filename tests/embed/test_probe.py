@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -649,6 +650,16 @@ def test_a_fork_waits_until_a_worker_has_started(monkeypatch):
         forked.set()
         worker.result().end()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_result_is_let_go_of_when_it_was_taken():
+    """A list of covers would fill the memory."""
+    with ThreadPoolExecutor(1) as pool:
+        results = _worker.map_in_order(pool, lambda _: SlowWorker(), range(2))
+        first = weakref.ref(next(results))
+        next(results)
+        pool.submit(int).result()  # a thread may keep its last one
+        assert first() is None
 
 
 def test_ctrl_c_ends_the_worker_at_hand(clip_paths, monkeypatch, fresh_workers):
