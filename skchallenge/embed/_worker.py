@@ -239,10 +239,10 @@ class Worker:
 
 _idle: list[Worker] = []
 _here = threading.local()  # its `call` is the one that a thread works for
-_handing_over = threading.Lock()
+_handing_over = threading.RLock()
 # A fork in the midst of a start would hold the worker's end of a pipe open, and nobody
 # would see that the worker has ended.
-_starting = threading.Lock()
+_starting = threading.RLock()
 
 
 def _take_idle() -> Worker | None:
@@ -263,8 +263,9 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    _handing_over.release()
-    _starting.release()
+    for lock in (_handing_over, _starting):
+        with contextlib.suppress(RuntimeError):  # Ctrl-C came before it was taken
+            lock.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

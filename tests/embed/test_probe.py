@@ -652,6 +652,24 @@ def test_a_fork_waits_until_a_worker_has_started(monkeypatch):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_ctrl_c_just_before_a_fork_leaves_no_lock(monkeypatch):
+    class Interrupted:
+        def __init__(self):
+            self.release = threading.RLock().release
+
+        def acquire(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_worker, "_handing_over", Interrupted())
+    with pytest.raises(KeyboardInterrupt):  # Python would go on, and fork
+        _worker._before_fork()
+    _worker._after_fork()
+    with ThreadPoolExecutor(1) as pool:
+        is_free = pool.submit(_worker._starting.acquire, blocking=False)
+        assert is_free.result()
+        pool.submit(_worker._starting.release).result()
+
+
 def test_a_result_is_let_go_of_when_it_was_taken():
     """A list of covers would fill the memory."""
     with ThreadPoolExecutor(1) as pool:
