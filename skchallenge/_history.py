@@ -199,6 +199,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         protocol.warn_of_cut_histories(X, history)
         self.encoder_ = fit_encoder(self.encoder, protocol, X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
+        self._rules = self._rules_of_now()  # last: of this encoder, and no other
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -320,10 +321,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
 
     def _check_table(self, X: Any, protocol: Protocol, *, reset: bool) -> pd.DataFrame:
         frame = as_frame(X, "X")
-        rules = {name: getattr(self, name) for name in ("by", "before", "exclude")}
-        if reset:
-            self._rules = rules
-        elif rules != self._rules:
+        rules = self._rules_of_now()
+        if not reset and rules != self._rules:
             raise ValueError(
                 f"{rules} were set after fit with {self._rules}, but they say what the "
                 "encoder may be trained on. Call fit again."
@@ -332,6 +331,9 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         protocol.check_table(frame)
         ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]
         return frame.assign(**{c: plain_ids(frame[c]) for c in ids})
+
+    def _rules_of_now(self) -> dict[str, str | None]:
+        return {name: getattr(self, name) for name in ("by", "before", "exclude")}
 
     def _encode(
         self, protocol: Protocol, history: Rows, encode: Encode

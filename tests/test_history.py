@@ -617,6 +617,15 @@ def test_rules_that_are_set_after_fit_are_refused(change):
         encoder.transform(X)
 
 
+def test_rules_of_a_fit_that_failed_are_refused_too():
+    X = pairs(("ann", "dance", 50), ("bob", "dance", 50))
+    encoder = user_side().fit(X).set_params(before=None)
+    with pytest.raises(ValueError, match="No row of X has any video"):
+        encoder.fit(X.assign(user_id="nobody"))
+    with pytest.raises(ValueError, match=r"were set after fit with .*Call fit again"):
+        encoder.transform(X)
+
+
 def test_fit_refuses_pairs_whose_user_took_part_before():
     X = pairs(("bob", "dance", 40), ("ann", "dance", 31))
     match = "removes a video from 1 rows, such as 'ann' in 'dance'"

@@ -138,17 +138,17 @@ default="views_per_follower"
         """
         check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
-        self._fitted_kind = self.kind
         if self.kind == "log_residual":
             self.line_ = _fit_line(parts)
         scores = self._scores(parts)
-        self.cutoff_ = float(np.quantile(scores, self.quantile))
-        if not (scores > self.cutoff_).any():
+        cutoff = float(np.quantile(scores, self.quantile))
+        if not (scores > cutoff).any():
             raise ValueError(
                 f"kind={self.kind!r} with quantile={self.quantile} puts all "
                 f"{len(scores)} videos into one class: no score is above the cut-off "
-                f"{self.cutoff_:g}. Lower quantile, or choose another kind."
+                f"{cutoff:g}. Lower quantile, or choose another kind."
             )
+        self.cutoff_, self._fitted_kind = cutoff, self.kind
         return self
 
     def transform(self, videos: Any) -> NDArray[np.int64]:
@@ -163,6 +163,11 @@ default="views_per_follower"
         -------
         y : ndarray of int of shape (n_videos,)
             1 where the score is above the cut-off, else 0.
+
+        Raises
+        ------
+        ValueError
+            As in `score_values`.
         """
         return (self.score_values(videos) > self.cutoff_).astype(np.int64)
 

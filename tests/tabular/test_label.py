@@ -207,6 +207,17 @@ def test_another_kind_after_fit_is_refused():
     assert fitted.fit(table()).transform(table()).mean() == 0.5
 
 
+def test_the_kind_of_a_fit_that_failed_is_refused_too():
+    fitted = labeler("views").fit(table())
+    expected = fitted.transform(table())
+    with pytest.raises(ValueError, match="one class"):
+        fitted.set_params(kind="views_per_follower").fit(table().assign(n_plays=0))
+    with pytest.raises(ValueError, match="Call fit again"):
+        fitted.transform(table())
+    found = fitted.set_params(kind="views").transform(table())
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_arrays_are_refused():
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         ViralityLabeler().fit(np.ones((3, 2)))
