@@ -53,8 +53,8 @@ def check_width(width: int, fitted: int, network: str) -> None:
     """Raise unless the network of now has the width of the network of `fit`."""
     if width != fitted:
         raise ValueError(
-            f"{network} was set after fit and gives {width} features, but the network "
-            f"of fit gave {fitted}. Call fit again."
+            f"{network} gives {width} features with what was set after fit, but the "
+            f"network of fit gave {fitted}. Call fit again."
         )
 
 

@@ -267,7 +267,7 @@ class VideoFrameEmbedder(
         MediaError
             With ``on_error="raise"``, if there is a bad file.
         ValueError
-            If `backbone` was set to one of another width after `fit`.
+            If what was set after `fit` makes `backbone` one of another width.
 
         Warns
         -----

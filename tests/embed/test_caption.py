@@ -319,7 +319,7 @@ def test_a_model_of_another_width_after_fit_is_refused(model, tmp_path):
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertConfig(vocab_size=9, **sizes).save_pretrained(tmp_path)
     fitted = model.fit(CAPTIONS).set_params(model=str(tmp_path))
-    message = "model=.* gives 8 features, but .* fit gave 16. Call fit again"
+    message = "model=.* gives 8 features with .* fit gave 16. Call fit again"
     with pytest.raises(ValueError, match=message):
         fitted.transform(CAPTIONS)
     assert fitted.fit(CAPTIONS).get_feature_names_out().shape == (8,)

@@ -296,7 +296,7 @@ def test_names_follow_what_is_set_after_fit(clip_paths, tmp_path, change, stored
     "change, network",
     [
         ({"backbone": mean_colour}, "mean_colour.* gives 3"),
-        ({"backbone": "resnet18", "weights": None}, "'resnet18' .* gives 512"),
+        ({"backbone": "resnet18", "weights": None}, "'resnet18' gives 512"),
     ],
 )
 def test_another_width_after_fit_is_refused(
@@ -306,10 +306,18 @@ def test_another_width_after_fit_is_refused(
     fitted = embedder(store=store).fit(clip_paths)
     embedder(store=store, **change).fit_transform(clip_paths)
     fitted.set_params(**change)
-    message = f"backbone=.*{network} features, but .* fit gave 10. Call fit again"
+    message = f"backbone=.*{network} features with .* fit gave 10. Call fit again"
     with pytest.raises(ValueError, match=message):
         fitted.transform(clip_paths)
     assert fitted.fit_transform(clip_paths).shape[1] != 10
+
+
+def test_a_size_that_makes_another_width_after_fit_is_refused(clip_paths):
+    fitted = embedder(backbone=nn.Flatten, image_size=8).fit(clip_paths)
+    fitted.set_params(image_size=16)
+    match = "backbone=.*Flatten.* gives 768 features with what was set after fit, but"
+    with pytest.raises(ValueError, match=match):
+        fitted.transform(clip_paths)
 
 
 def test_a_wrong_parameter_after_fit_is_named(clip_paths):
