@@ -11,6 +11,7 @@ import torch
 from skchallenge._locks import ForkSafeLock
 from skchallenge._torch import isolated_rng
 from skchallenge.datasets import _catalog
+from skchallenge.embed import _database
 from skchallenge.embed._built import Built
 from skchallenge.embed._frame_model import FrameNetwork
 
@@ -66,7 +67,17 @@ def of_the_catalog():
     return work
 
 
-@pytest.mark.parametrize("make", [of_a_model, of_an_engine, of_torch, of_the_catalog])
+def of_the_store():
+    def work(hold):
+        with _database._mutex:
+            hold()
+
+    return work
+
+
+@pytest.mark.parametrize(
+    "make", [of_a_model, of_an_engine, of_torch, of_the_catalog, of_the_store]
+)
 def test_a_child_does_not_wait_for_a_thread_of_its_parent(make):
     work, held, is_over = make(), threading.Event(), threading.Event()
 

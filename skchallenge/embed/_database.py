@@ -12,6 +12,7 @@ from typing import Any, Self
 import apsw
 import numpy as np
 
+from skchallenge._locks import ForkSafeLock
 from skchallenge.embed._records import Vector, checksum, read_records
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
@@ -29,7 +30,7 @@ _SCHEMA = (
 _PATIENCE_S = 60.0  # for another process to finish a write, which takes milliseconds
 
 _tallies: dict[str, Counter[str]] = defaultdict(Counter)
-_mutex = threading.Lock()
+_mutex = ForkSafeLock()
 _in_use: Counter[str] = Counter()  # sessions of this process
 _forked_in_use: set[str] = set()
 
@@ -304,8 +305,6 @@ def explained(path: str) -> Iterator[None]:
 
 
 def _after_fork_in_child() -> None:
-    global _mutex
-    _mutex = threading.Lock()  # another thread may have held it
     _forked_in_use.update(path for path, n in _in_use.items() if n)
     _in_use.clear()
 
