@@ -447,7 +447,7 @@ def test_threads_that_meet_at_the_last_idle_worker():
 WAITS = """
 import os, signal, sys, threading, time
 from skchallenge.embed import _worker, probe_media
-from skchallenge.embed._clips import _all_done, read_clips
+from skchallenge.embed._clips import read_clips
 from skchallenge.embed._covers import read_covers
 from skchallenge.feed import DuplicateFinder, ReviewGate
 
