@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 from common import DATA
 
-from skchallenge.embed._limits import MediaLimits
 from skchallenge.feed import DuplicateFinder
 from skchallenge.feed._index import HashIndex
 from skchallenge.feed._motion import _align, compare
 from skchallenge.feed._signature import sign_film
 from skchallenge.feed._signing import sign_files
+from skchallenge.media._limits import MediaLimits
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

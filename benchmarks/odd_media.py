@@ -30,7 +30,7 @@ from skchallenge.exceptions import MediaError
 os.environ["SVT_LOG"] = "0"  # one of the encoders talks
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from embed.odd_media import KINDS, make_corpus
+from media.odd_media import KINDS, make_corpus
 
 BASES = [
     "h264 mp4",

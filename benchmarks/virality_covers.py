@@ -25,7 +25,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from skchallenge import MultimodalVirality
-from skchallenge.embed import _worker
+from skchallenge.media import _worker
 
 N, N_TRAIN = 1000, 700
 COLUMNS = ["x0", "x1", "x2"]  # x0 may tell something, the others are noise

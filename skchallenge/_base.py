@@ -16,7 +16,6 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from skchallenge._columns import check_count
 from skchallenge._rows import (
     TensorBatches,
     TensorData,
@@ -27,8 +26,8 @@ from skchallenge._rows import (
     tensors_of,
     validation_rows,
 )
+from skchallenge._table import check_count, check_flag, check_real
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
-from skchallenge._validation import check_flag, check_real
 
 # Arrays that have one entry a row, the features first; arrays that all rows share.
 Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]

@@ -12,8 +12,7 @@ from pandas.api.types import is_complex_dtype, is_numeric_dtype
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skchallenge._columns import read_columns
-from skchallenge._validation import as_frame
+from skchallenge._table import as_frame, read_columns
 from skchallenge._warn import warn
 from skchallenge.exceptions import MediaWarning
 

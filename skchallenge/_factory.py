@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skchallenge._history import HistoryEncoder
 from skchallenge._participation import DeepChallenger
-from skchallenge._protocol import check_catalog
 from skchallenge._proxy import ProxyEncoder
+from skchallenge._rules import check_catalog
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
 from skchallenge.embed._store import StoreLike

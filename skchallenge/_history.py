@@ -15,10 +15,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._lookup import Rows
-from skchallenge._protocol import Protocol, check_catalog
 from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
-from skchallenge._validation import as_frame, check_option, plain_ids
+from skchallenge._rules import Protocol, check_catalog
+from skchallenge._table import as_frame, check_option, plain_ids
+from skchallenge._time_index import Rows
 from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, snapshot
 from skchallenge.exceptions import EmptyHistoryWarning

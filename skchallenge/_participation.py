@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from skchallenge._base import _BaseTorchClassifier
-from skchallenge._validation import check_option
+from skchallenge._table import check_option
 from skchallenge.nn import MLP, AttentionFusion
 
 # "historyencoder-1__user_id_video3_17" -> ("historyencoder-1__user_id", 3, 17)

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
-from skchallenge._lookup import Rows
-from skchallenge._protocol import Protocol
+from skchallenge._rules import Protocol
+from skchallenge._time_index import Rows
 from skchallenge.exceptions import MediaError
 
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]

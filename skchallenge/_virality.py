@@ -18,11 +18,11 @@ from skchallenge._base import Inputs, _BaseTorchClassifier
 from skchallenge._cover_column import numbers_of, place_of, read_table
 from skchallenge._cover_network import check_layers, cover_network
 from skchallenge._rows import TensorData, cover_key
-from skchallenge._validation import check_option, check_real
+from skchallenge._table import check_option, check_real
 from skchallenge._warn import warn
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
-from skchallenge.embed._covers import load_covers
 from skchallenge.exceptions import MediaWarning
+from skchallenge.media._covers import load_covers
 from skchallenge.nn import MLP, CoverFusion
 from skchallenge.tabular._leakage import warn_if_leaking
 from skchallenge.tabular._roles import check_nowcast, check_roles

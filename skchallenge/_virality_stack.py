@@ -17,8 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skchallenge._columns import is_missing
-from skchallenge._validation import check_columns
+from skchallenge._table import check_columns, is_missing
 from skchallenge.tabular import MetadataFeaturizer
 
 _MOST_SPLITS = 5

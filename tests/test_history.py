@@ -14,7 +14,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
-from skchallenge._protocol import Protocol
+from skchallenge._rules import Protocol
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning, MediaError
 
 VIDEOS = pd.DataFrame(

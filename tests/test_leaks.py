@@ -20,7 +20,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, VideoCatalog, make_participation
-from skchallenge._protocol import Protocol
+from skchallenge._rules import Protocol
 from skchallenge.datasets import _participation
 from skchallenge.exceptions import LeakageWarning
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skchallenge._frames_state import pack_state, unpack_state
 from skchallenge._locks import ForkSafeLock
-from skchallenge._names import NAMES, Role, canonical_name, counter_in
-from skchallenge._validation import (
+from skchallenge._schema import NAMES, Role, canonical_name, counter_in
+from skchallenge._state import pack_state, unpack_state
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
-from skchallenge._validation import check_real
+from skchallenge._table import check_real
 from skchallenge.datasets._participation import make_participation
 
 _SIZE = 96  # pixels

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_scalar
 
-from skchallenge._validation import (
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skchallenge._cells import (
+from skchallenge._parse import (
     CONVERTERS,
     TEXT,
     first_filled,
@@ -18,7 +18,7 @@ from skchallenge._cells import (
     tags_in_captions,
     to_tags,
 )
-from skchallenge._validation import check_option
+from skchallenge._table import check_option
 from skchallenge._warn import warn
 from skchallenge.datasets._tiktok_layouts import (
     KINDS,

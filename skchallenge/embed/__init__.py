@@ -2,10 +2,10 @@
 
 from skchallenge.embed._caption import CaptionEmbedder
 from skchallenge.embed._demo import demo_caption_model, load_demo_backbone
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._probe import probe_media
 from skchallenge.embed._store import EmbeddingStore
 from skchallenge.embed._video import VideoFrameEmbedder
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._probe import probe_media
 
 __all__ = [
     "CaptionEmbedder",

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from skchallenge._columns import Cells, is_missing
+from skchallenge._table import Cells, is_missing
 from skchallenge._warn import warn
-from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError, MediaWarning
+from skchallenge.media._worker import absolute
 
 FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _NAMED = 3

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.embed._engine import Engine, Pending
-from skchallenge.embed._frames import Clip
 from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import Clip
 
 Matrix = NDArray[np.float32]
 

@@ -15,14 +15,14 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from skchallenge._columns import (
+from skchallenge._table import (
     check_count,
+    check_option,
     places_of,
     read_columns,
     text_or_none,
 )
 from skchallenge._torch import resolve_device
-from skchallenge._validation import check_option
 from skchallenge.embed._built import Built
 from skchallenge.embed._database import Session
 from skchallenge.embed._encoder import TextEncoder, encoder_width
@@ -34,7 +34,7 @@ from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
-from skchallenge.embed._worker import absolute
+from skchallenge.media._worker import absolute
 
 _RULES = 2  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024

@@ -23,7 +23,6 @@ from skchallenge.embed._backbone import (
 )
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._built import Built
-from skchallenge.embed._clips import read_clips
 from skchallenge.embed._engine import (
     Compile,
     Engine,
@@ -39,9 +38,10 @@ from skchallenge.embed._identity import (
     weights_identity,
 )
 from skchallenge.embed._keys import stamp_of
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import absolute
 from skchallenge.exceptions import MediaError
+from skchallenge.media._clips import read_clips
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._worker import absolute
 
 Matrix = NDArray[np.float32]
 

@@ -1,15 +1,15 @@
 """Room for the output: in memory, or in a file that goes when it is let go of."""
 
 import contextlib
-import errno
 import os
-import shutil
 import tempfile
 import weakref
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skchallenge.media._covers import reserve
 
 OUTPUTS = ("array", "memmap")
 
@@ -63,26 +63,6 @@ def _array(shape: tuple[int, int]) -> NDArray[np.float32]:
     room = np.empty(n_bytes + 2 * _PAGE, dtype=np.uint8)
     start = -room.ctypes.data % _PAGE + _LEAD
     return room[start : start + n_bytes].view(np.float32).reshape(shape)
-
-
-def reserve(file: int, folder: str, n_bytes: int, what: str) -> None:
-    """Take the room now: a full disk would end the process when a page is written.
-
-    `what` is what needs the room, for the message of the OSError.
-    """
-    try:
-        if shutil.disk_usage(folder).free < n_bytes:
-            raise OSError(errno.ENOSPC, "not enough room")
-        if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
-            os.posix_fallocate(file, 0, n_bytes)
-        else:
-            os.truncate(file, n_bytes)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{what} needs {n_bytes:,} bytes in {folder!r}, the folder for "
-            f"temporary files ({error.strerror}). Set TMPDIR to a disk that has room.",
-        ) from error
 
 
 def _remove(path: str, owner: int) -> None:

@@ -16,13 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from skchallenge._columns import Cells, check_count, places_of, read_columns
+from skchallenge._table import Cells, check_count, check_option, places_of, read_columns
 from skchallenge._torch import resolve_device
-from skchallenge._validation import check_option
 from skchallenge.embed._backbone import check_backbone
 from skchallenge.embed._bad_files import FILLERS, BadFiles, paths_of
 from skchallenge.embed._built import Built
-from skchallenge.embed._clips import FILES_IN_MEMORY
 from skchallenge.embed._database import Session
 from skchallenge.embed._frame_model import (
     POOLING,
@@ -36,12 +34,13 @@ from skchallenge.embed._frame_model import (
 )
 from skchallenge.embed._identity import weights_identity
 from skchallenge.embed._keys import file_items, recipe_of
-from skchallenge.embed._limits import MediaLimits, check_limits
 from skchallenge.embed._matrix import OUTPUTS, check_width, new_matrix
 from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
+from skchallenge.media._clips import FILES_IN_MEMORY
+from skchallenge.media._limits import MediaLimits, check_limits
 
 Matrix = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._validation import (
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import Any, NamedTuple
 
-from skchallenge.embed._quality import Quality
+from skchallenge.media._quality import Quality
 
 Bounds = tuple[float | None, float | None] | None
 _NO_BOUNDS = (None, None)

@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import plain_integers
+from skchallenge._table import plain_integers
 
 Column = int | str
 

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from skchallenge._validation import as_frame, check_columns
+from skchallenge._table import as_frame, check_columns
 
 # What an event means for the video: it goes on, waits, ends, or gets another chance.
 _GO, _HOLD, _END, _AGAIN = "go", "hold", "end", "again"

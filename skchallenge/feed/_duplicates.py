@@ -11,19 +11,18 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skchallenge._columns import places_of
-from skchallenge._frames_state import FramesAsBytes
 from skchallenge._optional import import_optional
-from skchallenge._validation import check_option, check_real
-from skchallenge.embed._limits import MediaLimits, check_limits
+from skchallenge._state import FramesAsBytes
+from skchallenge._table import check_option, check_real, places_of
 from skchallenge.embed._store import StoreLike, check_store
-from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._index import HashIndex
 from skchallenge.feed._motion import compare, moves_enough
 from skchallenge.feed._paths import read_paths
 from skchallenge.feed._signature import FPS, NO_SIGNATURE, Signature
 from skchallenge.feed._signing import sign_files
+from skchallenge.media._limits import MediaLimits, check_limits
+from skchallenge.media._worker import asking_threads, map_in_order
 
 _DTYPES: dict[str, Any] = {
     "row": np.intp,

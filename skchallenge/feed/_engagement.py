@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from skchallenge._validation import as_frame, check_columns, check_real
+from skchallenge._table import as_frame, check_columns, check_real
 from skchallenge.feed._columns import kind_of
 
 SIGNALS = ("rewatch", "completion", "share", "comment", "like")

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import (
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_real,

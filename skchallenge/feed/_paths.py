@@ -4,7 +4,7 @@ import os
 from numbers import Integral
 from typing import Any
 
-from skchallenge._columns import Cells, is_missing, read_columns
+from skchallenge._table import Cells, is_missing, read_columns
 
 
 def read_paths(estimator: Any, X: Any, *, reset: bool) -> list[str | None]:

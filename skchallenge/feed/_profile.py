@@ -16,8 +16,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._frames_state import FramesAsBytes
-from skchallenge._validation import as_frame, check_real
+from skchallenge._state import FramesAsBytes
+from skchallenge._table import as_frame, check_real
 from skchallenge.feed._columns import (
     Column,
     check_kind,

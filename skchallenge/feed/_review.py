@@ -12,13 +12,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skchallenge.embed._limits import MediaLimits, check_limits
-from skchallenge.embed._quality import Quality
-from skchallenge.embed._tasks import read_quality
-from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
 from skchallenge.feed._paths import read_path_column
+from skchallenge.media._limits import MediaLimits, check_limits
+from skchallenge.media._quality import Quality
+from skchallenge.media._tasks import read_quality
+from skchallenge.media._worker import asking_threads, map_in_order
 
 OUTCOMES = np.array(["pass", "review", "reject"])
 _MEASURES: dict[str, Any] = {

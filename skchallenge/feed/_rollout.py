@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._frames_state import FramesAsBytes
-from skchallenge._validation import as_frame, check_columns, check_finite
+from skchallenge._state import FramesAsBytes
+from skchallenge._table import as_frame, check_columns, check_finite
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer
 from skchallenge.feed._exposure import exposure_of

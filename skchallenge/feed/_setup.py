@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._validation import check_columns, check_option, check_real
+from skchallenge._table import check_columns, check_option, check_real
 from skchallenge.feed._authority import with_prior
 from skchallenge.feed._engagement import SIGNALS, points_by_signal
 from skchallenge.feed._plan import check_table, falls_of, upload_days

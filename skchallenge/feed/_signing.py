@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from skchallenge.embed._database import Session
 from skchallenge.embed._keys import Item, content_items, recipe_of
-from skchallenge.embed._limits import MediaLimits
 from skchallenge.embed._store import StoreLike, as_store
-from skchallenge.embed._tasks import read_film
-from skchallenge.embed._worker import asking_threads, map_in_order
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._signature import (
     FPS,
@@ -22,6 +19,9 @@ from skchallenge.feed._signature import (
     sign_film,
     size_of,
 )
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._tasks import read_film
+from skchallenge.media._worker import asking_threads, map_in_order
 
 _RULES = 1  # raise it when files become other signatures
 _PAGE = 4096  # numbers in a record; a signature takes as many as it needs

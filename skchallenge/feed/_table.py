@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skchallenge._validation import as_frame, check_columns, check_ids, check_option
+from skchallenge._table import as_frame, check_columns, check_ids, check_option
 from skchallenge.feed._engagement import (
     EngagementScorer,
     engagement_signals,

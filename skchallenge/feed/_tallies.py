@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln, expit, logit
 
-from skchallenge._frames_state import FramesAsBytes
+from skchallenge._state import FramesAsBytes
 
 FORGOTTEN = 1e-12  # an impression that has faded so far is as good as absent
 _ALL_ALIKE = 1e5  # impressions; a prior worth so many hides any difference

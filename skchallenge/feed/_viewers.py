@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from skchallenge._frames_state import FramesAsBytes
+from skchallenge._state import FramesAsBytes
 from skchallenge.feed._columns import check_kind, ids_of
 from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._tallies import Rows, mean_points, tally

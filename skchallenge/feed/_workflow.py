@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skchallenge._validation import check_columns
+from skchallenge._table import check_columns
 from skchallenge.feed._exposure import exposure_of
 from skchallenge.feed._plan import check_videos, no_report, upload_days
 from skchallenge.feed._rollout import BatchRollout, Log

@@ -16,7 +16,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_scal
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._validation import check_real
+from skchallenge._table import check_real
 from skchallenge.metrics._bootstrap import resampled_scores
 
 

@@ -25,9 +25,9 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._cells import to_counts
-from skchallenge._names import find_columns
-from skchallenge._validation import as_frame
+from skchallenge._parse import to_counts
+from skchallenge._schema import find_columns
+from skchallenge._table import as_frame
 from skchallenge._warn import warn
 from skchallenge.exceptions import LeakageWarning
 from skchallenge.metrics._bootstrap import resampled_means

@@ -12,8 +12,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._lookup import Rows, TimeIndex, time_values
-from skchallenge._validation import (
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,
@@ -21,6 +20,7 @@ from skchallenge._validation import (
     plain_ids,
     read_duration,
 )
+from skchallenge._time_index import Rows, TimeIndex, time_values
 from skchallenge._warn import warn
 from skchallenge.exceptions import EmptyHistoryWarning
 from skchallenge.tabular._metadata import read_counts

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._names import find_columns
-from skchallenge._validation import (
+from skchallenge._schema import find_columns
+from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,

@@ -13,10 +13,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._cells import refuse, to_counts, to_flags, to_sizes, to_times
-from skchallenge._columns import is_missing
-from skchallenge._names import canonical_name
-from skchallenge._validation import as_frame
+from skchallenge._parse import refuse, to_counts, to_flags, to_sizes, to_times
+from skchallenge._schema import canonical_name
+from skchallenge._table import as_frame, is_missing
 from skchallenge.tabular._leakage import warn_if_leaking
 from skchallenge.tabular._roles import check_nowcast, check_roles, column_roles
 from skchallenge.tabular._tags import read_tag_counts

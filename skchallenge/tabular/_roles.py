@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from skchallenge._names import (
+from skchallenge._schema import (
     NAMES,
     REPEATED,
     Role,

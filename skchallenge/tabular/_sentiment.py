@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skchallenge._columns import places_of, read_columns, text_or_none
 from skchallenge._locks import ForkSafeLock
 from skchallenge._optional import import_optional
-from skchallenge._validation import check_option
+from skchallenge._table import check_option, places_of, read_columns, text_or_none
 
 Output = Literal["compound", "pos", "neu", "neg"]
 _OUTPUTS = ("compound", "pos", "neu", "neg")

@@ -17,10 +17,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._cells import SEPARATORS, to_tags
-from skchallenge._columns import is_missing
-from skchallenge._names import canonical_name
-from skchallenge._validation import as_frame
+from skchallenge._parse import SEPARATORS, to_tags
+from skchallenge._schema import canonical_name
+from skchallenge._table import as_frame, is_missing
 
 Tags = list[list[str]]
 

@@ -17,8 +17,8 @@ from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed._backbone import FrameEncoder
 from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._engine import flops_of, make_engine
-from skchallenge.embed._frames import Clip
 from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import Clip
 
 CPU = torch.device("cpu")
 FLOAT = torch.float32

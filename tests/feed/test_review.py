@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from embed.qualities import noise, tone, write
+from media.qualities import noise, tone, write
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from skchallenge.embed import MediaLimits
-from skchallenge.embed._quality import Quality
 from skchallenge.feed import ReviewGate, _review
+from skchallenge.media._quality import Quality
 
 HERE = MediaLimits(timeout_s=None)
 GOOD = Quality(720, 1280, 15.0, 0.0, 0.0, -14.0)

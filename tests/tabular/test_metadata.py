@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from skchallenge._columns import is_missing
+from skchallenge._table import is_missing
 from skchallenge.exceptions import LeakageError, LeakageWarning
 from skchallenge.tabular import MetadataFeaturizer
 

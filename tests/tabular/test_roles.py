@@ -2,7 +2,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skchallenge._names import canonical_name
+from skchallenge._schema import canonical_name
 from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles

@@ -15,8 +15,9 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import (
+from skchallenge.exceptions import MediaError
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._worker import (
     CrashError,
     Message,
     OverdueError,
@@ -24,7 +25,6 @@ from skchallenge.embed._worker import (
     absolute,
     ask,
 )
-from skchallenge.exceptions import MediaError
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
 _DEFAULT, _TILE = Disposition.default, Disposition.dependent

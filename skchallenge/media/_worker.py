@@ -20,15 +20,11 @@ Reply = tuple[Message, Bytes]
 _X = TypeVar("_X")
 _Y = TypeVar("_Y")
 
-# The package's own __init__ would import torch, which no decoder needs.
 _PROGRAM = """
-import sys, types
+import sys
 sys.path[:] = {search_path!r}
-package = types.ModuleType("skchallenge.embed")
-package.__path__ = [{folder!r}]
-sys.modules["skchallenge.embed"] = package
-from skchallenge.embed._tasks import answer
-from skchallenge.embed._worker import serve
+from skchallenge.media._tasks import answer
+from skchallenge.media._worker import serve
 serve(answer, sys.stdin.buffer, sys.stdout.buffer)
 """
 _START_TIMEOUT_S = 60.0
@@ -157,7 +153,7 @@ def result_of(future: Future[_Y]) -> _Y:
 
 def _start() -> subprocess.Popen[bytes]:
     search_path = [str(folder) for folder in sys.path]  # some put a Path into it
-    program = _PROGRAM.format(search_path=search_path, folder=os.path.dirname(__file__))
+    program = _PROGRAM.format(search_path=search_path)
     with _starting:
         return subprocess.Popen(
             [sys.executable, "-c", program],

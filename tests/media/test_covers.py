@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from skchallenge import VideoFrameEmbedder
-from skchallenge.embed import _covers
-from skchallenge.embed._covers import load_covers
 from skchallenge.exceptions import MediaError
+from skchallenge.media import _covers
+from skchallenge.media._covers import load_covers
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 

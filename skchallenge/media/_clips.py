@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from skchallenge.embed._frames import Clip, read_clip
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._worker import LOOK_UP_S, asking_threads, result_of
 from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import Clip, read_clip
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._worker import LOOK_UP_S, asking_threads, result_of
 
 FILES_IN_MEMORY = 8
 

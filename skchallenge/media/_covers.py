@@ -1,9 +1,11 @@
 """A column of covers -> small pictures, each decoded once."""
 
+import errno
 import hashlib
 import itertools
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skchallenge._columns import is_missing, places_of
-from skchallenge.embed._clips import FILES_IN_MEMORY
-from skchallenge.embed._frames import Picture, sample_file
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._matrix import reserve
-from skchallenge.embed._worker import asking_threads, map_in_order
+from skchallenge._table import is_missing, places_of
 from skchallenge.exceptions import MediaError
+from skchallenge.media._clips import FILES_IN_MEMORY
+from skchallenge.media._decode import Picture, sample_file
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._worker import asking_threads, map_in_order
 
 _IN_MEMORY_BYTES = 512 * 2**20
 
@@ -120,3 +121,23 @@ def _room_for(shape: tuple[int, ...]) -> Picture:
     with tempfile.TemporaryFile() as file:
         reserve(file.fileno(), tempfile.gettempdir(), math.prod(shape), what)
         return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
+
+
+def reserve(file: int, folder: str, n_bytes: int, what: str) -> None:
+    """Take the room now: a full disk would end the process when a page is written.
+
+    `what` is what needs the room, for the message of the OSError.
+    """
+    try:
+        if shutil.disk_usage(folder).free < n_bytes:
+            raise OSError(errno.ENOSPC, "not enough room")
+        if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+            os.posix_fallocate(file, 0, n_bytes)
+        else:
+            os.truncate(file, n_bytes)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{what} needs {n_bytes:,} bytes in {folder!r}, the folder for "
+            f"temporary files ({error.strerror}). Set TMPDIR to a disk that has room.",
+        ) from error

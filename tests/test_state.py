@@ -16,7 +16,7 @@ import skops.io
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import BaseEstimator
 
-from skchallenge._frames_state import FramesAsBytes, pack, unpack
+from skchallenge._state import FramesAsBytes, pack, unpack
 
 DAYS = pd.to_datetime(["2020-01-01", None, "2021-01-01"])
 LETTERS = ["a", None, "c"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skchallenge._validation import plain_times
+from skchallenge._table import plain_times
 
 Rows = NDArray[np.intp]
 

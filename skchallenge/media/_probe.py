@@ -10,11 +10,11 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from skchallenge._columns import is_missing
-from skchallenge.embed._frames import sample_file
-from skchallenge.embed._limits import MediaLimits, check_limits
-from skchallenge.embed._worker import asking_threads, map_in_order
+from skchallenge._table import is_missing
 from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import sample_file
+from skchallenge.media._limits import MediaLimits, check_limits
+from skchallenge.media._worker import asking_threads, map_in_order
 
 _SIDE = 32  # one frame is also converted, to this size: it must be possible
 _DTYPES: dict[str, Any] = {

@@ -19,15 +19,15 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from embed.odd_media import KINDS, make_corpus
+from media.odd_media import KINDS, make_corpus
 from PIL import Image
 
-from skchallenge.embed import _worker
-from skchallenge.embed._clips import _all_done, read_clips
-from skchallenge.embed._frames import answer, read_clip
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._probe import probe_media
 from skchallenge.exceptions import MediaError
+from skchallenge.media import _worker
+from skchallenge.media._clips import _all_done, read_clips
+from skchallenge.media._decode import answer, read_clip
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._probe import probe_media
 
 HERE = MediaLimits(timeout_s=None)  # decode in this process
 
@@ -257,7 +257,7 @@ import fcntl
 lock = open({str(place)!r}, "w"); fcntl.flock(lock, fcntl.LOCK_EX)
 open({str(ready)!r}, "w").close(); time.sleep(600)"""
     program = f"""
-from skchallenge.embed import _worker
+from skchallenge.media import _worker
 _worker._GRACE_S = 1
 end = "serve(answer,"
 _worker._PROGRAM = "import time" + _worker._PROGRAM.replace(
@@ -446,9 +446,10 @@ def test_threads_that_meet_at_the_last_idle_worker():
 
 WAITS = """
 import os, signal, sys, threading, time
-from skchallenge.embed import _worker, probe_media
-from skchallenge.embed._clips import read_clips
-from skchallenge.embed._covers import read_covers
+from skchallenge.embed import probe_media
+from skchallenge.media import _worker
+from skchallenge.media._clips import read_clips
+from skchallenge.media._covers import read_covers
 from skchallenge.feed import DuplicateFinder, ReviewGate
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a shell

@@ -8,18 +8,18 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from embed.odd_media import with_cover
+from media.odd_media import with_cover
 from PIL import Image, ImageOps
 
-from skchallenge.embed import _clips, _frames
-from skchallenge.embed._clips import FILES_IN_MEMORY, read_clips
-from skchallenge.embed._frames import (
+from skchallenge.exceptions import MediaError
+from skchallenge.media import _clips, _decode
+from skchallenge.media._clips import FILES_IN_MEMORY, read_clips
+from skchallenge.media._decode import (
     _packets,
     frame_positions,
     read_clip,
 )
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.exceptions import MediaError
+from skchallenge.media._limits import MediaLimits
 
 HERE = MediaLimits(timeout_s=None)  # test_probe.py compares it to worker processes
 
@@ -125,7 +125,7 @@ def test_a_slide_show_is_a_few_frames(tmp_path, media):
 def test_one_pixel_makes_another_frame():
     frames = np.zeros((4, 2, 2, 3), dtype=np.uint8)
     frames[1:, 1, 1, 2] = 1
-    clip = _clips.without_repeats(_frames.Clip(frames, np.array([0, 0, 1, 2, 3])))
+    clip = _clips.without_repeats(_decode.Clip(frames, np.array([0, 0, 1, 2, 3])))
     assert np.array_equal(clip.frames, frames[:2])
     assert clip.slots.tolist() == [0, 0, 1, 1, 1]
 
@@ -300,7 +300,7 @@ def test_a_file_that_may_not_be_read(monkeypatch, clip_paths):
     def forbidden(path, mode):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(_frames, "open", forbidden, raising=False)
+    monkeypatch.setattr(_decode, "open", forbidden, raising=False)
     with pytest.raises(MediaError, match="cannot be opened .Permission denied"):
         read_clip(clip_paths[0], 5, 16, HERE)
 

@@ -7,14 +7,14 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from skchallenge.embed._frames import (
+from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import (
     _count_packets,
     _decode,
     _open,
     _upright,
 )
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.exceptions import MediaError
+from skchallenge.media._limits import MediaLimits
 
 Film = NDArray[np.uint8]  # (n_steps, size, size)
 _USUAL_FPS = 25  # where a file states no time at all

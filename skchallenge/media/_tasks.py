@@ -5,13 +5,13 @@ from typing import Any
 import av
 import numpy as np
 
-from skchallenge.embed import _frames
-from skchallenge.embed._film import Film, sample_film
-from skchallenge.embed._frames import _check_file, ask_worker
-from skchallenge.embed._limits import MediaLimits
-from skchallenge.embed._quality import Quality, measure_quality
-from skchallenge.embed._worker import Message, Reply
 from skchallenge.exceptions import MediaError
+from skchallenge.media import _decode
+from skchallenge.media._decode import _check_file, ask_worker
+from skchallenge.media._film import Film, sample_film
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._quality import Quality, measure_quality
+from skchallenge.media._worker import Message, Reply
 
 
 def read_film(path: str, *, fps: float, size: int, limits: MediaLimits) -> Film:
@@ -43,7 +43,7 @@ def _perform(task: str, path: str, limits: MediaLimits, settings: Message) -> Re
 def answer(request: Message) -> Reply:
     """Do a task in the worker process; without a name it is that of `_frames`."""
     if "task" not in request:
-        return _frames.answer(request)
+        return _decode.answer(request)
     max_pixels, max_duration_s = request["limits"]
     limits = MediaLimits(max_pixels, max_duration_s, timeout_s=None)
     try:

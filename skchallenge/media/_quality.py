@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import av
 
-from skchallenge.embed._film import timed_pictures
-from skchallenge.embed._frames import _count_packets, _decode, _is_still, _open
-from skchallenge.embed._limits import MediaLimits
 from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import _count_packets, _decode, _is_still, _open
+from skchallenge.media._film import timed_pictures
+from skchallenge.media._limits import MediaLimits
 
 _SIDE = 96  # pixels of the grey pictures that are looked at
 _TICKS = 1000  # a second

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skchallenge._lookup import Rows, TimeIndex, time_values
-from skchallenge._validation import (
+from skchallenge._table import (
     check_columns,
     check_ids,
     check_option,
     check_times,
 )
+from skchallenge._time_index import Rows, TimeIndex, time_values
 from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import LeakageWarning

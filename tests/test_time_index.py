@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skchallenge._lookup import TimeIndex, time_values
+from skchallenge._time_index import TimeIndex, time_values
 
 
 def brute_force(entity, time, tie, row, query, before, k):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from embed.qualities import RATE, noise, tone, write
+from media.qualities import RATE, noise, tone, write
 
 from skchallenge.embed import MediaLimits
-from skchallenge.embed._tasks import read_quality
+from skchallenge.media._tasks import read_quality
 
 HERE = MediaLimits(timeout_s=None)
 
