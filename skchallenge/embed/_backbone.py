@@ -1,17 +1,19 @@
-"""Image networks that end before their classification layer."""
+"""Image networks that end before their classification layer, in a chosen precision."""
 
 import copy
 import difflib
 import os
 from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from skchallenge._torch import isolated_rng
-from skchallenge.embed._precision import cast_network
 
 Backbone = str | Callable[[], nn.Module]
 Weights = str | os.PathLike[str] | None
@@ -95,6 +97,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.
     return net.eval().requires_grad_(False)
 
 
+@lru_cache(maxsize=64)  # the clones of a search ask for the same again and again
 def named_width(backbone: str, weights: Weights, image_size: int) -> int:
     """Return the number of features of a torchvision name, without its weights."""
     _check_trained_size(weights_member(backbone, weights), backbone, image_size)
@@ -235,3 +238,56 @@ def _drop_head(net: nn.Module) -> None:
         or (isinstance(layer, nn.Conv2d) and layer.out_channels == _N_CLASSES)
     ]
     net.set_submodule(heads[-1], nn.Identity())
+
+
+def cast_network(net: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    """Cast in place, and return the type that its input should have.
+
+    Batch normalisation stays in float32: it rounds badly and computes little. Where
+    there are depthwise convolutions, only what multiplies most is cast, dense
+    convolutions and linear layers: a plain patch of a picture rounds in one direction,
+    and a depthwise convolution has no other channels to average that out.
+    """
+    layers = list(net.modules())
+    is_mixed = dtype != torch.float32 and any(map(_is_depthwise, layers))
+    for layer in layers:
+        if is_mixed and _is_dense(layer):
+            _cast_own_tensors(layer, dtype)
+            layer.register_forward_pre_hook(partial(_cast_inputs, dtype))
+            layer.register_forward_hook(_output_to_float32)
+        elif is_mixed or isinstance(layer, _BatchNorm):
+            _cast_own_tensors(layer, torch.float32)
+        else:
+            _cast_own_tensors(layer, dtype)
+    return torch.float32 if is_mixed else dtype
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
+
+
+def _is_dense(layer: nn.Module) -> bool:
+    if isinstance(layer, NonDynamicallyQuantizableLinear):  # attention reads its weight
+        return False
+    is_convolution = isinstance(layer, nn.Conv2d) and not _is_depthwise(layer)
+    return is_convolution or isinstance(layer, nn.Linear)
+
+
+def _cast_inputs(
+    dtype: torch.dtype, layer: nn.Module, inputs: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    return tuple(x.to(dtype) for x in inputs)
+
+
+def _output_to_float32(
+    layer: nn.Module, inputs: tuple[Any, ...], output: Tensor
+) -> Tensor:
+    return output.float()
+
+
+def _cast_own_tensors(layer: nn.Module, dtype: torch.dtype) -> None:
+    for parameter in layer.parameters(recurse=False):
+        parameter.data = parameter.data.to(dtype)
+    for name, buffer in layer.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            setattr(layer, name, buffer.to(dtype))

@@ -1,8 +1,10 @@
 """A column of captions -> one vector a caption."""
 
 import os
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cached_property
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -11,8 +13,10 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from skchallenge._table import (
@@ -22,22 +26,28 @@ from skchallenge._table import (
     read_columns,
     text_or_none,
 )
-from skchallenge._torch import resolve_device
-from skchallenge.embed._built import Built
-from skchallenge.embed._database import Session
-from skchallenge.embed._encoder import TextEncoder, encoder_width
-from skchallenge.embed._identity import text_model_files, text_model_identity
-from skchallenge.embed._keys import recipe_of, stamp_of, text_items
+from skchallenge._torch import (
+    isolated_rng,
+    no_autocast,
+    one_at_a_time,
+    resolve_device,
+)
+from skchallenge.embed._cached import Embedded, Vector, cached_embed, check_n_jobs
+from skchallenge.embed._keys import (
+    fingerprint_of,
+    network_digest,
+    text_model_files,
+    text_model_fingerprint,
+)
 from skchallenge.embed._matrix import check_width
-from skchallenge.embed._precision import resolve_precision
-from skchallenge.embed._recall import Results, embed_all
-from skchallenge.embed._spread import check_n_jobs, spread
-from skchallenge.embed._store import StoreLike, check_store
-from skchallenge.embed._text_model import TextModel
-from skchallenge.media._worker import absolute
+from skchallenge.embed._networks import get_network, resolve_precision
+from skchallenge.embed._store import Session, StoreLike, check_store
+from skchallenge.exceptions import MediaError
+from skchallenge.media._file import absolute, file_stat
 
 _RULES = 2  # raise it when texts become other vectors by the same parameters
-_TEXTS_A_GROUP = 1024
+_TEXTS_A_GROUP = 1024  # sorted by length together
+_TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
 
 
 class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -184,7 +194,6 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         read_columns(self, X, reset=True)
         self.width_ = encoder_width(self.model, self.max_length)
         self._fitted_as = self._shaping()
-        self._built = getattr(self, "_built", Built())
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -208,22 +217,21 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If `model` was set to one of another width after `fit`.
         """
         check_is_fitted(self)
-        self._check_width()
+        if self._shaping() != self._fitted_as:  # parameters were set after `fit`
+            self._check_parameters()
+            width = encoder_width(self.model, self.max_length)
+            check_width(width, self.width_, f"model={self.model!r}")
         table = read_columns(self, X, reset=False)
-        places = places_of(text_or_none(cell) for cell in table.flat)
+        indices_of = places_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
-        with tqdm(total=len(places), unit="caption", disable=not self.verbose) as bar:
-            embed_all(
-                dict(sorted(places.items())),
-                embeddings,
-                self.store,
-                recipe=self._recipe,
-                find=text_items,
-                compute=self._compute,
-                group_size=_TEXTS_A_GROUP,
-                bar=bar,
-            )
+        # Batches depend on the set of texts alone, not on their order.
+        embedded = cached_embed(self, sorted(indices_of), self.store)
+        bar = tqdm(total=len(indices_of), unit="caption", disable=not self.verbose)
+        with bar, closing(embedded):
+            for text, vector in embedded:  # there is no bad text
+                embeddings[indices_of[text]] = cast("Vector", vector)
+                bar.update()
         return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
@@ -243,41 +251,24 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _shaping(self) -> tuple[object, ...]:
         return self.model, self.max_length, self.pooling
 
-    def _check_width(self) -> None:
-        """Raise if parameters were set after `fit` that make `width_` wrong."""
-        if self._shaping() != self._fitted_as:
-            self._check_parameters()
-            width = encoder_width(self.model, self.max_length)
-            check_width(width, self.width_, f"model={self.model!r}")
-
     @property
     def _n_features_out(self) -> int:
         return self.n_features_in_ * self.width_
 
-    def _text_model(self) -> TextModel:
+    # From here on: the encoder, and what `cached_embed` asks for.
+
+    def _encoder(self) -> "TextEncoder":
+        """Return the encoder; the clones of this estimator have the same one."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
         model = os.fspath(self.model)
-        if os.path.isdir(model):  # workers may be in another folder
+        if os.path.isdir(model):
             model = absolute(model)
-        files = [stamp_of(path) for path in text_model_files(model)]
-        key = (model, files, self.pooling, self.max_length, dtype, device)
-        return TextModel(
-            token=self._built.token(key),
-            model=model,
-            pooling=self.pooling,
-            max_length=self.max_length,
-            dtype=dtype,
-            device=self.device,
-            batch_size=self.batch_size,
-        )
+        stats = tuple(file_stat(path) for path in text_model_files(model))
+        key = (model, stats, dtype, device)  # a file changed in place: another encoder
+        return get_network(key, lambda: TextEncoder(model, dtype, device))
 
-    def _compute(self, groups: Iterable[list[str]], n_texts: int) -> Results:
-        return spread(
-            self._text_model(), groups, n_texts, built=self._built, n_jobs=self.n_jobs
-        )
-
-    def _recipe(self, session: Session) -> bytes:
+    def _fingerprint(self, session: Session | None) -> bytes:
         """Return the digest of what shapes a vector beside the text.
 
         The major release of transformers is in it: the tokenizer's files do not tell
@@ -285,16 +276,47 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         import transformers
 
-        model = text_model_identity(session, self.model)
+        model: object = text_model_fingerprint(session, self.model)
         if model is None:  # not downloaded yet
-            self._text_model().encoder(self._built)
-            model = text_model_identity(session, self.model)
-        if model is None:
-            model = self._built.digest(TextEncoder.digest)
+            encoder = self._encoder()
+            model = text_model_fingerprint(session, self.model) or encoder.digest
         major = transformers.__version__.partition(".")[0]
         dtype = resolve_precision(self.precision, resolve_device(self.device))
         settings = (self.pooling, self.max_length, str(dtype), major)
-        return recipe_of("captions", _RULES, model, *settings)
+        return fingerprint_of("captions", _RULES, model, *settings)
+
+    def _contents(
+        self, session: Session, names: Sequence[str]
+    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+        return ((text, text.encode("utf-8", "surrogatepass")) for text in names)
+
+    _most_a_chunk = 4096
+
+    def _for_workers(self) -> Self:
+        """Return a clone that means the same in another process and folder."""
+        sent = clone(self).set_params(store=None, verbose=0, n_jobs=1)
+        dtype = resolve_precision(self.precision, resolve_device(self.device))
+        sent.precision = str(dtype).removeprefix("torch.")  # shapes the vectors
+        if os.path.isdir(self.model):
+            sent.model = absolute(os.fspath(self.model))
+        return sent
+
+    def _embed(
+        self, names: Sequence[str], n_items: int, *, hashed: bool
+    ) -> Iterator[Embedded]:
+        """Tokenize, run the encoder on texts of similar length, and pool."""
+        encoder = self._encoder()
+        batch_size = None if isinstance(self.batch_size, str) else self.batch_size
+        budget = _TOKENS_A_BATCH.get(encoder.device.type, 2048)
+        for start in range(0, len(names), _TEXTS_A_GROUP):
+            texts = names[start : start + _TEXTS_A_GROUP]
+            ids = encoder.tokenize(texts, self.max_length)
+            lengths = np.array([len(tokens) for tokens in ids])
+            for batch in length_batches(lengths, batch_size, budget):
+                vectors = encoder.embed([ids[i] for i in batch], self.pooling)  # (B, D)
+                for i, vector in zip(batch, vectors, strict=True):
+                    content = texts[i].encode("utf-8", "surrogatepass")
+                    yield Embedded(texts[i], vector, content)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -303,3 +325,140 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
+
+
+class TextEncoder:
+    """A tokenizer and its network on a device; texts -> vectors."""
+
+    def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        # Layers that a checkpoint lacks are drawn at random; none of them is used.
+        with _quiet(), isolated_rng(device, seed=0):
+            self.tokenizer = _from_pretrained(AutoTokenizer, model)
+            # Casting here would round what a model keeps in float32: angles, say.
+            net = _from_pretrained(AutoModel, model, dtype=dtype)
+        self.net: nn.Module = net.eval().requires_grad_(False).to(device)
+        self.device = device
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the network and the vocabulary."""
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        return f"{network_digest(self.net)} {self.tokenizer!r} {vocabulary}"
+
+    def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Return the tokens of each text, special ones included, cut at a length."""
+        most = min(max_length, self.tokenizer.model_max_length)
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=most)
+        return tokens["input_ids"]
+
+    def embed(self, ids: list[list[int]], pooling: str) -> NDArray[np.float32]:
+        """Return one vector a list of tokens, (B, D)."""
+        width = max(len(tokens) for tokens in ids)
+        padding = self.tokenizer.pad_token_id or 0
+        table = np.full((len(ids), width), padding)  # (B, T)
+        is_token = np.zeros((len(ids), width), dtype=np.int64)
+        for row, tokens in enumerate(ids):
+            table[row, : len(tokens)] = tokens
+            is_token[row, : len(tokens)] = 1
+        padded = torch.from_numpy(table).to(self.device)
+        mask = torch.from_numpy(is_token).to(self.device)
+        with torch.inference_mode(), no_autocast(self.device):
+            output = self.net(input_ids=padded, attention_mask=mask)
+            states = output.last_hidden_state.float()  # (B, T, D)
+            return pool_tokens(states, mask, pooling).cpu().numpy()
+
+
+def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:
+    """Return the features of a token, from the configuration alone.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model or it takes fewer than `max_length` tokens.
+    """
+    from transformers import AutoConfig
+
+    with _quiet():
+        config = _from_pretrained(AutoConfig, model)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(f"model must be an encoder of the BERT family, got {model!r}.")
+    limit = getattr(config, "max_position_embeddings", max_length)
+    if max_length > limit:
+        raise ValueError(
+            f"max_length must be at most {limit}, the positions of model={model!r}, "
+            f"got {max_length}."
+        )
+    return config.hidden_size
+
+
+def pool_tokens(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Reduce (B, T, D) token states to (B, D); padded tokens do not count."""
+    if pooling == "cls":
+        return states[:, 0]
+    weight = mask.unsqueeze(-1).float()  # (B, T) -> (B, T, 1)
+    return (states * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def length_batches(
+    lengths: NDArray[np.intp], batch_size: int | None, token_budget: int
+) -> Iterator[NDArray[np.intp]]:
+    """Yield indices of texts, longest first, so that little is padded.
+
+    A batch holds `batch_size` texts, or as many as fit `token_budget` when padded.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        size = batch_size or max(1, token_budget // longest)
+        yield order[start : start + size]
+        start += size
+
+
+def _from_pretrained(
+    loader: Any, model: str | os.PathLike[str], **settings: Any
+) -> Any:
+    """Load from a folder, from the cache, or else from the Hub."""
+    name = os.fspath(model)
+    local = os.path.isdir(name)
+    try:
+        if os.path.isabs(name) or name.startswith("."):
+            os.stat(name)  # a folder is meant: do not ask the Hub
+        try:
+            return loader.from_pretrained(name, local_files_only=True, **settings)
+        except OSError:
+            if local:
+                raise
+            return loader.from_pretrained(name, **settings)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model must be a folder with a BERT-family encoder or the name of one on "
+            f"the Hugging Face Hub, got {name!r}: {error} Without a network, pass the "
+            "path of a local folder or a name that is in the Hub's cache."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the loading reports of transformers; restore its settings after."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+    )
+    from transformers.utils import logging
+
+    with one_at_a_time:
+        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        hub_bar_off = are_progress_bars_disabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
+            if hub_bar_off:
+                disable_progress_bars()

@@ -1,68 +1,40 @@
-"""What identifies an item in a store: its content, and all that shapes its vector."""
+"""What is in the key of a record: the item's content and a fingerprint of the model."""
 
 import functools
 import hashlib
+import inspect
 import os
-import stat
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from skchallenge.embed._database import Session
-from skchallenge.exceptions import MediaError
+from skchallenge.embed._backbone import Weights, is_weights_path, weights_member
+from skchallenge.embed._store import Session
+from skchallenge.media._file import FileStat, file_stat, hash_file
 
-_QUIET_NS = 2_000_000_000  # the coarsest time stamps, FAT's, count two seconds
-_FILES_A_QUERY, _FILES_A_COMMIT = 500, 64
-_OF_A_STORE = ("", "-wal", "-shm", "-journal", "-lock")  # after its path
-
-
-class Stamp(NamedTuple):
-    """What changes when a file changes.
-
-    Attributes
-    ----------
-    place : str
-        Device and inode.
-    state : str
-        Size in bytes, and times of the last change of content and of status, in ns.
-    changed_ns : int
-        The later of these times.
-    """
-
-    place: str
-    state: str
-    changed_ns: int
+_FRAMEWORKS = {
+    "abc",
+    "builtins",
+    "torch",
+    "torchvision",
+}  # their code is known by its names
+_WEIGHTS = {".bin", ".safetensors"}
+_TEXT_MODEL = _WEIGHTS | {".json", ".model", ".txt"}
+_PLAIN = bool | int | float | str | torch.dtype | None
+_INTERNALS = {*vars(nn.Module()), "training"}
 
 
-class Item(NamedTuple):
-    """Something to embed.
-
-    Attributes
-    ----------
-    name : str
-        Path of a file, or a text.
-    key : bytes or None
-        Under which its vector is stored; None if that cannot be told.
-    stamp : Stamp or None
-        Of the file when the key was made.
-    error : MediaError or None
-        Why the file must not even be opened; states the reason, not the path.
-    """
-
-    name: str
-    key: bytes | None
-    stamp: Stamp | None = None
-    error: MediaError | None = None
-
-    def is_unchanged(self) -> bool:
-        """Tell whether the file is still the one that the key is of."""
-        return self.stamp is None or stamp_of(self.name) == self.stamp
+def item_key(fingerprint: bytes, content: bytes) -> bytes:
+    """Return the key of a record: of a file by its SHA-256, of a text by itself."""
+    return hashlib.sha256(fingerprint + content).digest()
 
 
-def recipe_of(*parts: object) -> bytes:
+def fingerprint_of(*parts: object) -> bytes:
     """Return the digest of everything that shapes a vector beside the item itself.
 
     A number or a string of NumPy, as a search has them, counts as Python's own.
@@ -71,151 +43,133 @@ def recipe_of(*parts: object) -> bytes:
     return hashlib.sha256(repr(plain).encode("utf-8", "surrogatepass")).digest()
 
 
-def text_items(session: Session, recipe: bytes, texts: Sequence[str]) -> list[Item]:
-    """Return the keys of texts."""
-    return [
-        Item(text, _key(recipe, text.encode("utf-8", "surrogatepass")))
-        for text in texts
-    ]
+def weights_fingerprint(
+    session: Session | None, backbone: str, weights: Weights
+) -> str | None:
+    """Tell which weights a torchvision name has, without loading them.
 
-
-def file_items(session: Session, recipe: bytes, paths: Sequence[str]) -> list[Item]:
-    """Return the keys of files, by their content; None for what is no readable file."""
-    return [
-        item._replace(key=None if item.key is None else _key(recipe, item.key))
-        for item in content_items(session, paths)
-    ]
-
-
-def content_items(session: Session, paths: Sequence[str]) -> list[Item]:
-    """Return the SHA-256 of files as their keys."""
-    items, own = [], places_of_store(session)
-    for path, stamp, digest in digest_files(session, paths):
-        is_own = stamp is not None and stamp.place in own
-        error = MediaError("is a file of the store.") if is_own else None
-        items.append(Item(path, digest, stamp, error))
-    return items
-
-
-def _key(recipe: bytes, content: bytes) -> bytes:
-    return hashlib.sha256(recipe + content).digest()
-
-
-def digest_files(
-    session: Session | None, paths: Sequence[str]
-) -> Iterator[tuple[str, Stamp | None, bytes | None]]:
-    """Yield each path with the file's stamp and SHA-256.
-
-    The store remembers digests by stamp. A file that was changed within the last two
-    seconds is hashed each time: another change might leave the same stamp. The store's
-    own files have no digest. Without a store, this process remembers some.
+    None if only the network itself can tell. Torchvision's files bear the start of
+    their SHA-256 in their names, and a downloaded one is checked against it; so a
+    genuine file has the identity of its address, and any other that of its content.
     """
-    if session is None:
-        yield from ((path, *_hash_once(path, stamp_of(path))) for path in paths)
-        return
-    for start in range(0, len(paths), _FILES_A_QUERY):
-        batch = paths[start : start + _FILES_A_QUERY]
-        stamps = [stamp_of(path) for path in batch]
-        known = _remembered(session, [stamp for stamp in stamps if stamp is not None])
-        own = places_of_store(session)
-        known |= {s: None for s in stamps if s is not None and s.place in own}
-        new = [
-            path
-            for path, stamp in zip(batch, stamps, strict=True)
-            if stamp is not None and stamp not in known
-        ]
-        hashed = _hash_and_remember(session, new)
-        for path, stamp in zip(batch, stamps, strict=True):
-            if stamp is None or stamp in known:
-                yield path, stamp, known.get(stamp)
-            else:
-                yield path, *next(hashed)
-
-
-def places_of_store(session: Session) -> set[str]:
-    """Return the places of the store's own files, which nobody here may open.
-
-    To close one drops all locks that this process has on it: SQLite's and the claims.
-    Other processes would then write over what is written here.
-    """
-    stamps = (stamp_of(session.path + suffix) for suffix in _OF_A_STORE)
-    return {stamp.place for stamp in stamps if stamp is not None}
-
-
-def _remembered(
-    session: Session, stamps: list[Stamp]
-) -> dict[Stamp | None, bytes | None]:
-    """Return the digests that the store remembers of files with these stamps."""
-    places = [stamp.place for stamp in stamps]
-    marks = ",".join("?" * len(places))
-    query = f"SELECT place, state, digest FROM files WHERE place IN ({marks})"
-    rows = {row[:2]: row[2] for row in session.select(query, places)}
-    return {stamp: rows[stamp[:2]] for stamp in stamps if stamp[:2] in rows}
-
-
-def _hash_and_remember(
-    session: Session, paths: list[str]
-) -> Iterator[tuple[Stamp | None, bytes | None]]:
-    if not paths:
-        return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(paths), _FILES_A_COMMIT):
-            batch = paths[start : start + _FILES_A_COMMIT]
-            now = time.time_ns()
-            found = list(pool.map(hash_file, batch))
-            _remember(session, batch, found, now)
-            yield from found
-
-
-def _remember(
-    session: Session,
-    paths: list[str],
-    found: list[tuple[Stamp | None, bytes | None]],
-    now: int,
-) -> None:
-    """Keep the digests of files that had been quiet for a while at the time `now`."""
-    rows = [
-        (stamp.place, stamp.state, digest, os.fsencode(os.path.abspath(path)))
-        for path, (stamp, digest) in zip(paths, found, strict=True)
-        if stamp is not None and digest is not None
-        if stamp.changed_ns + _QUIET_NS < now
-    ]
-    if rows:
-        with session.transaction() as connection:
-            query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
-            connection.executemany(query, rows)
-
-
-def stamp_of(path: str) -> Stamp | None:
-    """Return the stamp of a regular file; None if there is none."""
-    try:
-        return _stamp(os.stat(path))
-    except (OSError, ValueError):  # ValueError: a null byte in the name
+    if is_weights_path(weights):
+        path, genuine = str(weights), None
+    elif weights is None:
         return None
+    else:
+        genuine = os.path.basename(weights_member(backbone, weights).url)
+        path = os.path.join(torch.hub.get_dir(), "checkpoints", genuine)
+        if not os.path.exists(path):  # it will be downloaded, and checked, if needed
+            return genuine
+    digest = _digest_of(session, path)
+    if digest is None:
+        return None
+    start = Path(genuine or "").stem.rpartition("-")[2]
+    is_genuine = len(start) >= 8 and digest.hex().startswith(start)
+    return genuine if is_genuine else digest.hex()
 
 
-def hash_file(path: str) -> tuple[Stamp | None, bytes | None]:
-    """Return stamp and SHA-256; no digest if it cannot be read, or is being written."""
-    stamp = stamp_of(path)  # first: opening a named pipe would wait for a writer
-    if stamp is None:
-        return None, None
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            after = _stamp(os.fstat(file.fileno()))
-    except OSError:
-        return stamp, None
-    return stamp, digest if after == stamp else None
+def text_model_fingerprint(
+    session: Session | None, model: str | os.PathLike[str]
+) -> tuple[str, ...] | None:
+    """Tell which weights, tokenizer and settings a text encoder has.
+
+    None if its weights are not on this machine.
+    """
+    folder = _text_model_folder(os.fspath(model))
+    paths = [] if folder is None else text_model_files(folder)
+    if not any(Path(path).suffix in _WEIGHTS for path in paths):
+        return None
+    digests = ((path, _digest_of(session, path)) for path in paths)
+    return tuple(f"{os.path.basename(p)} {d.hex()}" for p, d in digests if d)
+
+
+def text_model_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the files of a folder that make up a text encoder; none if it is none."""
+    if not os.path.isdir(folder):
+        return []
+    found = os.listdir(str(folder))  # of a text of NumPy it would list bytes
+    names = sorted(n for n in found if Path(n).suffix in _TEXT_MODEL)
+    return [os.path.join(folder, name) for name in names]
+
+
+def _text_model_folder(name: str) -> str | None:
+    """Return the folder that transformers reads, in the Hub's cache if need be."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if os.path.isdir(name):
+        return name
+    config = try_to_load_from_cache(name, "config.json")
+    return os.path.dirname(config) if isinstance(config, str) else None
+
+
+def _digest_of(session: Session | None, path: str) -> bytes | None:
+    """Return the SHA-256 of a model's file, which the store or this process keeps."""
+    if session is None:
+        return _hash_once(path, file_stat(path))
+    ((_, digest),) = session.digests([path], None)
+    return digest if isinstance(digest, bytes) else None
 
 
 @functools.lru_cache(maxsize=64)
-def _hash_once(path: str, stamp: Stamp | None) -> tuple[Stamp | None, bytes | None]:
-    return hash_file(path)
+def _hash_once(path: str, stat: FileStat | None) -> bytes | None:
+    return hash_file(path, None)[1]
 
 
-def _stamp(status: os.stat_result) -> Stamp | None:
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-    changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
-    return Stamp(f"{status.st_dev}:{status.st_ino}", state, changed_ns)
+def network_digest(net: nn.Module) -> str:
+    """Return a digest of what a network computes with.
+
+    That is every parameter and buffer, the network's `repr`, the plain attributes of
+    its modules (numbers, texts, tensors, arrays, and lists of them), and the source of
+    their classes and hooks from outside torch. What that source calls elsewhere, or has
+    captured, is not followed.
+    """
+    digest = hashlib.sha256()
+    for part in (repr(net), *_foreign_code(net), *_values(net)):
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))  # tells ab, c from a, bc
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _foreign_code(net: nn.Module) -> Iterator[str]:
+    """Yield the code of classes and hooks that torch does not bring along."""
+    kinds = {kind for module in net.modules() for kind in type(module).__mro__}
+    foreign = [k for k in kinds if k.__module__.partition(".")[0] not in _FRAMEWORKS]
+    yield from sorted(f"{k.__module__}.{k.__qualname__} {_source(k)}" for k in foreign)
+    for module in net.modules():
+        yield getattr(module, "code", "")  # of a traced module
+        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        yield from map(_source, hooks)
+
+
+def _source(value: Any) -> str:
+    """Return the source of a function or class, or else what was compiled of it."""
+    value = getattr(value, "__func__", getattr(value, "fget", value))  # of a method
+    if isinstance(value, type):
+        parts = (f"{name} {_source(member)}" for name, member in vars(value).items())
+        return "".join(parts)
+    if not isinstance(value, FunctionType):
+        return repr(value) if isinstance(value, _PLAIN) else ""
+    try:
+        return inspect.getsource(value)
+    except OSError:  # made at a prompt
+        return f"{value.__code__.co_code!r} {value.__code__.co_consts}"
+
+
+def _values(net: nn.Module) -> Iterator[str | memoryview]:
+    """Yield the plain attributes of all modules, and their tensors, with names."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    for path, module in net.named_modules():
+        own = {k: v for k, v in vars(module).items() if k not in _INTERNALS}
+        for name, value in sorted(own.items()):
+            yield f"{path} {name}"
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(item, Tensor | np.ndarray):
+                    tensors[f"{path} {name} {len(tensors)}"] = torch.as_tensor(item)
+                elif isinstance(item, _PLAIN):
+                    yield repr(item)
+    for name, tensor in tensors.items():
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().data

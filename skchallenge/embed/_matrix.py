@@ -13,13 +13,6 @@ from skchallenge.media._covers import reserve
 
 OUTPUTS = ("array", "memmap")
 
-# A matrix starts well behind the start of a page of memory. A store reads vectors from
-# the starts of pages, and some processors (AMD's Zen 3 is one) copy several times as
-# slowly to less than 64 bytes behind the source, modulo the size of a page. That is
-# where memory maps and NumPy's large arrays start. The benchmark store_choice.py has
-# the price.
-_PAGE, _LEAD = 4096, 1024  # bytes
-
 
 def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     """Return a float32 matrix to fill; as a memory map if `output` says so.
@@ -33,15 +26,15 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
         If the folder has no room for it.
     """
     if output == "array":
-        return _array(shape)
+        return np.empty(shape, dtype=np.float32)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
     try:
-        n_bytes = _LEAD + 4 * shape[0] * shape[1]
+        n_bytes = max(4 * shape[0] * shape[1], 1)
         try:
             reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
         finally:
             os.close(file)  # Windows removes no open file
-        matrix: Any = np.memmap(path, np.float32, "r+", offset=_LEAD, shape=shape)
+        matrix: Any = np.memmap(path, np.float32, "r+", shape=shape)
     except BaseException:
         os.unlink(path)
         raise
@@ -56,13 +49,6 @@ def check_width(width: int, fitted: int, network: str) -> None:
             f"{network} gives {width} features with what was set after fit, but the "
             f"network of fit gave {fitted}. Call fit again."
         )
-
-
-def _array(shape: tuple[int, int]) -> NDArray[np.float32]:
-    n_bytes = 4 * shape[0] * shape[1]
-    room = np.empty(n_bytes + 2 * _PAGE, dtype=np.uint8)
-    start = -room.ctypes.data % _PAGE + _LEAD
-    return room[start : start + n_bytes].view(np.float32).reshape(shape)
 
 
 def _remove(path: str, owner: int) -> None:

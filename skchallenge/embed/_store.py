@@ -1,22 +1,48 @@
-"""The embeddings that are already there: one file, many processes."""
+"""Embeddings that are there already: one SQLite file, used by many processes."""
 
+import errno
 import os
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral
 from typing import Any, Self
 
-from skchallenge.embed._database import Session
-from skchallenge.embed._keys import hash_file, stamp_of
-from skchallenge.embed._records import is_sound
+import xxhash
+from filelock import FileLock, Timeout
+from joblib.parallel import get_active_backend
 
+from skchallenge.exceptions import MediaError
+from skchallenge.media._file import FileStat, file_stat, hash_file
+
+_APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
+_FORMAT = 3  # of the tables and of the records
+_SCHEMA = (
+    "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
+    "checksum BLOB NOT NULL, data BLOB NOT NULL)",
+    "CREATE TABLE files (inode TEXT PRIMARY KEY, state TEXT NOT NULL, "
+    "digest BLOB NOT NULL, path BLOB NOT NULL) WITHOUT ROWID",
+)
+_OWN_FILES = ("", "-wal", "-shm", "-journal", "-lock")  # after the path of the store
+_BUSY_S = 60.0  # for another process to finish one commit, which takes milliseconds
+_LOCK_SLICE_S = 0.5  # between looks for Ctrl-C while another process computes
+_QUIET_NS = 2_000_000_000  # the coarsest time stamps, FAT's, count two seconds
+_KEYS_A_QUERY = 500
 _RECORDS_A_QUERY = 1000
+
+Data = bytes | memoryview
+
+_counts: dict[str, Counter[str]] = defaultdict(Counter)  # of this process, by path
 
 
 class EmbeddingStore:
     """Vectors that were computed before, in one file.
 
     Pass it, or its path, as `store` of an embedder: what the store has is read, and
-    only the rest is computed. Many processes may use one store at the same time; those
-    that start on the same items share the work.
+    only the rest is computed. Many processes may use one store at the same time. While
+    one computes, others that lack vectors wait for it and then read what it stored.
 
     Parameters
     ----------
@@ -53,15 +79,22 @@ class EmbeddingStore:
     **Durability.** SQLite with a write-ahead log; every few items or seconds are one
     synchronous commit. After a kill or a loss of power, at most the batches in flight
     are computed again. A checksum (XXH3) guards each record; a damaged one counts as
-    missing, is computed again and replaced. Nothing in the file is ever unpickled.
+    missing, is computed again and replaced. Damage of the tables themselves is an
+    `OSError` that says what to do.
+
+    **A store is data.** Nothing in the file is ever unpickled, and a file whose schema
+    is not that of a store (one with triggers or views, say) is refused.
+
+    **One at a time computes.** A file lock (``-lock``), which the operating system
+    frees however its process ends, is held while vectors are computed. Reading needs
+    no lock. Give jobs that shall compute side by side a store each.
 
     **Copies.** `sklearn.base.clone`, `copy.deepcopy` and `copy.copy` return the store
     itself, and it pickles as its path. It is opened for the length of a call only:
-    there is nothing to close, and threads and processes need no care. One thing is
-    refused: to use it in a process that was forked in the midst of such a call. Keep it
-    on a local disk; SQLite is not safe on network file systems. In a process that uses
-    it, do not open the file with another SQLite, such as Python's ``sqlite3``. Where it
-    lies among the media, its own files count as bad ones, and are not opened.
+    there is nothing to close, and threads and processes need no care. What is not
+    supported is a fork in the midst of such a call. Keep the store on a local disk;
+    SQLite is not safe on network file systems. Where it lies among the media, its own
+    files count as bad ones, and are not opened.
 
     Examples
     --------
@@ -92,7 +125,7 @@ class EmbeddingStore:
         self.path = os.path.abspath(os.fsdecode(path))
 
     def __len__(self) -> int:
-        with Session(self.path) as session:
+        with open_store(self) as session:
             return session.select("SELECT count(*) FROM records")[0][0]
 
     def __bool__(self) -> bool:
@@ -108,16 +141,14 @@ class EmbeddingStore:
             again; ``"hits"`` and ``"misses"``, the items that this process has read
             and has computed.
         """
-        with Session(self.path) as session:
-            n_records = session.select("SELECT count(*) FROM records")[0][0]
-            counts = session.tallied()
-            n_bytes = session.select("PRAGMA page_count")[0][0] * _page_size(session)
-        return {
-            "records": n_records,
-            "bytes": n_bytes,
-            "hits": counts["hits"],
-            "misses": counts["misses"],
-        }
+        with open_store(self) as session:
+            counts = session.counts
+            return {
+                "records": session.select("SELECT count(*) FROM records")[0][0],
+                "bytes": session.pragma("page_count") * session.pragma("page_size"),
+                "hits": counts["hits"],
+                "misses": counts["misses"],
+            }
 
     def verify(self) -> dict[str, int]:
         """Check every record, and hash every remembered file again.
@@ -139,14 +170,17 @@ class EmbeddingStore:
         OSError
             If more than single records is damaged.
         """
-        with Session(self.path) as session:
-            session.check_structure()
+        with open_store(self) as session:
+            found = session.select("PRAGMA integrity_check(1)")[0][0]
+            if found != "ok":
+                error = " ".join(found.split())  # of several lines
+                raise OSError(_DAMAGED.format(path=session.path, error=error))
             sound, damaged = _verify_records(session)
-            files, changed = _verify_files(session)
+            right, changed = _verify_files(session)
         return {
             "records": sound,
             "damaged": damaged,
-            "files": files,
+            "files": right,
             "changed": changed,
         }
 
@@ -178,13 +212,26 @@ class EmbeddingStore:
                 f"{max_bytes!r}."
             )
         n_dropped = 0
-        with Session(self.path) as session:
-            while excess := _excess(session, int(max_bytes)):
-                n_oldest = _drop_oldest(session, excess)
-                n_dropped += n_oldest
-                if not n_oldest:
+        with open_store(self) as session:
+            while True:
+                pages = session.pragma("page_count") - session.pragma("freelist_count")
+                excess = pages * session.pragma("page_size") - int(max_bytes)
+                oldest = []
+                query = "SELECT id, length(data) FROM records ORDER BY id LIMIT ?"
+                for number, n_bytes in session.select(query, [_RECORDS_A_QUERY]):
+                    if excess <= 0:
+                        break
+                    oldest.append((number,))
+                    excess -= n_bytes
+                if not oldest:
                     break
-            session.shrink()
+                with session.transaction() as connection:
+                    connection.executemany("DELETE FROM records WHERE id = ?", oldest)
+                n_dropped += len(oldest)
+            with _explained(session.path):
+                # As a script: `execute` stops it after the first page.
+                session.connection.executescript("PRAGMA incremental_vacuum")
+            session.select("PRAGMA wal_checkpoint(TRUNCATE)")
         return n_dropped
 
     def __repr__(self) -> str:
@@ -222,64 +269,345 @@ def check_store(store: object) -> None:
     """Raise unless `store` is None or can be used; make it if there is none."""
     checked = as_store(store)
     if checked is not None:
-        with Session(checked.path):
+        with open_store(checked):
             pass
 
 
-def _verify_records(session: Session) -> tuple[int, int]:
-    query = "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?"
-    sound, last, damaged = 0, -(1 << 63), []
-    while rows := session.select(query, (last, _RECORDS_A_QUERY)):
-        for (number,) in rows:
-            record = session.select(
-                "SELECT key, checksum, vector FROM records WHERE id = ?", (number,)
+class Session:
+    """One call's connection to a store; used by the thread that opened it."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Items that this process has read and computed, as hits and misses."""
+        return _counts[self.path]
+
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a query."""
+        with _explained(self.path):
+            return self.connection.execute(query, values).fetchall()
+
+    def pragma(self, name: str) -> int:
+        """Return the value of a pragma that is a number."""
+        return self.select(f"PRAGMA {name}")[0][0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection; commit, or roll back on any exception."""
+        with _explained(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:  # a full disk has ended it
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return a context in which no other process or thread computes."""
+        return _computing(self.path)
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield each distinct key that has a sound record, with its data."""
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), _KEYS_A_QUERY):
+            part = wanted[start : start + _KEYS_A_QUERY]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, checksum, data FROM records WHERE key IN ({marks})"
+            with _explained(self.path):
+                for key, code, data in self.connection.execute(query, part):
+                    if _is_sound(key, code, data):
+                        yield key, data
+
+    def write(self, records: Iterable[tuple[bytes, Data]]) -> None:
+        """Store data under keys in one durable step; damaged records are replaced."""
+        rows = [(key, _checksum(key, data), data) for key, data in records]
+        query = "INSERT OR REPLACE INTO records (key, checksum, data) VALUES (?, ?, ?)"
+        with self.transaction() as connection:
+            connection.executemany(query, rows)
+
+    def digests(
+        self, paths: Sequence[str], timeout_s: float | None
+    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+        """Yield each path with the SHA-256 of its file, or why it must not be opened.
+
+        Digests are remembered by inode and state. A file that was changed within the
+        last two seconds is hashed each time: another change might leave the same
+        state. None stands for what cannot be read, or is being written.
+        """
+        own = self._own_inodes()
+        for start in range(0, len(paths), _KEYS_A_QUERY):
+            part = paths[start : start + _KEYS_A_QUERY]
+            stats = [file_stat(path) for path in part]
+            inodes = [_inode(stat) for stat in stats if stat is not None]
+            marks = ",".join("?" * len(inodes))
+            query = f"SELECT inode, state, digest FROM files WHERE inode IN ({marks})"
+            known = {row[:2]: row[2] for row in self.select(query, inodes)}
+            learnt: list[tuple[str, str, bytes, bytes]] = []
+            try:
+                for path, stat in zip(part, stats, strict=True):
+                    if stat is None:
+                        yield path, None
+                    elif _inode(stat) in own:
+                        yield path, MediaError("is a file of the store.")
+                    elif (_inode(stat), _state(stat)) in known:
+                        yield path, known[_inode(stat), _state(stat)]
+                    else:
+                        yield path, _hash_and_learn(path, timeout_s, learnt)
+            finally:
+                if learnt:
+                    with self.transaction() as connection:
+                        query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
+                        connection.executemany(query, learnt)
+
+    def _own_inodes(self) -> set[str]:
+        """Return the inodes of the store's own files, which nobody may open.
+
+        To close one drops all POSIX locks that this process has on it, SQLite's among
+        them: other processes would then write over what is written here.
+        """
+        stats = (file_stat(self.path + suffix) for suffix in _OWN_FILES)
+        return {_inode(stat) for stat in stats if stat is not None}
+
+
+@contextmanager
+def open_store(store: EmbeddingStore) -> Iterator[Session]:
+    """Open a store for the length of a call; make it if there is none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, opened, read or written; the message has the remedy.
+    ValueError
+        If the file is something else, or of another version.
+    """
+    path = os.path.realpath(store.path)
+    _check_place(path)
+    with _explained(path):
+        connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    try:
+        with _explained(path):
+            # First of all: no function that a stranger's schema names may run.
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if _is_new(connection):
+                with _computing(path):  # two processes must not both make it
+                    if _is_new(connection):
+                        _create(connection)
+            _check_schema(connection, path)
+            connection.execute("PRAGMA synchronous = FULL")  # what is reported survives
+            connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync does not do
+        yield Session(path, connection)
+    finally:
+        connection.close()
+
+
+def _check_place(path: str) -> None:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"store={path!r} cannot be made: there is no folder {folder!r}. Make the "
+            "folder first, or name another one."
+        )
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"store={path!r} must be a file, but is a folder. Name a file in it, such "
+            f"as {os.path.join(path, 'embeddings.db')!r}."
+        )
+    for place in (folder, path):
+        if os.path.exists(place) and not os.access(place, os.W_OK):
+            raise PermissionError(
+                f"store={path!r} cannot be used: {place!r} is not writable. Make it "
+                "writable, or copy the store to a folder that is."
             )
-            if record and is_sound(*record[0]):
-                sound += 1
-            elif record:
-                damaged.append((number, record[0][1]))
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    return connection.execute("PRAGMA schema_version").fetchone()[0] == 0
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA page_size = 65536")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {_FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _check_schema(connection: sqlite3.Connection, path: str) -> None:
+    """Raise unless the file is a store of this format, and nothing beside that."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        raise ValueError(_NO_STORE.format(path=path))
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != _FORMAT:
+        raise ValueError(
+            f"store={path!r} has format {version}, but this version of skchallenge "
+            f"reads format {_FORMAT}. Name a new file, or use the version that made it."
+        )
+    query = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    if {row[0] for row in connection.execute(query)} != set(_SCHEMA):
+        raise ValueError(
+            f"store={path!r} has other tables, triggers or views than an embedding "
+            "store, and is left as it is. Name another file."
+        )
+
+
+@contextmanager
+def _computing(path: str) -> Iterator[None]:
+    """Hold the lock of a store; wait for it without keeping a cluster's worker.
+
+    The system frees the lock however its holder ends. Who holds it may need the worker
+    on which this task waits: a task that was split sends its parts to all workers.
+    joblib's `retrieval_context` lets Dask run them meanwhile.
+    """
+    lock = FileLock(path + "-lock", mode=0o666, is_singleton=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        backend, _ = get_active_backend()
+        with backend.retrieval_context():
+            while not lock.is_locked:
+                try:
+                    lock.acquire(timeout=_LOCK_SLICE_S)
+                except Timeout:
+                    continue
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _checksum(key: bytes, data: Data) -> bytes:
+    """Return the XXH3 of the key and the data; it sees accidents, not attacks."""
+    digest = xxhash.xxh3_64(key)
+    digest.update(data)
+    return digest.digest()
+
+
+def _is_sound(key: object, code: object, data: object) -> bool:
+    """Tell whether a record is as it was written."""
+    if not (isinstance(key, bytes) and isinstance(data, bytes)):
+        return False
+    return _checksum(key, data) == code
+
+
+def _hash_and_learn(
+    path: str, timeout_s: float | None, learnt: list[tuple[str, str, bytes, bytes]]
+) -> bytes | MediaError | None:
+    """Hash a file; note its digest if the file had been quiet for a while before."""
+    now = time.time_ns()
+    try:
+        stat, digest = hash_file(path, timeout_s)
+    except MediaError as error:
+        return error
+    if stat is None or digest is None:
+        return None
+    if max(stat.mtime_ns, stat.ctime_ns) + _QUIET_NS < now:
+        name = os.fsencode(os.path.abspath(path))
+        learnt.append((_inode(stat), _state(stat), digest, name))
+    return digest
+
+
+def _inode(stat: FileStat) -> str:
+    return f"{stat.device}:{stat.inode}"
+
+
+def _state(stat: FileStat) -> str:
+    """Return what of a file changes when its content does."""
+    return f"{stat.size}:{stat.mtime_ns}:{stat.ctime_ns}"
+
+
+def _verify_records(session: Session) -> tuple[int, int]:
+    n_sound, last, damaged = 0, -(1 << 63), []
+    ids = "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?"
+    query = "SELECT key, checksum, data FROM records WHERE id = ?"
+    while rows := session.select(ids, [last, _RECORDS_A_QUERY]):
+        for (number,) in rows:
+            for record in session.select(query, [number]):  # others may have pruned it
+                if _is_sound(*record):
+                    n_sound += 1
+                else:
+                    damaged.append((number, record[1]))
         last = rows[-1][0]
-    session.drop_records(damaged)
-    return sound, len(damaged)
+    with session.transaction() as connection:  # but not what has replaced them
+        query = "DELETE FROM records WHERE id = ? AND checksum IS ?"
+        connection.executemany(query, damaged)
+    return n_sound, len(damaged)
 
 
 def _verify_files(session: Session) -> tuple[int, int]:
-    right, changed, stale = 0, 0, []
-    for place, state, digest, path in session.select("SELECT * FROM files"):
-        now = stamp_of(os.fsdecode(path))
-        if now is not None and now[:2] == (place, state):
-            is_right = hash_file(os.fsdecode(path))[1] == digest
-            right, changed = right + is_right, changed + (not is_right)
-            if is_right:
-                continue
-        stale.append((place, state))
+    n_right, n_changed, stale = 0, 0, []
+    for inode, state, digest, name in session.select("SELECT * FROM files"):
+        stat, found = hash_file(os.fsdecode(name), None)
+        is_same = stat is not None and (_inode(stat), _state(stat)) == (inode, state)
+        n_right += is_same and found == digest
+        n_changed += is_same and found != digest
+        if not (is_same and found == digest):
+            stale.append((inode, state))
     with session.transaction() as connection:
-        query = "DELETE FROM files WHERE place = ? AND state = ?"
+        query = "DELETE FROM files WHERE inode = ? AND state = ?"
         connection.executemany(query, stale)
-    return right, changed
+    return n_right, n_changed
 
 
-def _page_size(session: Session) -> int:
-    return session.select("PRAGMA page_size")[0][0]
+_NO_STORE = (
+    "store={path!r} is not an embedding store, and is left as it is. Name another file."
+)
+_DAMAGED = (
+    "store={path!r} is damaged beyond single records ({error}). Move it away, with "
+    "the files {path}-wal and {path}-shm, and run again: what it held is embedded anew."
+)
+# By SQLite's primary code: the exception, and a text with the remedy.
+_EXPLANATIONS: dict[int, tuple[Callable[[str], Exception], str]] = {
+    sqlite3.SQLITE_NOTADB: (ValueError, _NO_STORE),
+    sqlite3.SQLITE_CORRUPT: (OSError, _DAMAGED),
+    sqlite3.SQLITE_BUSY: (
+        TimeoutError,
+        "store={path!r} has been locked by another process for a minute. Is one "
+        "stopped, or is the store open in an editor? End it and run again.",
+    ),
+    sqlite3.SQLITE_FULL: (
+        lambda text: OSError(errno.ENOSPC, text),
+        "store={path!r} cannot grow: the disk is full. Make room, for instance with "
+        "EmbeddingStore.prune, and run again: what was stored is not embedded again.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        OSError,
+        "store={path!r} cannot be read or written ({error}). Keep it on a local disk, "
+        "and look whether that disk is well.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        PermissionError,
+        "store={path!r} is not writable ({error}). Make it writable, or copy it to a "
+        "folder that is.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        PermissionError,
+        "store={path!r} cannot be opened ({error}). Name a file in a folder that is "
+        "writable.",
+    ),
+}
 
 
-def _excess(session: Session, max_bytes: int) -> int:
-    """Return the bytes in use beyond `max_bytes`."""
-    pages, free = (
-        session.select(f"PRAGMA {name}")[0][0]
-        for name in ("page_count", "freelist_count")
-    )
-    return max(0, (pages - free) * _page_size(session) - max_bytes)
-
-
-def _drop_oldest(session: Session, n_bytes: int) -> int:
-    """Drop about `n_bytes` of the oldest records, at least one; return how many."""
-    query = "SELECT id, checksum, length(vector) FROM records ORDER BY id LIMIT ?"
-    oldest = []
-    for number, code, size in session.select(query, (_RECORDS_A_QUERY,)):
-        if n_bytes <= 0:
-            break
-        oldest.append((number, code))
-        n_bytes -= size
-    session.drop_records(oldest)
-    return len(oldest)
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into Python's own, with a remedy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
+        if code not in _EXPLANATIONS:
+            raise
+        make, text = _EXPLANATIONS[code]
+        raise make(text.format(path=path, error=error)) from error

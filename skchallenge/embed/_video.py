@@ -1,7 +1,12 @@
 """A column of media files -> one vector a file."""
 
 import os
-from collections.abc import Callable, Iterable
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,40 +16,59 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from skchallenge._table import Cells, check_count, check_option, places_of, read_columns
-from skchallenge._torch import resolve_device
-from skchallenge.embed._backbone import check_backbone
-from skchallenge.embed._bad_files import FILLERS, BadFiles, paths_of
-from skchallenge.embed._built import Built
-from skchallenge.embed._database import Session
-from skchallenge.embed._frame_model import (
-    POOLING,
-    FrameModel,
-    FrameNetwork,
-    bound_weights,
-    check_compile,
-    device_of,
-    network_dtype,
-    network_key,
+from skchallenge._table import (
+    Cells,
+    check_count,
+    check_option,
+    is_missing,
+    places_of,
+    read_columns,
 )
-from skchallenge.embed._identity import weights_identity
-from skchallenge.embed._keys import file_items, recipe_of
+from skchallenge._torch import isolated_rng, resolve_device
+from skchallenge.embed._backbone import (
+    FrameEncoder,
+    build_backbone,
+    check_backbone,
+    is_weights_path,
+    named_width,
+    probe_width,
+)
+from skchallenge.embed._cached import Embedded, cached_embed, check_n_jobs
+from skchallenge.embed._engine import (
+    Compile,
+    Engine,
+    check_openvino,
+    encode_clips,
+    make_engine,
+    repays_compiling,
+)
+from skchallenge.embed._keys import fingerprint_of, network_digest, weights_fingerprint
 from skchallenge.embed._matrix import OUTPUTS, check_width, new_matrix
-from skchallenge.embed._precision import resolve_precision
-from skchallenge.embed._recall import Results, embed_all
-from skchallenge.embed._spread import check_n_jobs, spread
-from skchallenge.embed._store import StoreLike, check_store
-from skchallenge.media._clips import FILES_IN_MEMORY
+from skchallenge.embed._networks import get_network, resolve_precision, token_of
+from skchallenge.embed._store import Session, StoreLike, check_store
+from skchallenge.exceptions import MediaError, MediaWarning
+from skchallenge.media._decode import Clip
+from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
+from skchallenge.media._read import read_clips
 
 Matrix = NDArray[np.float32]
 
+POOLING: dict[str, Callable[[Matrix], Matrix]] = {
+    "mean": lambda features: features.mean(axis=0),
+    "max": lambda features: features.max(axis=0),
+    "concat": lambda features: features.ravel(),
+}
+FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _RULES = 3  # raise it when files become other vectors by the same parameters
+_FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
+_N_NAMED = 3  # files that a warning names
 
 
 class VideoFrameEmbedder(
@@ -88,7 +112,7 @@ class VideoFrameEmbedder(
     compile : {"auto", True, False, "openvino"}, default="auto"
         Whether `torch.compile` makes the network faster before it is used, which takes
         about a minute. ``"auto"`` does so for jobs that are long enough to repay it, if
-        a compiler is there: some 12,000 frames of ``"resnet50"`` on a CPU.
+        a compiler is there: from 16,000 frames of 224 x 224 pixels on, on a CPU.
         ``"openvino"`` runs the network by OpenVINO on the CPU (extra ``openvino``).
     batch_size : int or "auto", default="auto"
         Frames a forward pass. Batches run across files, and the last one is padded.
@@ -242,8 +266,7 @@ class VideoFrameEmbedder(
         """
         self._check_parameters()
         self._paths(X, reset=True)
-        self._built = getattr(self, "_built", Built())
-        self.width_ = self._model().width(self._built)
+        self.width_ = self._width()
         self._fitted_as = self._shaping()
         return self
 
@@ -274,27 +297,37 @@ class VideoFrameEmbedder(
             With another `on_error`, if there is such a file.
         """
         check_is_fitted(self)
-        self._check_width()
+        if self._shaping() != self._fitted_as:  # parameters were set after `fit`
+            self._check_parameters()
+            check_width(self._width(), self.width_, f"backbone={self.backbone!r}")
         table = self._paths(X, reset=False)
-        places = places_of(table.flat)
+        n_columns = table.shape[1]
+        indices_of = places_of(table.flat)  # by path, in the flattened table
         embeddings = new_matrix((table.size, self._features_a_file()), self.output)
-        bad = BadFiles(self.on_error, places, table.shape[1])
-        for place in np.flatnonzero([path is None for path in table.flat]):
-            embeddings[place] = bad.missing(int(place))
+        filler = FILLERS[self.on_error]
+        reasons: dict[int, str] = {}  # of rows with a filler, by index
+        for index in np.flatnonzero([path is None for path in table.flat]):
+            embeddings[index] = filler
+            reasons[int(index)] = "there is no path."
 
-        with tqdm(total=len(places), unit="file", disable=not self.verbose) as bar:
-            embed_all(
-                places,
-                embeddings,
-                self.store,
-                recipe=self._recipe,
-                find=file_items,
-                compute=self._compute,
-                fill=bad.filler,
-                group_size=FILES_IN_MEMORY,
-                bar=bar,
-            )
-        bad.warn(table.size)
+        embedded = cached_embed(self, list(indices_of), self.store)
+        bar = tqdm(total=len(indices_of), unit="file", disable=not self.verbose)
+        with bar, closing(embedded):
+            for path, result in embedded:
+                indices = indices_of[path]
+                if not isinstance(result, MediaError):
+                    embeddings[indices] = result
+                elif filler is None:
+                    raise MediaError(
+                        f"Row {indices[0] // n_columns}: {result} Repair or drop it, "
+                        "or set on_error='nan' or 'zero' to fill its row."
+                    ) from result
+                else:
+                    embeddings[indices] = filler
+                    reasons |= dict.fromkeys(indices, str(result))
+                bar.update()
+        if reasons:
+            self._warn_of(reasons, table.shape)
         return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
@@ -304,10 +337,17 @@ class VideoFrameEmbedder(
         check_count("batch_size", self.batch_size, auto=True)
         check_option("pooling", self.pooling, POOLING)
         check_option("precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_compile(self.compile, self.device)
+        is_switch = isinstance(self.compile, bool)
+        if not (is_switch or self.compile in ("auto", "openvino")):
+            raise ValueError(
+                f"compile must be 'auto', True, False or 'openvino', got "
+                f"{self.compile!r}."
+            )
         check_option("on_error", self.on_error, FILLERS)
         check_option("output", self.output, OUTPUTS)
-        resolve_device(self.device)
+        device = self._device()
+        if self.compile == "openvino":
+            check_openvino(device)
         check_n_jobs(self.n_jobs)
         check_store(self.store)
         check_limits(self.limits)
@@ -315,13 +355,6 @@ class VideoFrameEmbedder(
     def _shaping(self) -> tuple[object, ...]:
         network = self.backbone, self.weights, self.image_size
         return *network, self.n_frames, self.pooling
-
-    def _check_width(self) -> None:
-        """Raise if parameters were set after `fit` that make `width_` wrong."""
-        if self._shaping() != self._fitted_as:
-            self._check_parameters()
-            width = self._model().width(self._built)
-            check_width(width, self.width_, f"backbone={self.backbone!r}")
 
     def _features_a_file(self) -> int:
         return self.width_ * (self.n_frames if self.pooling == "concat" else 1)
@@ -333,50 +366,142 @@ class VideoFrameEmbedder(
     def _paths(self, X: Any, *, reset: bool) -> Cells:
         """Return absolute paths; None where one is missing and may be."""
         table = read_columns(self, X, reset=reset, numbers=True)
-        return paths_of(table, self.on_error)
+        paths = np.empty(table.shape, dtype=object)
+        for (row, column), cell in np.ndenumerate(table):
+            if isinstance(cell, str | os.PathLike):
+                paths[row, column] = absolute(os.fsdecode(cell))
+            elif not is_missing(cell) or self.on_error == "raise":
+                kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
+                raise TypeError(
+                    f"X must hold paths of files (str or os.PathLike), but row {row}, "
+                    f"column {column} is {kind}: {cell!r}. Drop the row, or set "
+                    "on_error='nan' or 'zero', which fill rows without a path."
+                )
+        return paths
 
-    def _model(self) -> FrameModel:
-        device = device_of(self.device, self.compile)
-        dtype = resolve_precision(self.precision, device)
-        built_as = network_dtype(self.compile, dtype)
-        weights = bound_weights(self.weights)
-        key = network_key(self.backbone, weights, self.image_size, built_as, device)
-        return FrameModel(
-            token=self._built.token(key),
-            backbone=self.backbone,
-            weights=weights,
-            n_frames=self.n_frames,
-            image_size=self.image_size,
-            pooling=self.pooling,
-            dtype=dtype,
-            device=self.device,
-            batch_size=self.batch_size,
-            compile=self.compile,
-            limits=self.limits,
+    def _warn_of(self, reasons: dict[int, str], shape: tuple[int, ...]) -> None:
+        """Warn once of the rows that hold a filler; name the first."""
+        n_columns = shape[1]
+        named = [
+            f"row {index // n_columns}: {reason}"
+            for index, reason in sorted(reasons.items())[:_N_NAMED]
+        ]
+        n_more = len(reasons) - len(named)
+        warnings.warn(
+            f"{len(reasons)} of {shape[0] * n_columns} files could not be embedded and "
+            f"are filled as on_error={self.on_error!r} says: {' '.join(named)}"
+            + (f" And {n_more} more; probe_media tells the reasons." if n_more else ""),
+            MediaWarning,
+            stacklevel=4,  # past scikit-learn's wrapper of `transform`
         )
 
-    def _compute(self, groups: Iterable[list[str]], n_files: int) -> Results:
-        return spread(
-            self._model(), groups, n_files, built=self._built, n_jobs=self.n_jobs
-        )
+    # From here on: the network, and what `cached_embed` asks for.
 
-    def _recipe(self, session: Session) -> bytes:
+    def _device(self) -> torch.device:
+        """Resolve ``"auto"``: OpenVINO runs on the CPU, whatever else there is."""
+        is_free = self.device == "auto" and self.compile == "openvino"
+        return resolve_device("cpu" if is_free else self.device)
+
+    def _dtype(self) -> torch.dtype:
+        return resolve_precision(self.precision, self._device())
+
+    def _width(self) -> int:
+        """Return the number of features of a frame; named weights are not opened."""
+        if isinstance(self.backbone, str):
+            weights = None if self.weights is None else str(self.weights)
+            return named_width(self.backbone, weights, self.image_size)
+        return self._network().width
+
+    def _network(self) -> "FrameNetwork":
+        """Return the network; the clones of this estimator have the same one."""
+        device = self._device()
+        # OpenVINO casts by itself, from float32.
+        dtype = torch.float32 if self.compile == "openvino" else self._dtype()
+        weights, stat = self.weights, None
+        if is_weights_path(weights):  # changed in place, it is another one
+            weights = Path(absolute(str(weights)))
+            stat = file_stat(str(weights))
+        name = getattr(self, "_token", None) or self.backbone
+        if not isinstance(name, str):
+            name = token_of(name)
+        key = (name, weights, stat, self.image_size, dtype, device)
+
+        def build() -> FrameNetwork:
+            net = build_backbone(self.backbone, weights, self.image_size)
+            with isolated_rng(torch.device("cpu")):  # for the defaults
+                encoder = FrameEncoder(net, dtype).to(device)
+            return FrameNetwork(encoder, repr(self.backbone), self.image_size, device)
+
+        return get_network(key, build)
+
+    def _fingerprint(self, session: Session | None) -> bytes:
         """Return the digest of what shapes a vector beside the file.
 
         Library versions are not in it: decoders of a standard give the same frames,
         and kernels differ by rounding.
         """
-        name, model = None, self._model()
+        name = None
         if isinstance(self.backbone, str):
-            weights = weights_identity(session, self.backbone, self.weights)
+            weights = weights_fingerprint(session, self.backbone, self.weights)
             name = weights and f"{self.backbone} {weights}"
         if name is None:
-            model.network(self._built)
-            name = self._built.digest(FrameNetwork.digest)
-        settings = (self.n_frames, self.image_size, self.pooling, str(model.dtype))
-        if self.compile == "openvino" and model.dtype != torch.float32:
+            name = self._network().digest
+        dtype = self._dtype()
+        settings = (self.n_frames, self.image_size, self.pooling, str(dtype))
+        if self.compile == "openvino" and dtype != torch.float32:
             settings += ("openvino",)  # it rounds where torch does not
-        return recipe_of("frames", _RULES, name, *settings)
+        return fingerprint_of("frames", _RULES, name, *settings)
+
+    def _contents(
+        self, session: Session, names: Sequence[str]
+    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+        return session.digests(names, (self.limits or MediaLimits()).timeout_s)
+
+    _most_a_chunk = 32
+
+    def _for_workers(self) -> Self:
+        """Return a clone that means the same in another process and folder."""
+        sent = clone(self).set_params(store=None, verbose=0, n_jobs=1)
+        sent.precision = str(self._dtype()).removeprefix("torch.")  # shapes the vectors
+        if is_weights_path(self.weights):
+            sent.weights = Path(absolute(str(self.weights)))
+        if not isinstance(self.backbone, str):
+            sent._token = token_of(self.backbone)
+        return sent
+
+    def _embed(
+        self, names: Sequence[str], n_items: int, *, hashed: bool
+    ) -> Iterator[Embedded]:
+        """Decode, run the network in batches across files, and pool."""
+        network, device = self._network(), self._device()
+        batch_size = self.batch_size
+        if isinstance(batch_size, str):
+            batch_size = _FRAMES_A_BATCH.get(device.type, 16)
+        n_frames = n_items * self.n_frames
+        engine = network.engine(
+            self._dtype(), self.compile, batch_size=batch_size, n_frames=n_frames
+        )
+        digests: list[bytes | None] = []  # of the files that were decoded, in order
+
+        def clips() -> Iterator[Clip | MediaError]:
+            for clip in read_clips(
+                names,
+                self.n_frames,
+                self.image_size,
+                n_threads=torch.get_num_threads(),
+                limits=self.limits,
+                ahead=device.type != "cpu",
+                hashed=hashed,
+            ):
+                digests.append(clip.digest if isinstance(clip, Clip) else None)
+                yield clip
+
+        pool = POOLING[self.pooling]
+        encoded = encode_clips(clips(), engine, batch_size)
+        for number, (name, frames) in enumerate(zip(names, encoded, strict=True)):
+            if not isinstance(frames, MediaError):
+                frames = pool(frames)  # (n_frames, D) -> (d,)
+            yield Embedded(name, frames, digests[number])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -384,3 +509,52 @@ class VideoFrameEmbedder(
         tags.input_tags.two_d_array = False  # a 2-D array of numbers is refused
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
+
+
+class FrameNetwork:
+    """A frame encoder on its device, and the engines that were made of it."""
+
+    def __init__(
+        self, encoder: FrameEncoder, name: str, image_size: int, device: torch.device
+    ) -> None:
+        self.encoder = encoder
+        self.name = name
+        self.image_size = image_size
+        self.device = device
+        self._engines: dict[object, Engine] = {}
+
+    @cached_property
+    def width(self) -> int:
+        """Features of a frame."""
+        shape = (1, self.image_size, self.image_size, 3)
+        black = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+        return probe_width(self.encoder, black, self.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all that the network computes with."""
+        return network_digest(self.encoder)
+
+    def engine(
+        self, dtype: torch.dtype, compile: Compile, *, batch_size: int, n_frames: int
+    ) -> Engine:
+        """Return the engine for batches of a size, which is made once."""
+        is_free = compile == "auto"
+        if compile == "auto":
+            compile = repays_compiling(self.device, n_frames, self.image_size)
+        shape = (batch_size, self.image_size)
+        key = (dtype, compile, shape, torch.get_num_threads())
+        with _making_engines:
+            if key not in self._engines:
+                self._engines[key] = make_engine(
+                    self.encoder,
+                    self.device,
+                    dtype,
+                    compile=compile,
+                    shape=shape,
+                    fall_back=is_free,
+                )
+            return self._engines[key]
+
+
+_making_engines = threading.RLock()  # threads of one process share networks

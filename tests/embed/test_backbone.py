@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from skchallenge.embed._precision import cast_network, resolve_precision
 from torch import nn
 
 from skchallenge.embed._backbone import (
@@ -18,7 +19,6 @@ from skchallenge.embed._backbone import (
     named_width,
     probe_width,
 )
-from skchallenge.embed._precision import cast_network, resolve_precision
 
 
 def images(n=2, size=64):

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 from huggingface_hub import utils as hub
+from skchallenge.embed._encoder import TextEncoder, _quiet, length_batches, pool_tokens
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
@@ -26,7 +27,6 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from skchallenge.embed import CaptionEmbedder
-from skchallenge.embed._encoder import TextEncoder, _quiet, length_batches, pool_tokens
 
 CAPTIONS = [
     "dance with the funny cat",

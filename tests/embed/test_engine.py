@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from skchallenge.embed._batches import encode_clips
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder, _engine
 from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed._backbone import FrameEncoder
-from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._engine import flops_of, make_engine
 from skchallenge.exceptions import MediaError
 from skchallenge.media._decode import Clip

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from skchallenge.embed._fold import fold_batch_norms
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder
 from skchallenge.embed._backbone import build_backbone
-from skchallenge.embed._fold import fold_batch_norms
 
 
 def with_statistics(net):

@@ -14,16 +14,16 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from torch import fx, nn
-
-from skchallenge.embed import EmbeddingStore
-from skchallenge.embed import _identity as identity
 from skchallenge.embed._database import Session
 from skchallenge.embed._identity import (
     network_digest,
     text_model_identity,
     weights_identity,
 )
+from torch import fx, nn
+
+from skchallenge.embed import EmbeddingStore
+from skchallenge.embed import _identity as identity
 
 
 @dataclasses.dataclass

@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from skchallenge.embed._claims import Claims, claims_of
+from skchallenge.embed._database import Session
+from skchallenge.embed._encoder import TextEncoder
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -32,9 +35,6 @@ from skchallenge.embed import _caption as caption_module
 from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed import _recall as recall
 from skchallenge.embed import _text_model as text_model
-from skchallenge.embed._claims import Claims, claims_of
-from skchallenge.embed._database import Session
-from skchallenge.embed._encoder import TextEncoder
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = ["dance", "cat", "", "funny cat dance", "dance", "\N{FIRE}", "cat 7"]

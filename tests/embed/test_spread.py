@@ -17,6 +17,8 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from PIL import Image
+from skchallenge.embed._built import Built, built_of
+from skchallenge.embed._spread import _closed_quietly, _embed_there, spread
 from sklearn.base import clone
 from torch import nn
 
@@ -28,8 +30,6 @@ from skchallenge.embed import (
     _clips,
 )
 from skchallenge.embed import _spread as spread_module
-from skchallenge.embed._built import Built, built_of
-from skchallenge.embed._spread import _closed_quietly, _embed_there, spread
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]

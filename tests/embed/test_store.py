@@ -7,21 +7,19 @@ import pickle
 import signal
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import apsw
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from skchallenge.embed import EmbeddingStore
-from skchallenge.embed import _database as database
-from skchallenge.embed import _keys as keys
-from skchallenge.embed import _records as records
-from skchallenge.embed._claims import Claims, claims_of
-from skchallenge.embed._database import Session, explained
-from skchallenge.embed._records import checksum
+from skchallenge.embed import _store as module
+from skchallenge.embed._store import _checksum as checksum
+from skchallenge.embed._store import open_store
+from skchallenge.exceptions import MediaError
 
 KEYS = [bytes([number]) * 32 for number in range(200)]
 
@@ -36,15 +34,17 @@ def vectors(n, width=5, seed=0):
 
 
 def write(store, rows, keys=KEYS):
-    with Session(store.path) as session:
-        session.write(keys[: len(rows)], rows)
+    with open_store(store) as session:
+        session.write(
+            (key, row.tobytes()) for key, row in zip(keys, rows, strict=False)
+        )
 
 
-def read(store, keys, width):
-    rows = np.full((len(keys), width), np.nan, np.float32)
-    with Session(store.path) as session:
-        found = session.read(keys, rows)
-    return rows, sorted(found)
+def read(store, keys):
+    """Return the vectors that are found, by position in `keys`."""
+    with open_store(store) as session:
+        found = dict(session.read(keys))
+    return {i: np.frombuffer(found[k], "<f4") for i, k in enumerate(keys) if k in found}
 
 
 @pytest.mark.parametrize("width", [1, 7, 1023, 2048, 16_384, 16_385, 102_400])
@@ -52,32 +52,15 @@ def test_what_is_read_is_what_was_written(store, width):
     rows = vectors(12, width)
     write(store, rows)
     order = [3, 11, 0, 3, 5]
-    found_rows, found = read(store, [KEYS[i] for i in order], width)
-    np.testing.assert_array_equal(found_rows, rows[order])
-    assert found == [0, 1, 2, 3, 4]
+    found = read(store, [KEYS[i] for i in order])
+    np.testing.assert_array_equal([found[i] for i in range(5)], rows[order])
     assert len(store) == 12
     assert store.verify() == {"records": 12, "damaged": 0, "files": 0, "changed": 0}
 
 
-def test_rows_of_another_byte_order(store):
-    rows = vectors(3)
-    write(store, rows)
-    swapped = np.zeros((3, 5), rows.dtype.newbyteorder())
-    with Session(store.path) as session:
-        assert session.read(KEYS[:3], swapped) == {0, 1, 2}
-    np.testing.assert_array_equal(swapped, rows)
-
-
-def test_a_row_for_another_width_is_not_filled(store):
-    write(store, vectors(3))
-    rows, found = read(store, KEYS[:3], 4)
-    assert np.isnan(rows).all()
-    assert found == []
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, apsw.IOError("disk I/O error")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, sqlite3.OperationalError])
 def test_reading_that_stops_half_way_leaves_nothing_open(store, monkeypatch, error):
-    checksum, n_checked = records.checksum, itertools.count()
+    n_checked = itertools.count()
 
     def stop(key, data):
         if next(n_checked) == 2:
@@ -85,28 +68,13 @@ def test_reading_that_stops_half_way_leaves_nothing_open(store, monkeypatch, err
         return checksum(key, data)
 
     write(store, vectors(4))
-    rows = np.empty((4, 5), np.float32)
-    with Session(store.path) as session:
-        monkeypatch.setattr(records, "checksum", stop)
-        with pytest.raises((KeyboardInterrupt, OSError)):
-            session.read(KEYS[:4], rows)
+    with open_store(store) as session:
+        monkeypatch.setattr(module, "_checksum", stop)
+        with pytest.raises(error):
+            list(session.read(KEYS[:4]))
         monkeypatch.undo()
-        session.write(KEYS[4:5], vectors(1))  # no snapshot is left open
+        session.write([(KEYS[4], b"data")])  # no snapshot is left open
     assert len(store) == 5
-
-
-def test_threads_take_turns_in_a_session(store):
-    rows = vectors(200, 1000)
-
-    def use(number):
-        session.write([KEYS[number]], [rows[number]])
-        row = np.empty((1, 1000), np.float32)
-        assert session.stored([KEYS[number]]) == {KEYS[number]}
-        assert session.read([KEYS[number]], row) == {0}
-        return row[0]
-
-    with Session(store.path) as session, ThreadPoolExecutor(8) as pool:
-        np.testing.assert_array_equal(list(pool.map(use, range(200))), rows)
 
 
 def test_damaged_long_rows_are_found(store):
@@ -114,41 +82,27 @@ def test_damaged_long_rows_are_found(store):
     write(store, long_rows)
     with sqlite3.connect(store.path) as connection:
         connection.execute(
-            "UPDATE records SET vector = zeroblob(80000) WHERE id IN (2, 11, 20)"
+            "UPDATE records SET data = zeroblob(80000) WHERE id IN (2, 11, 20)"
         )
-        connection.execute("UPDATE records SET vector = 'text' WHERE id = 5")
+        connection.execute("UPDATE records SET data = 'text' WHERE id = 5")
     connection.close()
-    rows, found = read(store, KEYS[:20], 20_000)
-    sound = sorted({*range(20)} - {1, 4, 10, 19})
-    assert found == sound
-    np.testing.assert_array_equal(rows[sound], long_rows[sound])
-    assert len(store) == 16
+    found = read(store, KEYS[:20])
+    assert sorted(found) == sorted({*range(20)} - {1, 4, 10, 19})
+    for number, row in found.items():
+        np.testing.assert_array_equal(row, long_rows[number])
 
 
 def test_unknown_keys_are_not_found(store):
     write(store, vectors(2))
-    assert read(store, KEYS[1:4], 5)[1] == [0]
-    assert store.stats()["hits"] == 1
-    assert read(store, [], 5)[1] == []
-
-
-def test_a_key_serves_one_width_only(store):
-    write(store, vectors(1))
-    assert read(store, KEYS[:1], 6)[1] == []
-
-
-def test_the_first_vector_under_a_key_stays(store):
-    rows = vectors(1)
-    write(store, rows)
-    write(store, rows + 1)
-    np.testing.assert_array_equal(read(store, KEYS[:1], 5)[0], rows)
+    assert list(read(store, KEYS[1:4])) == [0]
+    assert read(store, []) == {}
 
 
 def test_the_layout_is_little_endian_float32(store):
     write(store, [np.array([1.0, -2.0], dtype=np.float32)])
     with sqlite3.connect(store.path) as connection:
         [(key, code, data)] = connection.execute(
-            "SELECT key, checksum, vector FROM records"
+            "SELECT key, checksum, data FROM records"
         )
     connection.close()
     assert data == bytes.fromhex("0000803f000000c0")
@@ -176,16 +130,16 @@ def test_the_checksum_sees_every_kind_of_damage(n_bytes):
 
 
 @pytest.mark.parametrize("statement", [
-    "UPDATE records SET vector = zeroblob(20) WHERE id = 2",
-    "UPDATE records SET vector = substr(vector, 1, 16) WHERE id = 2",
-    "UPDATE records SET vector = 'text' WHERE id = 2",
+    "UPDATE records SET data = zeroblob(20) WHERE id = 2",
+    "UPDATE records SET data = substr(data, 1, 16) WHERE id = 2",
+    "UPDATE records SET data = 'text' WHERE id = 2",
     "UPDATE records SET checksum = zeroblob(8) WHERE id = 2",
     "UPDATE records SET checksum = 'text' WHERE id = 2",
-    "UPDATE records SET vector = (SELECT vector FROM records WHERE id = 1) "
+    "UPDATE records SET data = (SELECT data FROM records WHERE id = 1) "
     "WHERE id = 2",
 ])  # fmt: skip
 @pytest.mark.parametrize("first", ["read", "verify"])
-def test_damaged_records_count_as_missing_and_are_dropped(store, statement, first):
+def test_damaged_records_count_as_missing_and_are_replaced(store, statement, first):
     rows = vectors(3)
     write(store, rows)
     connection = sqlite3.connect(store.path)
@@ -195,11 +149,11 @@ def test_damaged_records_count_as_missing_and_are_dropped(store, statement, firs
     if first == "verify":
         report = store.verify()
         assert (report["records"], report["damaged"]) == (2, 1)
-    assert read(store, KEYS[:3], 5)[1] == [0, 2]
-    assert len(store) == 2
-    assert store.verify()["damaged"] == 0
+    assert list(read(store, KEYS[:3])) == [0, 2]
     write(store, rows)
-    np.testing.assert_array_equal(read(store, KEYS[:3], 5)[0], rows)
+    found = read(store, KEYS[:3])
+    np.testing.assert_array_equal([found[i] for i in range(3)], rows)
+    assert store.verify() == {"records": 3, "damaged": 0, "files": 0, "changed": 0}
 
 
 def test_bits_that_flip_on_the_disk_are_seen(store):
@@ -209,7 +163,7 @@ def test_bits_that_flip_on_the_disk_are_seen(store):
     place = data.find(rows[1].tobytes())
     data[place + 1000] ^= 4
     Path(store.path).write_bytes(data)
-    assert read(store, KEYS[:3], 4096)[1] == [0, 2]
+    assert list(read(store, KEYS[:3])) == [0, 2]
 
 
 def test_a_wrecked_file_says_what_to_do(store):
@@ -217,7 +171,7 @@ def test_a_wrecked_file_says_what_to_do(store):
     with open(store.path, "r+b") as file:
         file.seek(65536)
         file.write(os.urandom(65536 * 4))
-    for use in (store.verify, lambda: read(store, KEYS[:100], 50_000)):
+    for use in (store.verify, lambda: read(store, KEYS[:100])):
         with pytest.raises(OSError, match=r"damaged beyond single records.*Move it"):
             use()
 
@@ -252,16 +206,15 @@ def test_an_empty_store_is_true(store):
 
 
 def test_commits_reach_the_disk(store):
-    with Session(store.path) as session:
-        found = [session.select(f"PRAGMA {n}") for n in ("synchronous", "fullfsync")]
-    assert found == [[(2,)], [(1,)]]  # full, and past the cache of a Mac's disk
+    with open_store(store) as session:
+        found = [session.pragma(name) for name in ("synchronous", "fullfsync")]
+    assert found == [2, 1]  # full, and past the cache of a Mac's disk
 
 
 def test_stats(store):
     write(store, vectors(3, 50_000))
-    read(store, KEYS[:5], 50_000)
     stats = store.stats()
-    assert (stats["records"], stats["hits"], stats["misses"]) == (3, 3, 0)
+    assert (stats["records"], stats["hits"], stats["misses"]) == (3, 0, 0)
     assert stats["bytes"] == os.path.getsize(store.path) >= 600_000
 
 
@@ -275,7 +228,7 @@ def test_prune_drops_the_oldest(store, width):
     assert 0 < n_dropped < 200
     assert os.path.getsize(store.path) <= limit
     assert len(store) == 200 - n_dropped
-    assert read(store, KEYS, width)[1] == list(range(n_dropped, 200))
+    assert list(read(store, KEYS)) == list(range(n_dropped, 200))
     assert store.verify()["damaged"] == 0
     assert store.prune(limit) == 0
 
@@ -299,7 +252,7 @@ def test_many_threads_may_write_and_read(store):
     def work(start):
         for place in range(start, 200, 4):
             write(store, rows[place : place + 1], keys=KEYS[place:])
-        return read(store, KEYS[start::4], 5)[0]
+        return list(read(store, KEYS[start::4]).values())
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(work, range(4)))
@@ -322,8 +275,8 @@ def test_others_may_prune_while_one_writes_and_reads(store):
         try:
             for n_rounds in range(1000):
                 write(store, rows)
-                found_rows, found = read(store, KEYS[:60], 20_000)
-                np.testing.assert_array_equal(found_rows[found], rows[found])
+                for number, row in read(store, KEYS[:60]).items():
+                    np.testing.assert_array_equal(row, rows[number])
                 if n_rounds >= 7 and (sum(n_dropped) or pruned.done()):
                     break
         finally:
@@ -341,22 +294,23 @@ def test_an_interrupted_write_leaves_nothing(store):
             connection.execute("INSERT INTO records VALUES (1, x'00', 0, x'00')")
             raise KeyboardInterrupt
 
-    with Session(store.path) as session, pytest.raises(KeyboardInterrupt):
+    with open_store(store) as session, pytest.raises(KeyboardInterrupt):
         interrupted(session)
     assert len(store) == 0
 
 
 def test_a_store_that_another_thread_makes_is_not_made_again(store, monkeypatch):
-    barrier = threading.Barrier(4)
+    barrier, seen = threading.Barrier(4), threading.local()
+    is_new = module._is_new
 
-    class SlowConnection(apsw.Connection):
-        def pragma(self, name, *value):
-            result = super().pragma(name, *value)
-            if name == "schema_version" and not self.in_transaction and result == 0:
-                barrier.wait(60)  # all have seen that there is none
-            return result
+    def slow(connection):
+        found = is_new(connection)
+        if not hasattr(seen, "once"):
+            seen.once = True
+            barrier.wait(60)  # all have seen that there is none
+        return found
 
-    monkeypatch.setattr(apsw, "Connection", SlowConnection)
+    monkeypatch.setattr(module, "_is_new", slow)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: len(store), range(4))) == [0] * 4
 
@@ -367,16 +321,16 @@ def test_a_store_that_another_thread_makes_is_not_made_again(store, monkeypatch)
 @pytest.fixture
 def quiet(monkeypatch):
     """Remember files at once, not only when they are two seconds old."""
-    monkeypatch.setattr(keys, "_QUIET_NS", -(10**15))
+    monkeypatch.setattr(module, "_QUIET_NS", -(10**15))
 
 
 def digests(store, paths):
-    with Session(store.path) as session:
-        return [digest for _, _, digest in keys.digest_files(session, paths)]
+    with open_store(store) as session:
+        return [digest for _, digest in session.digests(paths, None)]
 
 
 def n_files(store):
-    with Session(store.path) as session:
+    with open_store(store) as session:
         return session.select("SELECT count(*) FROM files")[0][0]
 
 
@@ -391,7 +345,7 @@ def files(tmp_path):
 def test_files_are_hashed_once(store, files, quiet, monkeypatch):
     first = digests(store, files)
     assert len(set(first)) == 150
-    monkeypatch.setattr(keys, "hash_file", None)
+    monkeypatch.setattr(module, "hash_file", None)
     assert digests(store, files[::-1]) == first[::-1]
 
 
@@ -414,40 +368,24 @@ def test_what_is_no_readable_file_has_no_digest(store, tmp_path, monkeypatch):
     assert digests(store, [str(name) for name in names]) == [None] * 4
 
 
-def test_a_file_that_is_being_written_has_no_digest(store, files, monkeypatch):
-    real = keys._stamp
-    grown = iter(["a", "b"])
-    monkeypatch.setattr(keys, "_stamp", lambda s: real(s)._replace(state=next(grown)))
-    assert keys.hash_file(files[0])[1] is None
-
-
-def test_a_file_that_cannot_be_opened_has_no_digest(files, monkeypatch):
-    def refuse(*args):
-        raise PermissionError
-
-    monkeypatch.setattr("builtins.open", refuse)
-    assert keys.hash_file(files[0])[1] is None
+def test_hashing_has_a_limit_of_time(store, files):
+    with open_store(store) as session:
+        [(_, found)] = session.digests(files[:1], 0.0)
+    assert isinstance(found, MediaError)
+    assert "timeout_s" in str(found)
 
 
 def test_the_files_of_the_store_are_not_opened(store, files, quiet):
-    """To close one would drop the claims, and the locks of SQLite."""
-    [claimed] = KEYS[:1]
-    claims_of(store.path).take([claimed])
+    """To close one would drop SQLite's locks."""
     link = Path(store.path).with_name("link")
-    with Session(store.path) as session:
-        session.write([claimed], vectors(1))
+    with open_store(store) as session:
+        session.write([(KEYS[0], b"data")])
         link.symlink_to(store.path)
         own = [store.path + suffix for suffix in ("", "-wal", "-shm", "-lock")]
         own.append(str(link))
-        items = keys.content_items(session, [*own, files[0]])
-    assert all("is a file of the store" in str(item.error) for item in items[:-1])
-    assert [item.key for item in items[:-1]] == [None] * 5
-    assert items[-1].key is not None
-    child = os.fork()
-    if child == 0:
-        os._exit(claims_of(store.path).take([claimed])[0])
-    assert os.waitpid(child, 0)[1] == 0
-    claims_of(store.path).free([claimed])
+        found = [digest for _, digest in session.digests([*own, files[0]], None)]
+    assert all("is a file of the store" in str(error) for error in found[:-1])
+    assert len(found[-1]) == 32
 
 
 def test_verify_hashes_remembered_files_again(store, files, quiet):
@@ -466,62 +404,98 @@ def test_verify_hashes_remembered_files_again(store, files, quiet):
     assert store.verify()["changed"] == 0
 
 
-# Claims.
+# One at a time computes.
 
 
-def test_a_key_is_claimed_once_until_it_is_free(store):
-    claims = claims_of(store.path)
-    assert claims is claims_of(store.path)
-    assert claims.take([KEYS[0], KEYS[1], KEYS[0]]) == [True, True, False]
-    assert claims.take([KEYS[1], KEYS[2]]) == [False, True]
-    claims.free([KEYS[1]])
-    assert claims.take([KEYS[1]]) == [True]
-    claims.free(KEYS[:3])
-    assert claims._file == -1  # nothing is left open
-
-
-def test_a_child_process_respects_and_inherits_no_claim(store):
-    claims_of(store.path).take([KEYS[0]])
-    child = os.fork()
-    if child == 0:
-        claims = claims_of(store.path)
-        as_expected = claims.take(KEYS[:2]) == [False, True] and not len(store)
-        os._exit(0 if as_expected else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    # What the child had is free, what this process has is not.
-    assert claims_of(store.path).take(KEYS[:2]) == [False, True]
-    claims_of(store.path).free(KEYS[:2])
-
-
-def test_what_a_killed_process_had_claimed_is_free(store):
+def compute_in_a_child(store):
+    """Return a child that holds the lock until it is killed."""
     to_parent, from_child = os.pipe()
     child = os.fork()
     if child == 0:
-        claims_of(store.path).take(KEYS[:1])
-        os.write(from_child, b"!")
-        signal.pause()
+        with open_store(store) as session, session.lock():
+            os.write(from_child, b"!")
+            signal.pause()
     os.read(to_parent, 1)
-    claims = claims_of(store.path)
-    assert claims.take(KEYS[:2]) == [False, True]
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert claims.take(KEYS[:1]) == [True]
-    claims.free(KEYS[:2])
     os.close(to_parent)
     os.close(from_child)
+    return child
 
 
-@pytest.mark.parametrize("name", ["os.open", "fcntl.lockf"])
-def test_without_locks_claims_hold_within_the_process(store, monkeypatch, name):
-    def refuse(*args):
-        raise OSError(37, "No locks available")
+def test_the_lock_of_a_killed_process_is_free(store):
+    len(store)
+    child = compute_in_a_child(store)
+    order = []
 
-    monkeypatch.setattr(name, refuse)
-    claims = Claims(store.path)
-    assert claims.take([KEYS[0], KEYS[0]]) == [True, False]
-    claims.free([KEYS[0]])
-    assert claims.take([KEYS[0]]) == [True]
-    claims.free([KEYS[0]])
+    def compute():
+        with open_store(store) as session, session.lock():
+            order.append("computed")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(compute)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.2)
+        assert len(store) == 0  # reading needs no lock
+        order.append("killed")
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        waiting.result(timeout=30)
+    assert order == ["killed", "computed"]
+
+
+def test_ctrl_c_ends_the_waiting_for_a_lock(store):
+    len(store)
+    child = compute_in_a_child(store)
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    started = time.monotonic()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_store(store) as session,
+        session.lock(),
+    ):
+        pass
+    assert time.monotonic() - started < 10
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_threads_compute_one_after_the_other(store):
+    inside = []
+
+    def compute(number):
+        with open_store(store) as session, session.lock():
+            inside.append(number)
+            time.sleep(0.05)
+            assert inside[-1] == number
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compute, range(4)))
+    assert sorted(inside) == [0, 1, 2, 3]
+
+
+# A store from a stranger.
+
+
+@pytest.mark.parametrize("statement", [
+    "CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM records; END",
+    "CREATE VIEW v AS SELECT load_extension('x')",
+    "CREATE TABLE more (x)",
+    "CREATE INDEX i ON records (length(data))",
+    "ALTER TABLE records ADD COLUMN more DEFAULT 1",
+    "DROP TABLE files",
+])  # fmt: skip
+def test_another_schema_is_refused(store, statement):
+    write(store, vectors(1))
+    connection = sqlite3.connect(store.path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(ValueError, match="other tables, triggers or views"):
+        len(store)
+
+
+def test_what_a_schema_names_is_not_trusted(store):
+    with open_store(store) as session:
+        assert session.pragma("trusted_schema") == 0
 
 
 # Errors.
@@ -569,7 +543,7 @@ def test_another_format_is_refused(store):
     connection = sqlite3.connect(store.path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(ValueError, match=r"has format 9, .*Update skchallenge"):
+    with pytest.raises(ValueError, match=r"has format 9, .*Name a new file"):
         len(store)
 
 
@@ -579,10 +553,10 @@ def test_a_path_that_is_not_writable(store, monkeypatch):
         len(store)
 
 
-def test_a_lock_that_is_never_let_go(store, monkeypatch):
-    monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
+def test_a_commit_that_never_ends(store, monkeypatch):
+    monkeypatch.setattr(module, "_BUSY_S", 0.05)
     len(store)
-    connection = apsw.Connection(store.path)
+    connection = sqlite3.connect(store.path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=r"locked by another process.*End it"):
         write(store, vectors(1))
@@ -590,45 +564,35 @@ def test_a_lock_that_is_never_let_go(store, monkeypatch):
     write(store, vectors(1))
 
 
-def test_a_lock_while_the_log_is_switched_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
-    store = EmbeddingStore(tmp_path / "a.db")
-    len(store)
-    connection = apsw.Connection(store.path)
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("BEGIN IMMEDIATE")
-    with pytest.raises(TimeoutError, match=r"locked by another process.*End it"):
-        len(store)
-    connection.close()
-    assert len(store) == 0
-
-
 def test_a_full_disk(store):
     write(store, vectors(1))
-    with Session(store.path) as session:
+    with open_store(store) as session:
         session.select("PRAGMA max_page_count = 12")
         with pytest.raises(OSError, match=r"the disk is full. Make room"):
-            session.write(KEYS[1:200], vectors(199, 50_000))
+            session.write((key, bytes(200_000)) for key in KEYS[1:200])
     assert len(store) == 1
     assert store.verify()["damaged"] == 0
 
 
 @pytest.mark.parametrize(
-    "cause, error, message",
+    "code, error, message",
     [
-        (apsw.ReadOnlyError, PermissionError, "is not writable .why.. Make it"),
-        (apsw.CantOpenError, PermissionError, "cannot be opened .why.. Name"),
-        (apsw.NoMemError, apsw.NoMemError, "why"),
+        (sqlite3.SQLITE_READONLY, PermissionError, "is not writable .why.. Make it"),
+        (sqlite3.SQLITE_CANTOPEN, PermissionError, "cannot be opened .why.. Name"),
+        (sqlite3.SQLITE_IOERR_READ, OSError, "cannot be read or written .*local disk"),
+        (sqlite3.SQLITE_NOMEM, sqlite3.OperationalError, "why"),
     ],
 )
-def test_other_errors_of_sqlite(cause, error, message):
-    with pytest.raises(error, match=message), explained("a.db"):
-        raise cause("why")
+def test_other_errors_of_sqlite(code, error, message):
+    cause = sqlite3.OperationalError("why")
+    cause.sqlite_errorcode = code
+    with pytest.raises(error, match=message), module._explained("a.db"):
+        raise cause
 
 
 def test_a_store_that_cannot_be_made_leaves_no_half(store, monkeypatch):
-    monkeypatch.setattr(database, "_SCHEMA", (*database._SCHEMA, "NO SQL"))
-    with pytest.raises(apsw.SQLError, match="syntax error"):
+    monkeypatch.setattr(module, "_SCHEMA", (*module._SCHEMA, "NO SQL"))
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
         len(store)
     monkeypatch.undo()
     assert len(store) == 0
