@@ -8,7 +8,7 @@ import numpy as np
 from skchallenge._table import Cells, is_missing
 from skchallenge._warn import warn
 from skchallenge.exceptions import MediaError, MediaWarning
-from skchallenge.media._worker import absolute
+from skchallenge.media._file import absolute
 
 FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _NAMED = 3

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from skchallenge.embed._engine import Engine, Pending
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import Clip
+from skchallenge.media._read import Clip
 
 Matrix = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def _complete(
 
 
 def _take(clip: Clip, features: list[Matrix]) -> Matrix:
-    """Remove a clip's features from the front and put one in each of its slots."""
+    """Remove a clip's features from the front and put one at each sample."""
     distinct = np.stack(features[: len(clip.frames)])
     del features[: len(clip.frames)]
-    return distinct[clip.slots]  # (k, D) -> (n_frames, D)
+    return distinct[clip.frame_index]  # (k, D) -> (n_frames, D)

@@ -34,7 +34,7 @@ from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.embed._text_model import TextModel
-from skchallenge.media._worker import absolute
+from skchallenge.media._file import absolute
 
 _RULES = 2  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024

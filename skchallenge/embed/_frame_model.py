@@ -39,9 +39,9 @@ from skchallenge.embed._identity import (
 )
 from skchallenge.embed._keys import stamp_of
 from skchallenge.exceptions import MediaError
-from skchallenge.media._clips import read_clips
+from skchallenge.media._file import absolute
 from skchallenge.media._limits import MediaLimits
-from skchallenge.media._worker import absolute
+from skchallenge.media._read import read_clips
 
 Matrix = NDArray[np.float32]
 

@@ -39,8 +39,8 @@ from skchallenge.embed._precision import resolve_precision
 from skchallenge.embed._recall import Results, embed_all
 from skchallenge.embed._spread import check_n_jobs, spread
 from skchallenge.embed._store import StoreLike, check_store
-from skchallenge.media._clips import FILES_IN_MEMORY
 from skchallenge.media._limits import MediaLimits, check_limits
+from skchallenge.media._read import FILES_IN_MEMORY
 
 Matrix = NDArray[np.float32]
 

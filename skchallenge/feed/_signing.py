@@ -1,7 +1,6 @@
 """The signatures of files, from a store where it has them."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import joblib
 import numpy as np
@@ -20,8 +19,7 @@ from skchallenge.feed._signature import (
     size_of,
 )
 from skchallenge.media._limits import MediaLimits
-from skchallenge.media._tasks import read_film
-from skchallenge.media._worker import asking_threads, map_in_order
+from skchallenge.media._read import read_luma_thumbnails
 
 _RULES = 1  # raise it when files become other signatures
 _PAGE = 4096  # numbers in a record; a signature takes as many as it needs
@@ -59,16 +57,12 @@ def sign_files(
 def _compute(
     paths: Sequence[str], limits: MediaLimits, n_jobs: int | None
 ) -> Iterator[tuple[str, Signed]]:
-    sign = partial(_sign, limits=limits)
-    with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
-        yield from zip(paths, map_in_order(pool, sign, paths), strict=True)
-
-
-def _sign(path: str, limits: MediaLimits) -> Signed:
-    try:
-        return sign_film(read_film(path, fps=FPS, size=SIDE, limits=limits))
-    except MediaError as error:
-        return error
+    n_threads = joblib.effective_n_jobs(n_jobs)
+    thumbnails = read_luma_thumbnails(
+        paths, fps=FPS, size=SIDE, n_threads=n_threads, limits=limits
+    )
+    for path, found in zip(paths, thumbnails, strict=True):
+        yield path, found if isinstance(found, MediaError) else sign_film(found.luma)
 
 
 def _key(file: Item, page: int) -> bytes:
