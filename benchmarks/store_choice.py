@@ -34,8 +34,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xxhash
-
 from skchallenge.embed._database import Session
+
 from skchallenge.embed._matrix import new_matrix
 
 WIDTH = 102_400

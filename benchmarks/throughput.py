@@ -36,14 +36,14 @@ import av
 import numpy as np
 import pandas as pd
 import torch
+from skchallenge.embed._batches import encode_clips
+from skchallenge.embed._frame_model import FrameModel
 
 from skchallenge.embed import VideoFrameEmbedder, load_demo_backbone
 from skchallenge.embed._backbone import build_backbone
-from skchallenge.embed._batches import encode_clips
 from skchallenge.embed._engine import flops_of
-from skchallenge.embed._frame_model import FrameModel
-from skchallenge.media._clips import read_clips
 from skchallenge.media._decode import frame_positions
+from skchallenge.media._read import read_clips
 
 N_FRAMES, SIZE = 50, 224
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from skchallenge.embed._built import Built
+from skchallenge.embed._frame_model import FrameNetwork
 
 from skchallenge._locks import ForkSafeLock
 from skchallenge._torch import isolated_rng
 from skchallenge.datasets import _catalog
 from skchallenge.embed import _database
-from skchallenge.embed._built import Built
-from skchallenge.embed._frame_model import FrameNetwork
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),

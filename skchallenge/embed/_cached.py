@@ -13,7 +13,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
 from skchallenge.embed._keys import item_key
-from skchallenge.embed._store import Session, StoreLike, as_store, open_store
+from skchallenge.embed._store import Data, Session, StoreLike, as_store, open_store
 from skchallenge.exceptions import MediaError
 
 _NAMES_A_READ = 1024
@@ -21,7 +21,6 @@ _WRITE_EVERY, _WRITE_EVERY_S = 64, 2.0  # items or seconds, whichever comes firs
 _CHUNKS_A_WORKER = 4  # at least, if there are enough items
 
 Vector = NDArray[np.float32]
-Result = Vector | MediaError
 
 
 class Embedded(NamedTuple):
@@ -31,19 +30,20 @@ class Embedded(NamedTuple):
     ----------
     name : str
         Path of a file, or a text.
-    result : ndarray of dtype float32, or MediaError
+    result : object
+        A vector, or whatever the model computes; a MediaError of a bad file.
     content : bytes or None
         What the key is made of: the text, or the SHA-256 of the very file that was
         decoded. Whatever the path leads to by now, no vector gets another file's key.
     """
 
     name: str
-    result: Result
+    result: Any
     content: bytes | None
 
 
 class Model(Protocol):
-    """An embedder, or whatever else computes vectors of files or texts."""
+    """An embedder, or whatever else computes something of files or texts."""
 
     n_jobs: int | None
     _most_a_chunk: int  # items; a killed run loses the chunks that are under way
@@ -64,6 +64,22 @@ class Model(Protocol):
     def _for_workers(self) -> "Model":
         """Return what to send to workers, which embed exactly as this process would."""
 
+    def _to_bytes(self, result: Any) -> Data:
+        """Return what the store keeps of a result."""
+
+    def _from_bytes(self, data: bytes) -> Any:
+        """Return the result that was stored."""
+
+
+def vector_to_bytes(vector: Vector) -> Data:
+    """Return the numbers of a vector as little-endian float32."""
+    return np.ascontiguousarray(vector, "<f4").data.cast("B")
+
+
+def vector_from_bytes(data: bytes) -> Vector:
+    """Return the vector that `vector_to_bytes` was given."""
+    return np.frombuffer(data, "<f4")
+
 
 def check_n_jobs(n_jobs: object) -> None:
     """Raise unless `n_jobs` is None or an integer other than 0."""
@@ -77,8 +93,8 @@ def check_n_jobs(n_jobs: object) -> None:
 
 def cached_embed(
     model: Model, names: Sequence[str], store: StoreLike
-) -> Generator[tuple[str, Result], None, None]:
-    """Yield each of the distinct names with its vector, from the store if it is there.
+) -> Generator[tuple[str, Any], None, None]:
+    """Yield each of the distinct names with its result, from the store if it is there.
 
     While this process computes it holds the store's lock; another one that lacks
     vectors waits for it, and then finds them. What is ready reaches the disk every few
@@ -106,24 +122,26 @@ def cached_embed(
                     unkeyed.append(name)
                 else:
                     part[item_key(fingerprint, content)].append(name)
-            yield from _stored(session, part)
+            yield from _stored(session, model, part)
             for key, missing in part.items():
                 names_of[key] += missing
         if names_of or unkeyed:
             with session.lock():
-                yield from _stored(session, names_of)  # by whom we have waited for
+                yield from _stored(
+                    session, model, names_of
+                )  # by whom we have waited for
                 yield from _computed(session, model, fingerprint, names_of, unkeyed)
 
 
 def _stored(
-    session: Session, names_of: dict[bytes, list[str]]
+    session: Session, model: Model, names_of: dict[bytes, list[str]]
 ) -> Iterator[tuple[str, Vector]]:
-    """Yield names with their stored vectors, and remove their keys."""
+    """Yield names with what is stored of them, and remove their keys."""
     for key, data in session.read(names_of):
         names = names_of.pop(key)
         session.counts["hits"] += len(names)
-        vector = np.frombuffer(data, "<f4")
-        yield from ((name, vector) for name in names)
+        result = model._from_bytes(data)
+        yield from ((name, result) for name in names)
 
 
 def _computed(
@@ -132,10 +150,10 @@ def _computed(
     fingerprint: bytes,
     names_of: dict[bytes, list[str]],
     unkeyed: list[str],
-) -> Iterator[tuple[str, Result]]:
+) -> Iterator[tuple[str, Any]]:
     """Compute one name of each key, store what comes, and yield all names."""
     twins_of = {names[0]: names[1:] for names in names_of.values()}
-    ready: list[tuple[bytes, memoryview]] = []
+    ready: list[tuple[bytes, Data]] = []
     written_at = time.monotonic()
     computed = parallel_embed(model, [*twins_of, *unkeyed], hashed=True)
     try:
@@ -148,7 +166,7 @@ def _computed(
                     )
                 session.counts["misses"] += not isinstance(result, MediaError)
                 if content is not None and not isinstance(result, MediaError):
-                    data = np.ascontiguousarray(result, "<f4").data.cast("B")
+                    data = model._to_bytes(result)
                     ready.append((item_key(fingerprint, content), data))
                 yield name, result
                 for twin in twins_of.get(name, []):
@@ -163,7 +181,7 @@ def _computed(
             session.write(ready)
 
 
-def _renamed(result: Result, name: str, twin: str) -> Result:
+def _renamed(result: Any, name: str, twin: str) -> Any:
     """Return what is true of another name of the same content."""
     if isinstance(result, MediaError):
         return MediaError(str(result).replace(name, twin, 1))

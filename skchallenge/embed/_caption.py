@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -32,7 +32,13 @@ from skchallenge._torch import (
     one_at_a_time,
     resolve_device,
 )
-from skchallenge.embed._cached import Embedded, Vector, cached_embed, check_n_jobs
+from skchallenge.embed._cached import (
+    Embedded,
+    cached_embed,
+    check_n_jobs,
+    vector_from_bytes,
+    vector_to_bytes,
+)
 from skchallenge.embed._keys import (
     fingerprint_of,
     network_digest,
@@ -229,8 +235,8 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         embedded = cached_embed(self, sorted(indices_of), self.store)
         bar = tqdm(total=len(indices_of), unit="caption", disable=not self.verbose)
         with bar, closing(embedded):
-            for text, vector in embedded:  # there is no bad text
-                embeddings[indices_of[text]] = cast("Vector", vector)
+            for text, vector in embedded:
+                embeddings[indices_of[text]] = vector
                 bar.update()
         return embeddings.reshape(len(table), -1)
 
@@ -291,6 +297,8 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return ((text, text.encode("utf-8", "surrogatepass")) for text in names)
 
     _most_a_chunk = 4096
+    _to_bytes = staticmethod(vector_to_bytes)
+    _from_bytes = staticmethod(vector_from_bytes)
 
     def _for_workers(self) -> Self:
         """Return a clone that means the same in another process and folder."""

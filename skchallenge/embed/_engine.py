@@ -15,7 +15,7 @@ from skchallenge._optional import import_optional
 from skchallenge._torch import no_autocast, one_at_a_time
 from skchallenge.embed._backbone import FrameEncoder
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import Clip
+from skchallenge.media._read import Clip
 
 Matrix = NDArray[np.float32]
 Pending = Callable[[], Matrix]

@@ -39,7 +39,13 @@ from skchallenge.embed._backbone import (
     named_width,
     probe_width,
 )
-from skchallenge.embed._cached import Embedded, cached_embed, check_n_jobs
+from skchallenge.embed._cached import (
+    Embedded,
+    cached_embed,
+    check_n_jobs,
+    vector_from_bytes,
+    vector_to_bytes,
+)
 from skchallenge.embed._engine import (
     Compile,
     Engine,
@@ -53,10 +59,9 @@ from skchallenge.embed._matrix import OUTPUTS, check_width, new_matrix
 from skchallenge.embed._networks import get_network, resolve_precision, token_of
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError, MediaWarning
-from skchallenge.media._decode import Clip
 from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
-from skchallenge.media._read import read_clips
+from skchallenge.media._read import Clip, read_clips
 
 Matrix = NDArray[np.float32]
 
@@ -458,6 +463,8 @@ class VideoFrameEmbedder(
         return session.digests(names, (self.limits or MediaLimits()).timeout_s)
 
     _most_a_chunk = 32
+    _to_bytes = staticmethod(vector_to_bytes)
+    _from_bytes = staticmethod(vector_from_bytes)
 
     def _for_workers(self) -> Self:
         """Return a clone that means the same in another process and folder."""

@@ -1,5 +1,6 @@
 """Copies of one recording, told from videos that merely show the same."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, Self
 
 import joblib
@@ -22,7 +23,7 @@ from skchallenge.feed._paths import read_paths
 from skchallenge.feed._signature import FPS, NO_SIGNATURE, Signature
 from skchallenge.feed._signing import sign_files
 from skchallenge.media._limits import MediaLimits, check_limits
-from skchallenge.media._worker import asking_threads, map_in_order
+from skchallenge.media._read import map_in_order
 
 _DTYPES: dict[str, Any] = {
     "row": np.intp,
@@ -313,7 +314,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
             alike = compare(self._cells[match], signatures[row].cells)
             return _Pair(*job, alike.score, alike.lag / FPS, alike.is_mirrored)
 
-        with asking_threads(joblib.effective_n_jobs(self.n_jobs)) as pool:
+        with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
             scored = map_in_order(pool, score, jobs)
             pairs = [pair for pair in scored if pair.score >= self.threshold]
         pairs.sort(key=lambda pair: (pair.row, -pair.score, pair.match))

@@ -1,7 +1,6 @@
 """The gate before the feed: pass, reject, or let a human look."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Self
 
 import joblib
@@ -17,8 +16,7 @@ from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
 from skchallenge.feed._paths import read_path_column
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._quality import Quality
-from skchallenge.media._tasks import read_quality
-from skchallenge.media._worker import asking_threads, map_in_order
+from skchallenge.media._read import read_qualities
 
 OUTCOMES = np.array(["pass", "review", "reject"])
 _MEASURES: dict[str, Any] = {
@@ -229,9 +227,11 @@ class ReviewGate(BaseEstimator):
         """
         check_is_fitted(self)
         paths = read_path_column(self, X, reset=False)
-        measure = partial(_measure, limits=self.limits or MediaLimits())
-        with asking_threads(joblib.effective_n_jobs(self.n_jobs)) as pool:
-            measured = list(map_in_order(pool, measure, paths))
+        n_threads = joblib.effective_n_jobs(self.n_jobs)
+        measured = [
+            str(found) if isinstance(found, MediaError) else found
+            for found in read_qualities(paths, n_threads=n_threads, limits=self.limits)
+        ]
         chances = self._chances(X, [isinstance(m, Quality) for m in measured])
         findings = [
             list(self._findings(quality, {name: p[row] for name, p in chances.items()}))
@@ -294,15 +294,6 @@ def _check_classifiers(classifiers: Sequence[tuple[str, Any]]) -> None:
                 f"classifiers must be binary, but {name!r} has the classes "
                 f"{list(classifier.classes_)}. Pass one for each violation."
             )
-
-
-def _measure(path: str | None, limits: MediaLimits) -> Quality | str:
-    if path is None:
-        return "is missing: there is no path."
-    try:
-        return read_quality(path, limits=limits)
-    except MediaError as error:
-        return str(error)
 
 
 def _table(

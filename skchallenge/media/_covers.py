@@ -1,14 +1,12 @@
-"""A column of covers -> small pictures, each decoded once."""
+"""A column of covers -> small images, each decoded once."""
 
 import errno
 import hashlib
-import itertools
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,15 @@ from numpy.typing import NDArray
 
 from skchallenge._table import is_missing, places_of
 from skchallenge.exceptions import MediaError
-from skchallenge.media._clips import FILES_IN_MEMORY
-from skchallenge.media._decode import Picture, sample_file
-from skchallenge.media._limits import MediaLimits
-from skchallenge.media._worker import asking_threads, map_in_order
+from skchallenge.media._decode import Images
+from skchallenge.media._read import read_first_frames
 
 _IN_MEMORY_BYTES = 512 * 2**20
 
 
 def load_covers(
     cells: Iterable[Any], size: int, *, n_threads: int, skip_bad: bool
-) -> tuple[Picture, NDArray[np.int64], dict[int, MediaError]]:
+) -> tuple[Images, NDArray[np.int64], dict[int, MediaError]]:
     """Decode the distinct covers of a column.
 
     Parameters
@@ -43,11 +39,11 @@ def load_covers(
 
     Returns
     -------
-    pictures : ndarray of shape (m, size, size, 3), dtype uint8
-        The different pictures, RGB; in a temporary file if the files were to take more
-        than 512 MB. Files of the same pixels are one picture.
-    places : ndarray of shape (n,), dtype int64
-        Which picture each row shows; -1 is none.
+    images : ndarray of shape (m, size, size, 3), dtype uint8
+        The different images, RGB; in a temporary file if the files were to take more
+        than 512 MB. Files of the same pixels are one image.
+    indices : ndarray of shape (n,), dtype int64
+        Which image each row shows; -1 is none.
     bad : dict of int to MediaError
         Rows of unreadable files, the first row of each.
 
@@ -62,44 +58,25 @@ def load_covers(
     """
     cells = list(cells)
     rows_of = places_of(_path_or_none(row, cell) for row, cell in enumerate(cells))
-    pictures = _room_for((len(rows_of), size, size, 3))
-    places = np.full(len(cells), -1, dtype=np.int64)
+    images = _room_for((len(rows_of), size, size, 3))
+    indices = np.full(len(cells), -1, dtype=np.int64)
     bad: dict[int, MediaError] = {}
-    place_of: dict[bytes, int] = {}
-    decoded = read_covers(rows_of, size, n_threads=n_threads)
-    for rows, picture in zip(rows_of.values(), decoded, strict=True):
-        if not isinstance(picture, MediaError):
-            digest = hashlib.blake2b(picture.data, digest_size=16).digest()
-            place = place_of.setdefault(digest, len(place_of))
-            pictures[place] = picture
-            places[rows] = place
+    index_of: dict[bytes, int] = {}  # by what the image shows
+    frames = read_first_frames(rows_of, size, n_threads=n_threads)
+    for rows, image in zip(rows_of.values(), frames, strict=True):
+        if not isinstance(image, MediaError):
+            digest = hashlib.blake2b(image.data, digest_size=16).digest()
+            index = index_of.setdefault(digest, len(index_of))
+            images[index] = image
+            indices[rows] = index
         elif skip_bad:
-            bad[rows[0]] = picture
+            bad[rows[0]] = image
         else:
             raise MediaError(
-                f"Row {rows[0]}: {picture} Repair or drop it, or set on_error='nan' "
+                f"Row {rows[0]}: {image} Repair or drop it, or set on_error='nan' "
                 "to count it as a missing cover."
-            ) from picture
-    return pictures[: len(place_of)], places, bad
-
-
-def read_covers(
-    paths: Iterable[str], size: int, *, n_threads: int
-) -> Iterator[Picture | MediaError]:
-    """Yield the first frame of each file, or what is wrong with it, in order."""
-    read = partial(_read_or_explain, size=size)
-    waiting = iter(paths)
-    with asking_threads(n_threads) as pool:
-        while files := list(itertools.islice(waiting, FILES_IN_MEMORY * n_threads)):
-            yield from map_in_order(pool, read, files)
-
-
-def _read_or_explain(path: str, size: int) -> Picture | MediaError:
-    try:
-        frames, _ = sample_file(path, None, size, MediaLimits())
-    except MediaError as error:
-        return MediaError(f"{path}: {error}")
-    return frames[0]
+            ) from image
+    return images[: len(index_of)], indices, bad
 
 
 def _path_or_none(row: int, cell: Any) -> str | None:
@@ -113,7 +90,7 @@ def _path_or_none(row: int, cell: Any) -> str | None:
     return os.fspath(cell)
 
 
-def _room_for(shape: tuple[int, ...]) -> Picture:
+def _room_for(shape: tuple[int, ...]) -> Images:
     """Return an array in memory, or in a file that the system deletes after use."""
     if math.prod(shape) <= _IN_MEMORY_BYTES:
         return np.empty(shape, dtype=np.uint8)

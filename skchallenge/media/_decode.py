@@ -1,13 +1,15 @@
-"""From a media file to the frames that represent it."""
+"""From an open media file to the frames, or the luma thumbnails, that represent it.
+
+Everything here runs in one thread and knows no process: `_worker` runs it apart, and
+`_read` asks for it.
+"""
 
 import itertools
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 import numpy as np
@@ -17,14 +19,8 @@ from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media._limits import MediaLimits
-from skchallenge.media._worker import (
-    CrashError,
-    Message,
-    OverdueError,
-    Reply,
-    absolute,
-    ask,
-)
+
+Images = NDArray[np.uint8]
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
 _DEFAULT, _TILE = Disposition.default, Disposition.dependent
@@ -32,29 +28,11 @@ _EXIF = 31  # AV_FRAME_DATA_EXIF
 _PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
 _PICTURE_BRANDS = {"avif", "avis", "heic", "heix", "hevc", "mif1", "msf1"}
 _MAX_INT = 2**31 - 1
-
-Picture = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """The sampled frames of one file.
-
-    Attributes
-    ----------
-    frames : ndarray of shape (k, image_size, image_size, 3), dtype uint8
-        The distinct sampled frames, RGB, upright, in order of presentation.
-    slots : ndarray of shape (n_frames,), dtype int
-        Which of `frames` fills each of the `n_frames` places; a file with fewer
-        frames than places fills several places with one frame.
-    """
-
-    frames: Picture
-    slots: NDArray[np.intp]
+_DEFAULT_FPS = 25  # what FFmpeg assumes where a file states no time at all
 
 
 @dataclass(frozen=True)
-class Facts:
+class VideoMetadata:
     """What decoding has shown of a file; nothing is taken from its header alone.
 
     Attributes
@@ -81,18 +59,6 @@ class Facts:
     codec: str
 
 
-@dataclass
-class _Reading:
-    """One pass over a file: the wanted pictures and what was seen on the way."""
-
-    codec: str
-    is_still: bool
-    pictures: list[Picture] = field(default_factory=list)
-    n_frames: int = 0
-    first: Any = None
-    errors: list[Exception] = field(default_factory=list)
-
-
 def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
     """Return the frame at the centre of each of `n_frames` equal bins.
 
@@ -102,9 +68,9 @@ def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
     return (2 * np.arange(n_frames) + 1) * n_decodable // (2 * n_frames)
 
 
-def read_clip(
-    path: str, n_frames: int, image_size: int, limits: MediaLimits | None = None
-) -> Clip:
+def sample_frames(
+    file: BinaryIO, n_frames: int, image_size: int, limits: MediaLimits
+) -> tuple[Images, NDArray[np.intp], VideoMetadata]:
     """Sample `n_frames` frames spread uniformly over the frames that decode.
 
     Uniform means over frames in order of presentation, not over time, so a variable
@@ -112,148 +78,210 @@ def read_clip(
     trusted: packets are counted first, and where damage makes fewer frames decode than
     there are packets, the file is read again with the true count.
 
-    Raises
-    ------
-    MediaError
-        If `path` is no readable file, none of its frames decodes, or it is beyond
-        `limits`.
-    """
-    try:
-        frames, facts = sample_file(path, n_frames, image_size, limits or MediaLimits())
-    except MediaError as error:
-        raise MediaError(f"{path}: {error}") from error
-    positions = frame_positions(facts.n_frames, n_frames)
-    return Clip(frames, np.unique(positions, return_inverse=True)[1])
-
-
-def sample_file(
-    path: str, n_frames: int | None, image_size: int, limits: MediaLimits
-) -> tuple[Picture, Facts]:
-    """Return the distinct sampled frames of a file, (k, H, W, 3), and its facts.
-
-    With `n_frames` None that is the first frame; nothing beyond it is decoded, so the
-    facts are not those of the file. Without a time limit it is decoded here, else in a
-    worker process. Errors state the reason, not the path.
-    """
-    if limits.timeout_s is None:
-        return _sample_here(path, n_frames, image_size, limits)
-    settings = {"n_frames": n_frames and int(n_frames), "image_size": int(image_size)}
-    header, pixels = ask_worker(settings, path, limits, limits.timeout_s)
-    frames = np.frombuffer(pixels, np.uint8).reshape(-1, image_size, image_size, 3)
-    return frames, Facts(**header)
-
-
-def ask_worker(
-    request: Message, path: str, limits: MediaLimits, timeout_s: float
-) -> Reply:
-    """Have a worker process do what `request` says with a file.
+    Returns
+    -------
+    frames : ndarray of shape (k, image_size, image_size, 3), dtype uint8
+        The distinct frames, RGB, upright, in order of presentation.
+    frame_index : ndarray of shape (n_frames,), dtype int
+        Which of `frames` each of the samples is.
+    metadata : VideoMetadata
 
     Raises
     ------
     MediaError
-        If the worker says so, is late, or crashes.
+        If no frame decodes or the file is beyond `limits`; states the reason, not the
+        path.
     """
-    request |= {
-        "path": absolute(path),
-        "limits": [int(limits.max_pixels), float(limits.max_duration_s)],
-    }
-    try:
-        header, data = ask(request, timeout_s)
-    except OverdueError as error:
-        raise MediaError(
-            f"does not decode within timeout_s={timeout_s:g} seconds. "
-            "If it is sound, raise MediaLimits.timeout_s."
-        ) from error
-    except CrashError as error:
-        raise MediaError(f"crashes the decoder ({error}).") from error
-    if "error" in header:
-        raise MediaError(header["error"])
-    return header, data
-
-
-def answer(request: Message) -> Reply:
-    """Decode a file in the worker process for `sample_file`."""
-    max_pixels, max_duration_s = request["limits"]
-    request["limits"] = MediaLimits(max_pixels, max_duration_s, timeout_s=None)
-    try:
-        frames, facts = _sample_here(**request)
-    except MediaError as error:
-        return {"error": str(error)}, b""
-    return asdict(facts), frames.data.cast("B")
-
-
-def _sample_here(
-    path: str, n_frames: int | None, image_size: int, limits: MediaLimits
-) -> tuple[Picture, Facts]:
-    _check_file(path)
-    try:
-        if n_frames is None:
-            duration_s, reading = None, _read(path, None, image_size, limits)
-        else:
-            duration_s, reading = _read_spread(path, n_frames, image_size, limits)
-    except av.FFmpegError as error:
-        raise MediaError(f"cannot be decoded ({error.strerror}).") from error
-    except OSError as error:
-        raise MediaError(f"cannot be opened ({error.strerror}).") from error
-    if not reading.pictures:
-        raise _no_frame(reading, limits)
-    frames = np.ascontiguousarray(reading.pictures)  # (k, H, W, 3)
-    return frames, _facts(reading, duration_s)
-
-
-def _read_spread(
-    path: str, n_frames: int, image_size: int, limits: MediaLimits
-) -> tuple[float | None, _Reading]:
-    n_packets, duration_s = _count_packets(path, limits)
+    n_packets, duration_s = measure_span(file, limits)
     positions = frame_positions(n_packets, n_frames)
-    reading = _read(path, positions, image_size, limits)
-    if 0 < reading.n_frames != n_packets:
-        positions = frame_positions(reading.n_frames, n_frames)
-        reading = _read(path, positions, image_size, limits)
-    return duration_s, reading
+    scan = _scan(file, positions, image_size, limits)
+    if 0 < scan.n_frames != n_packets:
+        positions = frame_positions(scan.n_frames, n_frames)
+        scan = _scan(file, positions, image_size, limits)
+    if not scan.images:
+        raise _no_frame(scan.errors, limits)
+    frames = np.stack(scan.images)  # (k, H, W, 3)
+    # Samples of a file with fewer frames than samples are at the same position.
+    frame_index = np.unique(positions, return_inverse=True)[1]
+    # Of frames in a row that are the same to the bit, keep one: a slide show has few
+    # that differ, and the network is what costs.
+    is_new = np.ones(len(frames), bool)
+    is_new[1:] = [not np.array_equal(*pair) for pair in itertools.pairwise(frames)]
+    if not is_new.all():
+        frames, frame_index = frames[is_new], (np.cumsum(is_new) - 1)[frame_index]
+    return frames, frame_index, scan.metadata(duration_s)
 
 
-def _no_frame(reading: _Reading, limits: MediaLimits) -> MediaError:
-    cause = reading.errors[-1] if reading.errors else None
-    reason = f" ({cause.strerror})" if isinstance(cause, av.FFmpegError) else ""
+def first_frame(file: BinaryIO, image_size: int, limits: MediaLimits) -> Images:
+    """Return the first frame that decodes, (image_size, image_size, 3), RGB, upright.
+
+    Nothing beyond it is read, so how long a video lasts does not matter.
+    """
+    scan = _scan(file, None, image_size, limits)
+    if not scan.images:
+        raise _no_frame(scan.errors, limits)
+    return scan.images[0]
+
+
+@dataclass
+class _Scan:
+    """One reading of a file: the wanted images and what was seen on the way."""
+
+    codec: str
+    is_still: bool
+    n_frames: int = 0
+    width: int = 0  # of the first frame, as are the next two
+    height: int = 0
+    rotation: int = 0
+    images: list[Images] = field(default_factory=list)
+    errors: list[av.FFmpegError] = field(default_factory=list)
+
+    def metadata(self, duration_s: float | None) -> VideoMetadata:
+        is_image = self.is_still and self.n_frames == 1
+        return VideoMetadata(
+            kind="image" if is_image else "video",
+            n_frames=self.n_frames,
+            duration_s=None if is_image else duration_s,
+            width=self.width,
+            height=self.height,
+            rotation=self.rotation,
+            codec=self.codec,
+        )
+
+
+def _scan(
+    file: BinaryIO,
+    positions: NDArray[np.intp] | None,
+    image_size: int,
+    limits: MediaLimits,
+) -> _Scan:
+    """Decode the whole file once; convert and resize the wanted frames only.
+
+    Without positions, stop after the first frame.
+    """
+    wanted = {0} if positions is None else set(positions.tolist())
+    reformatter = VideoReformatter()
+    with open_streams(file, limits) as (container, stream):
+        scan = _Scan(stream.codec_context.name, is_still(container, stream))
+        for frame in decoded_frames(container, stream, scan.errors, limits):
+            if not scan.n_frames:
+                scan.width, scan.height = frame.width, frame.height
+                scan.rotation = -90 * round(frame.rotation / 90) % 360
+            if scan.n_frames in wanted:
+                small = reformatter.reformat(
+                    frame,
+                    image_size,
+                    image_size,
+                    "rgb24",
+                    interpolation="BILINEAR",
+                    threads=1,
+                )
+                image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3)
+                scan.images.append(_upright(image, frame))
+            scan.n_frames += 1
+            if positions is None:
+                break
+    return scan
+
+
+def _no_frame(errors: list[av.FFmpegError], limits: MediaLimits) -> MediaError:
+    reason = f" ({errors[-1].strerror})" if errors else ""
     error = MediaError(
         f"no frame of it decodes{reason}: it is damaged, or has more pixels than "
         f"MediaLimits.max_pixels={limits.max_pixels:,}."
     )
-    error.__cause__ = cause
+    error.__cause__ = errors[-1] if errors else None
     return error
 
 
-def _facts(reading: _Reading, duration_s: float | None) -> Facts:
-    is_image = reading.is_still and reading.n_frames == 1
-    return Facts(
-        kind="image" if is_image else "video",
-        n_frames=reading.n_frames,
-        duration_s=None if is_image else duration_s,
-        width=reading.first.width,
-        height=reading.first.height,
-        rotation=-90 * round(reading.first.rotation / 90) % 360,
-        codec=reading.codec,
-    )
+# Luma thumbnails: what duplicates are found by
 
 
-def _check_file(path: str) -> None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        hint = " Links are not followed: download it first." if "://" in path else ""
-        raise MediaError(f"cannot be opened ({reason}).{hint}") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError("is a directory, not a media file.")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is not a regular file.")
-    if status.st_size == 0:
-        raise MediaError("is empty (0 bytes).")
+def luma_thumbnails(
+    file: BinaryIO, fps: float, size: int, limits: MediaLimits
+) -> Images:
+    """Return the mean luma of each step of 1 / `fps` seconds, (n_steps, size, size).
+
+    A frame counts for as long as it is shown. So the result depends on the time stamps
+    only by their length, not by which side of a step they fall on, and any frame rate,
+    also a variable one, gives nearly the same. Thumbnails are upright. There are at
+    most ``max_duration_s * fps`` of them, whatever the file says of its times.
+    """
+    _, duration_s = measure_span(file, limits)
+    errors: list[av.FFmpegError] = []
+    with open_streams(file, limits) as (container, stream):
+        frames = decoded_frames(container, stream, errors, limits)
+        timed = timed_luma(frames, size, stream, limits)
+        steps = list(_mean_steps(timed, duration_s, 1 / fps))
+    if not steps:
+        raise _no_frame(errors, limits)
+    return np.stack(steps)  # (n_steps, size, size)
+
+
+def timed_luma(
+    frames: Iterator[Any], size: int, stream: Any, limits: MediaLimits
+) -> Iterator[tuple[float, Images]]:
+    """Yield (seconds, thumbnail) of each frame; the seconds start at 0, never fall."""
+    rate = _declared_fps(stream)
+    reformatter = VideoReformatter()
+    now, first = 0.0, None
+    for number, frame in enumerate(frames):
+        has_time = frame.pts is not None and stream.time_base
+        time = float(frame.pts * stream.time_base) if has_time else number / rate
+        first = time if first is None else first
+        now = max(now, time - first)
+        # The decoder's times need not be those of the packets, which were measured.
+        check_duration(now, limits)
+        small = reformatter.reformat(
+            frame, size, size, "gray", interpolation="AREA", threads=1
+        )
+        image = np.asarray(small.to_ndarray(), np.uint8)[..., None]  # (H, W, 1)
+        yield now, _upright(image, frame)[..., 0]
+
+
+def _mean_steps(
+    timed: Iterator[tuple[float, Images]], duration_s: float | None, step_s: float
+) -> Iterator[Images]:
+    """Average thumbnails over equal steps; a last step of less than half is dropped.
+
+    An only step is kept, however short.
+    """
+    total: Any = 0.0  # sum of seconds * thumbnail over the step that is being filled
+    filled_s, n_steps = 0.0, 0
+    image = None
+    for image, seconds in _shown(timed, duration_s):
+        while seconds > 0:
+            part = min(seconds, step_s - filled_s)
+            total = total + part * image.astype(np.float32)
+            filled_s += part
+            seconds -= part
+            if filled_s >= step_s * (1 - 1e-6):  # sums of float64 miss it by a little
+                yield np.rint(total / filled_s).astype(np.uint8)
+                total, filled_s, n_steps = 0.0, 0.0, n_steps + 1
+    if filled_s >= step_s / 2:
+        yield np.rint(total / filled_s).astype(np.uint8)
+    elif image is not None and not n_steps:
+        yield image
+
+
+def _shown(
+    timed: Iterator[tuple[float, Images]], duration_s: float | None
+) -> Iterator[tuple[Images, float]]:
+    """Yield each thumbnail with the seconds for which it is shown."""
+    last = None
+    for time, image in timed:
+        if last is not None:
+            yield last[1], time - last[0]
+        last = time, image
+    if last is not None:
+        yield last[1], max((duration_s or 0.0) - last[0], 0.0)
+
+
+# Containers, packets, frames
 
 
 @contextmanager
-def _open(path: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
+def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
     """Yield the container and its video stream, to be decoded on one thread.
 
     FFmpeg gets an open file, not a name: it would read ``a%02d.jpg`` as a pattern and
@@ -264,17 +292,11 @@ def _open(path: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
     """
     pixels = {"max_pixels": str(min(limits.max_pixels, _MAX_INT))}
     options = {"protocol_whitelist": "none", **pixels}
-    with (
-        open(path, "rb") as file,
-        av.open(file, options=options, metadata_errors="ignore") as container,
-    ):
+    file.seek(0)
+    with av.open(file, options=options, metadata_errors="ignore") as container:
         stream = _main_stream(container.streams.video)
         codec = stream.codec_context
-        if codec.width * codec.height > limits.max_pixels:
-            raise MediaError(
-                f"has {codec.width} x {codec.height} pixels, more than "
-                f"MediaLimits.max_pixels={limits.max_pixels:,}."
-            )
+        check_pixels(codec, limits)
         codec.options = pixels
         codec.thread_type = "SLICE"
         codec.thread_count = 1
@@ -296,90 +318,101 @@ def _main_stream(streams: Sequence[Any]) -> Any:
     return stream
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    try:
-        yield from (packet for packet in container.demux(stream) if packet.size)
-    except av.FFmpegError:  # a damaged end: what came before still counts
-        return
-
-
-def _count_packets(path: str, limits: MediaLimits) -> tuple[int, float | None]:
-    """Return the number of packets and the seconds they span."""
-    n_packets, times = 0, []
-    with _open(path, limits) as (container, stream):
-        for packet in _packets(container, stream):
-            if not packet.is_discard:
-                n_packets += 1
-                if packet.pts is not None:
-                    times += [packet.pts, packet.pts + (packet.duration or 0)]
-        ticks = max(times) - min(times) if times else None
-        duration_s = None if ticks is None else float(ticks * stream.time_base)
-    if duration_s is not None and duration_s > limits.max_duration_s:
-        raise MediaError(
-            f"lasts {duration_s:,.0f} seconds, more than "
-            f"MediaLimits.max_duration_s={limits.max_duration_s:,.0f}."
-        )
-    return n_packets, duration_s
-
-
-def _read(
-    path: str, positions: NDArray[np.intp] | None, size: int, limits: MediaLimits
-) -> _Reading:
-    """Decode the whole file once; convert and resize the wanted frames only.
-
-    Without positions, stop after the first frame.
-    """
-    wanted = {0} if positions is None else set(positions.tolist())
-    reformatter = VideoReformatter()
-    with _open(path, limits) as (container, stream):
-        reading = _Reading(stream.codec_context.name, _is_still(container, stream))
-        for frame in _decode(container, stream, reading.errors):
-            reading.first = reading.first or frame
-            if reading.n_frames in wanted:
-                small = reformatter.reformat(
-                    frame, size, size, "rgb24", interpolation="BILINEAR"
-                )
-                reading.pictures.append(
-                    _upright(np.asarray(small.to_ndarray(), np.uint8), frame)
-                )
-            reading.n_frames += 1
-            if positions is None:
-                break
-    return reading
-
-
-def _is_still(container: Any, stream: Any) -> bool:
-    """Tell whether one frame of the stream is a picture, not a very short film."""
+def is_still(container: Any, stream: Any) -> bool:
+    """Tell whether one frame of the stream is a picture, not a very short video."""
     names = container.format.name
     is_picture_format = names.endswith("_pipe") or names in _PICTURE_FORMATS
     is_picture_brand = container.metadata.get("major_brand") in _PICTURE_BRANDS
     return is_picture_format or is_picture_brand or bool(stream.disposition & _PICTURE)
 
 
-def _decode(container: Any, stream: Any, errors: list[Exception]) -> Iterator[Any]:
-    """Yield every frame that decodes; packets that do not are passed over."""
+def measure_span(file: BinaryIO, limits: MediaLimits) -> tuple[int, float | None]:
+    """Count the packets that are shown, and the seconds they span, without decoding.
+
+    The seconds are None where no packet has a time; a file of packets without times is
+    held to the limit by their number and the declared frame rate.
+    """
+    n_packets, n_timed, start, end = 0, 0, 0, 0  # start and end in ticks
+    with open_streams(file, limits) as (container, stream):
+        for packet in _packets(container, stream):
+            if packet.is_discard:
+                continue
+            n_packets += 1
+            if packet.pts is not None and stream.time_base:
+                shown_until = max(packet.pts, packet.pts + (packet.duration or 0))
+                start = min(start, packet.pts) if n_timed else packet.pts
+                end = max(end, shown_until) if n_timed else shown_until
+                n_timed += 1
+        duration_s = float((end - start) * stream.time_base) if n_timed else None
+        if n_timed < n_packets:
+            check_duration(n_packets / _declared_fps(stream), limits)
+    check_duration(duration_s or 0.0, limits)
+    return n_packets, duration_s
+
+
+def decoded_frames(
+    container: Any, stream: Any, errors: list[av.FFmpegError], limits: MediaLimits
+) -> Iterator[Any]:
+    """Yield every frame that decodes, of pictures or of sound.
+
+    Packets that do not decode are passed over; `errors` holds the last one's.
+    """
     flush = None
     for packet in itertools.chain(_packets(container, stream), [flush]):
         try:
             frames = stream.codec_context.decode(packet)
+        except MemoryError:  # also one of FFmpeg's: other files may do better
+            raise
         except av.FFmpegError as error:
-            errors.append(error)
+            errors[:] = [error]
             continue
-        yield from frames
+        for frame in frames:
+            if stream.type == "video":  # its size may change at any frame
+                check_pixels(frame, limits)
+            yield frame
 
 
-def _upright(picture: Picture, frame: Any) -> Picture:
-    """Turn and mirror a square picture as the file's display matrix says.
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except MemoryError:
+        raise
+    except av.FFmpegError:  # a damaged end: what came before still counts
+        return
+
+
+def _declared_fps(stream: Any) -> float:
+    return float(stream.average_rate or _DEFAULT_FPS)
+
+
+def check_pixels(shape: Any, limits: MediaLimits) -> None:
+    if shape.width * shape.height > limits.max_pixels:
+        raise MediaError(
+            f"has {shape.width} x {shape.height} pixels, more than "
+            f"MediaLimits.max_pixels={limits.max_pixels:,}."
+        )
+
+
+def check_duration(seconds: float, limits: MediaLimits) -> None:
+    if seconds > limits.max_duration_s:
+        raise MediaError(
+            f"lasts {seconds:,.0f} seconds, more than "
+            f"MediaLimits.max_duration_s={limits.max_duration_s:,.0f}."
+        )
+
+
+def _upright(image: Images, frame: Any) -> Images:
+    """Turn and mirror a square image as the file's display matrix says.
 
     The matrix maps x' = a x + c y and y' = b x + d y; phones use quarter turns.
     """
     side_data = _display_matrix(frame)
     if side_data is None:
-        return picture
+        return image
     a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32, count=5).tolist()
     if abs(b) > abs(a):
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _display_matrix(frame: Any) -> Any:
@@ -391,6 +424,7 @@ def _display_matrix(frame: Any) -> Any:
 
 def _without_exif(frame: Any) -> Any:
     graph = av.filter.Graph()
+    graph.threads = 1
     size = {"width": frame.width, "height": frame.height}
     time_base = frame.time_base or Fraction(1)
     source = graph.add_buffer(**size, format=frame.format.name, time_base=time_base)

@@ -16,13 +16,18 @@ class MediaLimits:
         header, before it is decoded. The default, 8192 x 8192, lets 8K video pass.
     max_duration_s : float, default=3600.0
         Seconds from the first frame to the end of the last one. They are measured by
-        the time stamps of all frames, not taken from the file's header. A still image
-        and a stream without time stamps have no duration.
+        the time stamps of all frames, not taken from the file's header. Where frames
+        have no time stamps, their number and the declared frame rate count. Where
+        sound is measured, it may last no longer either.
     timeout_s : float or None, default=120.0
         Seconds to decode one file. Files are decoded in worker processes; one that
         is not ready in time is ended, and one that a file makes crash is replaced:
         neither stops the run. With None, files are decoded in threads of this process,
         without a time limit, and a decoder that crashes takes the process down.
+    max_memory_bytes : int, default=4_294_967_296
+        Bytes of memory of one worker process, as the system counts its address space.
+        A file that needs more is refused. Only Linux has such a limit: on macOS and
+        Windows, and with ``timeout_s=None``, pixels and duration alone bound memory.
 
     Raises
     ------
@@ -38,8 +43,8 @@ class MediaLimits:
 
     Notes
     -----
-    A worker process imports no torch, so it starts at once, and lives as long as this
-    process; there is one for each file that is decoded at the same time.
+    A worker process imports no torch, so it starts at once; there is one for each file
+    that is decoded at the same time, and they end with the call.
 
     The memory of a decoder grows with `max_pixels`: it may hold some twenty frames.
 
@@ -47,18 +52,21 @@ class MediaLimits:
     --------
     >>> from skchallenge.embed import MediaLimits
     >>> MediaLimits(max_duration_s=7200)
-    MediaLimits(max_pixels=67108864, max_duration_s=7200, timeout_s=120.0)
+    MediaLimits(max_pixels=67108864, max_duration_s=7200, timeout_s=120.0,
+                max_memory_bytes=4294967296)
     """
 
     max_pixels: int = 8192 * 8192
     max_duration_s: float = 3600.0
     timeout_s: float | None = 120.0
+    max_memory_bytes: int = 4 * 2**30
 
     def __post_init__(self) -> None:
         _check_limit("max_pixels", self.max_pixels, Integral, "an integer")
         _check_limit("max_duration_s", self.max_duration_s, Real, "a number")
         if self.timeout_s is not None:
             _check_limit("timeout_s", self.timeout_s, Real, "a number or None")
+        _check_limit("max_memory_bytes", self.max_memory_bytes, Integral, "an integer")
 
 
 def check_limits(limits: object) -> None:

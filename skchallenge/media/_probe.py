@@ -1,10 +1,8 @@
 """Media files -> a table of what they hold, without embedding them."""
 
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import joblib
@@ -12,11 +10,11 @@ import pandas as pd
 
 from skchallenge._table import is_missing
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import sample_file
+from skchallenge.media._decode import VideoMetadata
+from skchallenge.media._file import file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
-from skchallenge.media._worker import asking_threads, map_in_order
+from skchallenge.media._read import read_metadata
 
-_SIDE = 32  # one frame is also converted, to this size: it must be possible
 _DTYPES: dict[str, Any] = {
     "path": object,
     "status": object,
@@ -114,12 +112,14 @@ def probe_media(
         )
     check_limits(limits)
     index = paths.index if isinstance(paths, pd.Series) else None
-    files = list(paths)
-    for row, path in enumerate(files):
-        _check_path(row, path)
-    probe = partial(_probe, limits=limits or MediaLimits())
-    with asking_threads(joblib.effective_n_jobs(n_jobs)) as pool:
-        rows = list(map_in_order(pool, probe, files))
+    cells = list(paths)
+    files = [_path_or_none(row, cell) for row, cell in enumerate(cells)]
+    n_threads = joblib.effective_n_jobs(n_jobs)
+    found = read_metadata(files, n_threads=n_threads, limits=limits)
+    rows = [
+        {"path": cell, **_size(file), **_outcome(outcome)}
+        for cell, file, outcome in zip(cells, files, found, strict=True)
+    ]
     columns = {  # each with its type: a name that is no text breaks pandas' guess
         name: pd.Series([row.get(name) for row in rows], dtype=dtype, index=index)
         for name, dtype in _DTYPES.items()
@@ -127,31 +127,24 @@ def probe_media(
     return pd.DataFrame(columns)
 
 
-def _check_path(row: int, path: Any) -> None:
-    if not isinstance(path, str | os.PathLike) and not is_missing(path):
-        raise TypeError(
-            f"paths must hold paths of files (str or os.PathLike), but row {row} is a "
-            f"{type(path).__name__}: {path!r}."
-        )
-
-
-def _probe(path: Any, limits: MediaLimits) -> dict[str, Any]:
-    row: dict[str, Any] = {"path": path, "status": "ok", "reason": ""}
-    if is_missing(path):
-        return row | {"status": "error", "reason": "is missing: there is no path."}
-    name = os.fspath(path)
-    row["size_bytes"] = _size_bytes(name)
-    try:
-        facts = sample_file(name, 1, _SIDE, limits)[1]
-    except MediaError as error:
-        return row | {"status": "error", "reason": str(error)}
-    fps = facts.n_frames / facts.duration_s if facts.duration_s else None
-    return row | asdict(facts) | {"fps": fps}
-
-
-def _size_bytes(name: str) -> int | None:
-    try:
-        status = os.stat(name)
-    except (OSError, ValueError):
+def _path_or_none(row: int, cell: Any) -> str | None:
+    if isinstance(cell, str | os.PathLike):
+        return os.fspath(cell)
+    if is_missing(cell):
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    raise TypeError(
+        f"paths must hold paths of files (str or os.PathLike), but row {row} is a "
+        f"{type(cell).__name__}: {cell!r}."
+    )
+
+
+def _size(file: str | None) -> dict[str, Any]:
+    status = None if file is None else file_stat(file)
+    return {} if status is None else {"size_bytes": status.size}
+
+
+def _outcome(found: VideoMetadata | MediaError) -> dict[str, Any]:
+    if isinstance(found, MediaError):
+        return {"status": "error", "reason": str(found)}
+    fps = found.n_frames / found.duration_s if found.duration_s else None
+    return {"status": "ok", "reason": "", "fps": fps, **asdict(found)}

@@ -18,7 +18,7 @@ from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed._backbone import FrameEncoder
 from skchallenge.embed._engine import flops_of, make_engine
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import Clip
+from skchallenge.media._read import Clip
 
 CPU = torch.device("cpu")
 FLOAT = torch.float32

@@ -10,10 +10,10 @@ import pytest
 from av.stream import Disposition
 from media.odd_media import with_cover
 from PIL import Image, ImageOps
+from skchallenge.media._clips import FILES_IN_MEMORY, read_clips
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media import _clips, _decode
-from skchallenge.media._clips import FILES_IN_MEMORY, read_clips
 from skchallenge.media._decode import (
     _packets,
     frame_positions,

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from media.odd_media import make_corpus
 from numpy.testing import assert_array_equal
+from skchallenge.media._tasks import answer, read_film, read_quality
 
 from skchallenge.embed import MediaLimits, probe_media
 from skchallenge.exceptions import MediaError
-from skchallenge.media._tasks import answer, read_film, read_quality
 
 HERE = MediaLimits(timeout_s=None)  # decode in this process
 

@@ -21,10 +21,10 @@ import pandas as pd
 import pytest
 from media.odd_media import KINDS, make_corpus
 from PIL import Image
+from skchallenge.media._clips import _all_done, read_clips
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media import _worker
-from skchallenge.media._clips import _all_done, read_clips
 from skchallenge.media._decode import answer, read_clip
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._probe import probe_media

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from media.qualities import RATE, noise, tone, write
+from skchallenge.media._tasks import read_quality
 
 from skchallenge.embed import MediaLimits
-from skchallenge.media._tasks import read_quality
 
 HERE = MediaLimits(timeout_s=None)
 

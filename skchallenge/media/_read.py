@@ -1,0 +1,427 @@
+"""Many media files -> what is read from them, side by side, in order, bad ones too.
+
+With a time limit, files are decoded in worker processes (`_worker`). They live for one
+call: each of its threads starts one when it first needs it, has it answer one request
+after the other, and replaces it if it hangs or crashes.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skchallenge.exceptions import MediaError
+from skchallenge.media._decode import Images, VideoMetadata
+from skchallenge.media._file import absolute, check_media_file
+from skchallenge.media._limits import MediaLimits
+from skchallenge.media._quality import Quality
+from skchallenge.media._worker import READY, Message, Reply, perform, read_message
+
+FILES_IN_MEMORY = 8
+_WORKER = "skchallenge.media._worker"
+_START_TIMEOUT_S = 60.0
+_LOOK_UP_S = 0.5  # while waiting, for a signal that did not wake
+_GRACE_S = 30.0  # after which a worker that hangs ends by itself, if nobody ends it
+_X = TypeVar("_X")
+_Y = TypeVar("_Y")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The sampled frames of one file.
+
+    Attributes
+    ----------
+    frames : ndarray of shape (k, image_size, image_size, 3), dtype uint8
+        The distinct sampled frames, RGB, upright, in order of presentation.
+    frame_index : ndarray of shape (n_frames,), dtype int
+        Which of `frames` each of the `n_frames` samples is; a file with fewer frames
+        than samples, or with frames that repeat, gives one frame to several.
+    digest : bytes or None
+        SHA-256 of the file, if asked for.
+    """
+
+    frames: Images
+    frame_index: NDArray[np.intp]
+    digest: bytes | None = None
+
+
+class LumaThumbnails(NamedTuple):
+    """Mean luma at equal steps of time.
+
+    Attributes
+    ----------
+    luma : ndarray of shape (n_steps, size, size), dtype uint8
+    digest : bytes or None
+        SHA-256 of the file, if asked for.
+    """
+
+    luma: Images
+    digest: bytes | None = None
+
+
+def read_clips(
+    paths: Iterable[str],
+    n_frames: int,
+    image_size: int,
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+    ahead: bool = False,
+    hashed: bool = False,
+) -> Iterator[Clip | MediaError]:
+    """Sample frames of files in order, `n_threads` at a time.
+
+    At least `FILES_IN_MEMORY` files are decoded, then given out, then the next: where
+    the model runs on the same processor, that is faster than decoding beside it. With
+    `ahead`, for a model that runs elsewhere, files are decoded while earlier ones are
+    used. A bad file yields its error, which names it.
+
+    With `hashed`, each clip has the digest of the very file that was decoded.
+    """
+    settings = {"n_frames": int(n_frames), "image_size": int(image_size)}
+    shape = (-1, image_size, image_size, 3)
+    with _Decoders(n_threads, limits) as decoders:
+        replies = decoders.ask_for_each(
+            paths, "clip", settings, hashed=hashed, in_batches=not ahead
+        )
+        for path, reply in replies:
+            if isinstance(reply, MediaError):
+                yield _naming(path, reply)
+            else:
+                frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
+                index = np.array(reply[0]["frame_index"], np.intp)
+                yield Clip(frames, index, _digest(reply))
+
+
+def read_first_frames(
+    paths: Iterable[str],
+    image_size: int,
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+) -> Iterator[Images | MediaError]:
+    """Yield the first frame of each file, (H, W, 3); errors as of `read_clips`."""
+    settings = {"image_size": int(image_size)}
+    with _Decoders(n_threads, limits) as decoders:
+        for path, reply in decoders.ask_for_each(paths, "first_frame", settings):
+            if isinstance(reply, MediaError):
+                yield _naming(path, reply)
+            else:
+                frame = np.frombuffer(reply[1], np.uint8)
+                yield frame.reshape(image_size, image_size, 3)
+
+
+def read_metadata(
+    paths: Iterable[str | None],
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+) -> Iterator[VideoMetadata | MediaError]:
+    """Decode each file from end to end; errors state the reason, not the path."""
+    with _Decoders(n_threads, limits) as decoders:
+        for _, reply in decoders.ask_for_each(paths, "metadata"):
+            yield reply if isinstance(reply, MediaError) else VideoMetadata(**reply[0])
+
+
+def read_luma_thumbnails(
+    paths: Iterable[str],
+    *,
+    fps: float,
+    size: int,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+    hashed: bool = False,
+) -> Iterator[LumaThumbnails | MediaError]:
+    """Yield the mean luma of each step of 1 / `fps` seconds of each file.
+
+    Errors state the reason, not the path; `hashed` is as in `read_clips`.
+    """
+    settings = {"fps": float(fps), "size": int(size)}
+    with _Decoders(n_threads, limits) as decoders:
+        for _, reply in decoders.ask_for_each(paths, "luma", settings, hashed=hashed):
+            if isinstance(reply, MediaError):
+                yield reply
+            else:
+                luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
+                yield LumaThumbnails(luma, _digest(reply))
+
+
+def read_qualities(
+    paths: Iterable[str | None],
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+) -> Iterator[Quality | MediaError]:
+    """Measure picture and sound of each file; errors state the reason, not the path."""
+    with _Decoders(n_threads, limits) as decoders:
+        for _, reply in decoders.ask_for_each(paths, "quality"):
+            yield reply if isinstance(reply, MediaError) else Quality(**reply[0])
+
+
+def _naming(path: str | None, error: MediaError) -> MediaError:
+    named = MediaError(f"{path}: {error}")
+    named.__cause__ = error
+    return named
+
+
+def _digest(reply: Reply) -> bytes | None:
+    digest = reply[0].get("digest")
+    return None if digest is None else bytes.fromhex(digest)
+
+
+def map_in_order(
+    pool: ThreadPoolExecutor,
+    function: Callable[[_X], _Y],
+    items: Iterable[_X],
+    *,
+    n_held: int = FILES_IN_MEMORY,
+    in_batches: bool = False,
+) -> Iterator[_Y]:
+    """Yield the results of calls that run side by side, in order.
+
+    At most `n_held` items are taken before their results are. In batches, all of them
+    are done before the first is given out, and then the next are taken.
+    """
+    items = iter(items)
+    held: deque[Future[_Y]] = deque()
+    while True:
+        new = itertools.islice(items, n_held - len(held))
+        held.extend(pool.submit(function, item) for item in new)
+        if not held:
+            return
+        _wait(list(held) if in_batches else [held[0]])
+        for _ in range(len(held) if in_batches else 1):
+            yield held.popleft().result()  # and let go of it
+
+
+def _wait(futures: list[Future[_Y]]) -> None:
+    """Wait, and look up now and then, so that Ctrl-C ends it.
+
+    A signal that comes just before the main thread falls asleep does not wake it.
+    """
+    while wait(futures, _LOOK_UP_S).not_done:
+        pass
+
+
+class _Decoders:
+    """The threads and the worker processes of one call; they end with it."""
+
+    def __init__(self, n_threads: int, limits: MediaLimits | None) -> None:
+        self.limits = limits or MediaLimits()
+        self._n_held = max(FILES_IN_MEMORY, 2 * n_threads)
+        self._pool = ThreadPoolExecutor(n_threads)  # its threads start when needed
+        self._here = threading.local()  # `worker`: the one that this thread asks
+        # A thread may start a worker just while the caller's leaves and ends them all.
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the workers first, so that no thread waits for an answer any longer.
+
+        Else Ctrl-C would last as long as a file that hangs may take.
+        """
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._is_over = True
+            for worker in self._workers:
+                worker.kill()
+        self._pool.shutdown()
+        for worker in self._workers:
+            worker.close()
+
+    def ask_for_each(
+        self,
+        paths: Iterable[str | None],
+        task: str,
+        settings: Message | None = None,
+        *,
+        hashed: bool = False,
+        in_batches: bool = False,
+    ) -> Iterator[tuple[str | None, Reply | MediaError]]:
+        """Yield each path with the reply of `perform`, or why the file is bad."""
+        request = {
+            "task": task,
+            "settings": settings or {},
+            "hashed": hashed,
+            "limits": {  # numbers of NumPy are not JSON
+                "max_pixels": int(self.limits.max_pixels),
+                "max_duration_s": float(self.limits.max_duration_s),
+                "max_memory_bytes": int(self.limits.max_memory_bytes),
+            },
+        }
+
+        def read(path: str | None) -> tuple[str | None, Reply | MediaError]:
+            try:
+                return path, self._read(path, request)
+            except MediaError as error:
+                return path, error
+
+        return map_in_order(
+            self._pool, read, paths, n_held=self._n_held, in_batches=in_batches
+        )
+
+    def _read(self, path: str | None, request: Message) -> Reply:
+        if path is None:
+            raise MediaError("is missing: there is no path.")
+        check_media_file(path)  # a file that is not there needs no worker
+        request = {**request, "path": absolute(path)}
+        timeout_s = self.limits.timeout_s
+        if timeout_s is None:
+            try:
+                return perform(request)
+            except MemoryError as error:
+                raise MediaError("needs more memory to decode than is free.") from error
+        try:
+            return self._worker().ask(request, timeout_s)
+        except _CrashError:
+            # Once more: the cause may lie elsewhere, in what an earlier file left
+            # behind, or in a system out of memory.
+            try:
+                return self._worker().ask(request, timeout_s)
+            except _CrashError as error:
+                raise MediaError(str(error)) from error
+
+    def _worker(self) -> "_Worker":
+        """Return the worker of this thread, a new one if it has none that lives."""
+        worker: _Worker | None = getattr(self._here, "worker", None)
+        if worker is not None and worker.is_alive():
+            return worker
+        with self._lock:
+            if self._is_over:  # nobody waits for the answer any longer
+                raise MediaError("was not read: the call has ended.")
+            if worker is not None:
+                self._workers.remove(worker)
+            new = _Worker(int(self.limits.max_memory_bytes))
+            self._workers.append(new)
+        if worker is not None:
+            worker.close()
+        self._here.worker = new
+        new.wait_until_ready()
+        return new
+
+
+class _CrashError(Exception):
+    """The worker crashed; the message is what to say of the file."""
+
+
+class _Worker:
+    """One decoder process; one thread asks it, and any may kill it."""
+
+    def __init__(self, max_memory_bytes: int) -> None:
+        self._is_late = self._is_killed = False
+        # The worker finds what this process finds, also where its path was changed;
+        # without -P it would look into the folder of the moment first.
+        search_path = os.pathsep.join(str(f) or os.getcwd() for f in sys.path)
+        one_thread = {  # each more would reserve memory, which is limited
+            "OPENBLAS_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "1",
+        }
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _WORKER, str(max_memory_bytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # where FFmpeg and a crash would print
+                env={**os.environ, "PYTHONPATH": search_path, **one_thread},
+            )
+        except OSError as error:
+            raise _cannot_start(str(error)) from error
+
+    def wait_until_ready(self) -> None:
+        """Raise RuntimeError if the process does not start."""
+        pipe: Any = self._process.stdout
+
+        def skip_what_libraries_print() -> bool:
+            return READY in iter(pipe.readline, b"")
+
+        if not self._within(_START_TIMEOUT_S, skip_what_libraries_print):
+            raise _cannot_start(self._cause_of_death())
+
+    def ask(self, request: Message, timeout_s: float) -> Reply:
+        """Send a request and wait for the reply, but not longer than `timeout_s`."""
+        process: Any = self._process
+        message = {**request, "give_up_s": timeout_s + _GRACE_S}
+        with suppress(OSError):  # a broken pipe: then there is no reply either
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+        reply = self._within(timeout_s, lambda: read_message(process.stdout))
+        if reply is None:
+            if self._is_late:
+                raise MediaError(
+                    f"does not decode within timeout_s={timeout_s:g} seconds. "
+                    "If it is sound, raise MediaLimits.timeout_s."
+                )
+            raise _CrashError(f"crashes the decoder ({self._cause_of_death()}).")
+        header = reply[0]
+        if "crash" in header:
+            self.kill()
+            raise _CrashError(header["crash"])
+        if "error" in header:
+            raise MediaError(header["error"])
+        return reply
+
+    def _within(self, timeout_s: float, read: Callable[[], _Y]) -> _Y:
+        """Read from the process, and kill it when it is late: that ends the reading."""
+        timer = threading.Timer(timeout_s, self._expire)
+        timer.start()
+        try:
+            return read()
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _expire(self) -> None:
+        self._is_late = True
+        self.kill()
+
+    def _cause_of_death(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # its pipe has ended, so it is about to
+        self.kill()
+        code = self._process.wait()
+        if self._is_late:
+            return "it does not answer"
+        return (
+            f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        )
+
+    def is_alive(self) -> bool:
+        """Tell whether it can take a request."""
+        return not self._is_killed and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process; a thread that waits for it comes back."""
+        self._is_killed = True
+        self._process.kill()
+
+    def close(self) -> None:
+        """Let go of the process, which has been killed."""
+        self._process.wait()
+        pipes: Any = self._process.stdin, self._process.stdout
+        for pipe in pipes:
+            with suppress(OSError):  # what was not sent is lost
+                pipe.close()
+
+
+def _cannot_start(reason: str) -> RuntimeError:
+    return RuntimeError(
+        f"{sys.executable} could not be started to decode media ({reason}). "
+        "Pass MediaLimits(timeout_s=None) to decode in this process."
+    )
