@@ -17,7 +17,7 @@ from skchallenge.embed._store import Data, Session, StoreLike, as_store, open_st
 from skchallenge.exceptions import MediaError
 
 _NAMES_A_READ = 1024
-_WRITE_EVERY, _WRITE_EVERY_S = 64, 2.0  # items or seconds, whichever comes first
+_COMMIT_EVERY_S = 2.0  # if there are not so many items before
 _CHUNKS_A_WORKER = 4  # at least, if there are enough items
 
 Vector = NDArray[np.float32]
@@ -46,7 +46,8 @@ class Model(Protocol):
     """An embedder, or whatever else computes something of files or texts."""
 
     n_jobs: int | None
-    _most_a_chunk: int  # items; a killed run loses the chunks that are under way
+    _chunk_size: int  # items for a worker, at most; a kill loses what is under way
+    _commit_size: int  # items between two commits, at most
 
     def _fingerprint(self, session: Session | None) -> bytes:
         """Return the digest of all that shapes a vector beside the item."""
@@ -171,8 +172,8 @@ def _computed(
                 yield name, result
                 for twin in twins_of.get(name, []):
                     yield twin, _renamed(result, name, twin)
-                is_due = time.monotonic() > written_at + _WRITE_EVERY_S
-                if ready and (is_due or len(ready) >= _WRITE_EVERY):
+                is_due = time.monotonic() > written_at + _COMMIT_EVERY_S
+                if ready and (is_due or len(ready) >= model._commit_size):
                     session.write(ready)
                     ready.clear()
                     written_at = time.monotonic()
@@ -206,7 +207,7 @@ def parallel_embed(
         yield from model._embed(names, len(names), hashed=hashed)
         return
     n_items = -(-len(names) // n_workers)
-    size = min(model._most_a_chunk, max(1, n_items // _CHUNKS_A_WORKER))
+    size = min(model._chunk_size, max(1, n_items // _CHUNKS_A_WORKER))
     fingerprint = model._fingerprint(None)
     sent = model._for_workers()
     tasks = (

@@ -296,7 +296,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ) -> Iterator[tuple[str, bytes | MediaError | None]]:
         return ((text, text.encode("utf-8", "surrogatepass")) for text in names)
 
-    _most_a_chunk = 4096
+    _chunk_size, _commit_size = 4096, 1024
     _to_bytes = staticmethod(vector_to_bytes)
     _from_bytes = staticmethod(vector_from_bytes)
 

@@ -2,11 +2,10 @@
 
 import functools
 import hashlib
-import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -120,8 +119,8 @@ def network_digest(net: nn.Module) -> str:
     """Return a digest of what a network computes with.
 
     That is every parameter and buffer, the network's `repr`, the plain attributes of
-    its modules (numbers, texts, tensors, arrays, and lists of them), and the source of
-    their classes and hooks from outside torch. What that source calls elsewhere, or has
+    its modules (numbers, texts, tensors, arrays, and lists of them), and the code of
+    their classes and hooks from outside torch. What that code calls elsewhere, or has
     captured, is not followed.
     """
     digest = hashlib.sha256()
@@ -136,25 +135,39 @@ def _foreign_code(net: nn.Module) -> Iterator[str]:
     """Yield the code of classes and hooks that torch does not bring along."""
     kinds = {kind for module in net.modules() for kind in type(module).__mro__}
     foreign = [k for k in kinds if k.__module__.partition(".")[0] not in _FRAMEWORKS]
-    yield from sorted(f"{k.__module__}.{k.__qualname__} {_source(k)}" for k in foreign)
+    yield from sorted(f"{k.__module__}.{k.__qualname__} {_code(k)}" for k in foreign)
     for module in net.modules():
         yield getattr(module, "code", "")  # of a traced module
         hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
-        yield from map(_source, hooks)
+        yield from map(_code, hooks)
 
 
-def _source(value: Any) -> str:
-    """Return the source of a function or class, or else what was compiled of it."""
+def _code(value: Any) -> str:
+    """Return the code of a function, or of the functions of a class.
+
+    It is the compiled code: of a function that was pickled by value, or typed at a
+    prompt, a process has no source.
+    """
     value = getattr(value, "__func__", getattr(value, "fget", value))  # of a method
+    if isinstance(value, CodeType):
+        constants = [_code(constant) for constant in value.co_consts]
+        return f"{value.co_code!r} {value.co_names} {constants}"
+    if isinstance(value, FunctionType):
+        return _code(value.__code__)
     if isinstance(value, type):
-        parts = (f"{name} {_source(member)}" for name, member in vars(value).items())
-        return "".join(parts)
-    if not isinstance(value, FunctionType):
-        return repr(value) if isinstance(value, _PLAIN) else ""
-    try:
-        return inspect.getsource(value)
-    except OSError:  # made at a prompt
-        return f"{value.__code__.co_code!r} {value.__code__.co_consts}"
+        own = {k: v for k, v in vars(value).items() if not _is_internal(k, v)}
+        return " ".join(f"{name} {_code(own[name])}" for name in sorted(own))
+    if isinstance(value, frozenset):
+        return str(sorted(map(_code, value)))
+    return repr(value) if isinstance(value, _PLAIN | tuple) else ""
+
+
+def _is_internal(name: str, value: object) -> bool:
+    """Tell what Python or pickle have added to a class from what was written."""
+    is_dunder = name.startswith("__") and name.endswith("__")
+    return name.startswith("_cloudpickle") or (
+        is_dunder and not isinstance(value, FunctionType)
+    )
 
 
 def _values(net: nn.Module) -> Iterator[str | memoryview]:

@@ -462,7 +462,7 @@ class VideoFrameEmbedder(
     ) -> Iterator[tuple[str, bytes | MediaError | None]]:
         return session.digests(names, (self.limits or MediaLimits()).timeout_s)
 
-    _most_a_chunk = 32
+    _chunk_size, _commit_size = 32, 8
     _to_bytes = staticmethod(vector_to_bytes)
     _from_bytes = staticmethod(vector_from_bytes)
 

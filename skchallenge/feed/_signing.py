@@ -31,7 +31,7 @@ class _SignatureModel:
     n_jobs: int | None = (
         1  # files are decoded side by side, and comparing them costs little
     )
-    _most_a_chunk = 64
+    _chunk_size, _commit_size = 64, 8
     _to_bytes = staticmethod(Signature.to_bytes)
     _from_bytes = staticmethod(Signature.from_bytes)
 

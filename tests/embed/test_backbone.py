@@ -9,16 +9,17 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from skchallenge.embed._precision import cast_network, resolve_precision
 from torch import nn
 
 from skchallenge.embed._backbone import (
     FrameEncoder,
     build_backbone,
+    cast_network,
     check_backbone,
     named_width,
     probe_width,
 )
+from skchallenge.embed._networks import resolve_precision
 
 
 def images(n=2, size=64):

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 import torch
 from huggingface_hub import utils as hub
-from skchallenge.embed._encoder import TextEncoder, _quiet, length_batches, pool_tokens
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
@@ -27,6 +26,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from skchallenge.embed import CaptionEmbedder
+from skchallenge.embed._caption import (
+    TextEncoder,
+    _quiet,
+    length_batches,
+    pool_tokens,
+)
 
 CAPTIONS = [
     "dance with the funny cat",
@@ -110,7 +115,7 @@ def test_other_rows_and_batch_size_do_not_matter(tiny_bert, precision, tolerance
 def test_each_distinct_caption_is_embedded_once(model):
     model.fit_transform(["warm up"])
     seen = []
-    net = model._text_model().encoder(model._built).net
+    net = model._encoder().net
     net.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -346,18 +351,12 @@ def test_bfloat16_leaves_the_angles_of_positions_alone(tiny_bert, tmp_path):
     with torch.random.fork_rng():
         ModernBertModel(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
-    encoder = TextEncoder(
-        tmp_path,
-        pooling="cls",
-        max_length=64,
-        dtype=torch.bfloat16,
-        device=torch.device("cpu"),
-    )
+    encoder = TextEncoder(str(tmp_path), torch.bfloat16, torch.device("cpu"))
     assert {p.dtype for p in encoder.net.parameters()} == {torch.bfloat16}
     angles = [b for n, b in encoder.net.named_buffers() if "inv_freq" in n]
     assert angles
     assert {b.dtype for b in angles} == {torch.float32}
-    ((_, vectors),) = encoder.encode(["dance"], None)
+    vectors = encoder.embed(encoder.tokenize(["dance"], 64), "cls")
     assert vectors.dtype == np.float32
 
 

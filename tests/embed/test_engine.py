@@ -10,13 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from skchallenge.embed._batches import encode_clips
 from torch import nn
 
 from skchallenge.embed import VideoFrameEmbedder, _engine
-from skchallenge.embed import _frame_model as frame_model
 from skchallenge.embed._backbone import FrameEncoder
-from skchallenge.embed._engine import flops_of, make_engine
+from skchallenge.embed._engine import encode_clips, make_engine
 from skchallenge.exceptions import MediaError
 from skchallenge.media._read import Clip
 
@@ -107,27 +105,13 @@ def test_what_does_not_compile_runs_as_it_is_or_says_so(encoder, frames, monkeyp
         engine_of(encoder, True)
 
 
-def test_operations_are_counted_as_by_hand():
-    # One convolution: 2 x 3 x 8 x 3 x 3 operations at each of 30 x 30 places.
-    encoder = FrameEncoder(nn.Conv2d(3, 8, 3).eval(), FLOAT)
-    assert flops_of(encoder, CPU, 32) == 2 * 3 * 8 * 9 * 30 * 30
-
-
-def test_what_cannot_be_counted_is_not_compiled():
-    def fails(module, inputs):
-        raise RuntimeError("not today")
-
-    net = nn.Flatten()
-    net.register_forward_pre_hook(fails)
-    assert flops_of(FrameEncoder(net, FLOAT), CPU, 32) == 0
-
-
-@pytest.mark.parametrize("device, n_frames", [("cpu", 12_000), ("cuda", 600_000)])
-def test_so_many_frames_of_resnet50_repay_compiling(device, n_frames):
-    device, flops = torch.device(device), 8.2e9  # 4.1 billion multiply-adds
-    assert not _engine.may_repay(device, n_frames, flops)
-    assert _engine.may_repay(device, int(1.1 * n_frames), flops)
-    assert not _engine.may_repay(torch.device("mps"), 10**9, flops)
+@pytest.mark.parametrize("device, n_frames", [("cpu", 16_000), ("cuda", 500_000)])
+def test_long_jobs_repay_compiling(device, n_frames):
+    device = torch.device(device)
+    assert not _engine.repays_compiling(device, n_frames - 1, 224)
+    assert _engine.repays_compiling(device, n_frames, 224)
+    assert not _engine.repays_compiling(device, n_frames, 112)  # a quarter of the work
+    assert not _engine.repays_compiling(torch.device("mps"), 10**9, 224)
 
 
 def test_auto_compiles_long_jobs_only(clip_paths, monkeypatch):
@@ -137,13 +121,10 @@ def test_auto_compiles_long_jobs_only(clip_paths, monkeypatch):
         compiled.append(len(black))
         return _engine.TorchEngine(encoder, device)
 
-    settings = {"n_frames": 6, "image_size": 32, "precision": "float32"}
+    settings = {"n_frames": 6, "image_size": 224, "precision": "float32"}
     model = VideoFrameEmbedder(small_cnn, **settings).fit(clip_paths)
-    a_frame = flops_of(FrameEncoder(small_cnn(), FLOAT), CPU, 32)
-    n_frames = 6 * len(clip_paths)
-    monkeypatch.setattr(frame_model, "_MOST_FLOPS", a_frame)
     monkeypatch.setattr(_engine, "_compiled", noting)
-    monkeypatch.setitem(_engine._REPAYING_FLOPS, "cpu", n_frames * a_frame)
+    monkeypatch.setitem(_engine._REPAYING_FRAMES, "cpu", 6 * len(clip_paths))
     model.transform(clip_paths[1:])
     assert not compiled
     model.transform(clip_paths)
@@ -151,6 +132,23 @@ def test_auto_compiles_long_jobs_only(clip_paths, monkeypatch):
     assert compiled == [16]
     model.set_params(compile=False).transform(clip_paths)
     assert compiled == [16]
+
+
+def test_compiling_freezes_the_weights(encoder, frames):
+    """As an option of torch.compile, freezing is silently passed over."""
+    from torch._inductor import config, metrics
+
+    seen = []
+
+    class Noting(nn.Module):
+        def forward(self, x):
+            seen.append(config.freezing)
+            return x.float().mean(dim=(1, 2))
+
+    before = config.freezing
+    engine_of(Noting(), True).submit(frames)()
+    assert True in seen or metrics.generated_kernel_count
+    assert config.freezing == before
 
 
 def test_precision_is_changed_with_openvino_too(encoder, frames, monkeypatch):
@@ -162,9 +160,10 @@ def test_precision_is_changed_with_openvino_too(encoder, frames, monkeypatch):
     model = VideoFrameEmbedder(
         small_cnn, n_frames=1, image_size=32, compile="openvino", precision="float32"
     ).fit(["a.mp4"])
-    built = model._built
     for precision in ("float32", "bfloat16", "float32"):
-        model.set_params(precision=precision)._model()._engine(built, 1)
+        model.set_params(precision=precision)
+        dtype = getattr(torch, precision)
+        model._network().engine(dtype, "openvino", batch_size=4, n_frames=4)
     assert asked == ["f32", "bf16"]
 
 

@@ -3,10 +3,7 @@
 import itertools
 import os
 import re
-import threading
 import time
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,19 +14,16 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from PIL import Image
-from skchallenge.embed._built import Built, built_of
-from skchallenge.embed._spread import _closed_quietly, _embed_there, spread
 from sklearn.base import clone
 from torch import nn
 
 from skchallenge.embed import (
     CaptionEmbedder,
     EmbeddingStore,
-    MediaLimits,
     VideoFrameEmbedder,
-    _clips,
 )
-from skchallenge.embed import _spread as spread_module
+from skchallenge.embed import _cached as module
+from skchallenge.embed import _video as video_module
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -199,76 +193,18 @@ def test_after_an_error_nothing_more_is_begun(tmp_path, backend, with_store):
     model = embedder(store=tmp_path / "a.db" if with_store else None).fit(paths)
     begun = []
 
-    def noting(path):
-        begun.append(path)
-        raise MediaError("bad")
+    def noting(paths, *args, **settings):
+        for path in paths:
+            begun.append(path)
+            yield MediaError("bad")
 
-    model.set_params(limits=MediaLimits(timeout_s=None))
     with (
-        patch.object(_clips, "read_clip", lambda path, *a, **k: noting(path)),
+        patch.object(video_module, "read_clips", noting),
         parallel_config(backend, n_jobs=2),
         pytest.raises(MediaError, match="bad"),
     ):
         model.transform(paths)
-    assert len(begun) <= 4 * 2 * 64 + 64  # the chunks of one round, of eight groups
-
-
-def test_threads_that_stop_leave_the_warning_filters_as_found():
-    filters = list(warnings.filters)
-    first_ends, second_ends, first_is_over = (threading.Event() for _ in range(3))
-
-    def results(ends, waits_for):
-        try:
-            yield 1
-        finally:
-            ends.set()
-            assert waits_for.wait(60)
-
-    def stop(generator):
-        with _closed_quietly(generator) as numbers:
-            next(numbers)
-
-    def stop_first():
-        stop(results(first_ends, second_ends))
-        first_is_over.set()
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(stop_first)
-        assert first_ends.wait(60)
-        second = pool.submit(stop, results(second_ends, first_is_over))
-        first.result(), second.result()
-    assert warnings.filters == filters
-
-
-@pytest.mark.parametrize("backend", ["threading", "lists-only"])
-def test_results_that_wait_are_few(backend):
-    """A slow caller holds the workers back, so memory does not grow."""
-    n_given = []
-
-    def groups():
-        for number in range(300):
-            n_given.append(number)
-            yield [str(number)]
-
-    class Echo:
-        token = "echo"
-
-        def weights_here(self, built):
-            return {}
-
-        def embed(self, groups, n_items, built):
-            for group in groups:
-                for name in group:
-                    yield name, np.zeros(1)
-
-    most, names = 0, []
-    with parallel_config(backend, n_jobs=2):
-        for name, _ in spread(Echo(), groups(), 8, built=Built(), n_jobs=None):
-            names.append(name)
-            time.sleep(0.002)
-            most = max(most, len(n_given) - len(names))
-    assert sorted(names, key=int) == [str(number) for number in range(300)]
-    assert most <= 4 * 2 + 1
+    assert len(begun) <= 2 * 2 * 32 + 32  # joblib dispatches two chunks a worker
 
 
 def test_a_worker_keeps_networks_that_were_defined_in_a_script(covers, tmp_path):
@@ -332,53 +268,9 @@ def test_a_worker_of_other_weights_is_an_error(covers, tmp_path):
     store = EmbeddingStore(tmp_path / "a.db")
     settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
     model = VideoFrameEmbedder(another_everywhere, **settings, store=store, n_jobs=2)
-    with pytest.raises(RuntimeError, match="worker on .* other weights .*'DEFAULT'"):
+    with pytest.raises(RuntimeError, match="worker on .* other weights"):
         model.fit_transform(covers)
     assert len(store) == 0
-
-
-@pytest.mark.parametrize("weights", [None, "weights.pt"])
-def test_files_of_weights_are_compared(two_folders, monkeypatch, weights):
-    monkeypatch.chdir(two_folders / "one")
-    path = weights and squeezenet(two_folders / weights)
-    settings = {"n_frames": 1, "image_size": 32, "precision": "float32"}
-    model = VideoFrameEmbedder("squeezenet1_1", weights=path, **settings)
-    model = model.fit(["0.png"])._model()
-    same = model.weights_here(Built())
-    assert len(_embed_there(model, [["0.png"]], 1, same)) == 1
-    other = dict.fromkeys(same, "other")
-    with pytest.raises(RuntimeError, match=f"other weights .* weights=.*{weights}"):
-        _embed_there(model, [["0.png"]], 1, other)
-
-
-def squeezenet(path):
-    from torchvision.models import squeezenet1_1
-
-    torch.save(squeezenet1_1().state_dict(), path)
-    return path
-
-
-def test_files_of_a_text_model_are_compared(tiny_bert):
-    model = CaptionEmbedder(tiny_bert).fit(CAPTIONS)._text_model()
-    same = model.weights_here(Built())
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(same)
-    more = same | {"vocab.txt": "a file that one machine lacks"}
-    assert len(_embed_there(model, [CAPTIONS], 40, more)) == 40
-    other = same | {"model.safetensors": "other"}
-    with pytest.raises(RuntimeError, match="other weights .*: model.safetensors. No"):
-        _embed_there(model, [CAPTIONS], 40, other)
-
-
-def test_few_networks_are_kept_and_the_estimators_own_is_taken():
-    own = Built()
-    token = own.token("key")
-    assert built_of(token) is own
-    kept = built_of("a")
-    assert built_of("a") is kept
-    built_of("b"), built_of("c")
-    assert built_of("a") is not kept
-    del own
-    assert built_of(token).token("key") != token
 
 
 @pytest.mark.parametrize("n_jobs", [0, "two", 1.5, True])
@@ -390,7 +282,7 @@ def test_wrong_n_jobs(tiny_bert, n_jobs):
 
 def test_a_cluster_without_workers(covers, monkeypatch):
     model = embedder().fit(covers)
-    monkeypatch.setattr(spread_module, "effective_n_jobs", lambda n_jobs: 0)
+    monkeypatch.setattr(module, "effective_n_jobs", lambda n_jobs: 0)
     with pytest.raises(RuntimeError, match="finds no worker"):
         model.transform(covers)
 

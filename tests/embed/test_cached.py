@@ -1,8 +1,6 @@
 """Embedders with a store: once per item, the same bits, whatever happens."""
 
 import os
-import pkgutil
-import re
 import shutil
 import signal
 import sqlite3
@@ -15,9 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from skchallenge.embed._claims import Claims, claims_of
-from skchallenge.embed._database import Session
-from skchallenge.embed._encoder import TextEncoder
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -31,10 +26,11 @@ from skchallenge.embed import (
     MediaLimits,
     VideoFrameEmbedder,
 )
+from skchallenge.embed import _cached as module
 from skchallenge.embed import _caption as caption_module
-from skchallenge.embed import _frame_model as frame_model
-from skchallenge.embed import _recall as recall
-from skchallenge.embed import _text_model as text_model
+from skchallenge.embed import _video as video_module
+from skchallenge.embed._caption import TextEncoder
+from skchallenge.embed._store import open_store
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = ["dance", "cat", "", "funny cat dance", "dance", "\N{FIRE}", "cat 7"]
@@ -154,13 +150,13 @@ def test_a_search_embeds_every_file_once(covers, store, log, n_jobs):
 
 
 def test_a_search_embeds_every_caption_once(tiny_bert, store, monkeypatch):
-    n_seen, embed = [], TextEncoder._embed
+    n_seen, embed = [], TextEncoder.embed
 
-    def counting(self, ids):
+    def counting(self, ids, pooling):
         n_seen.append(len(ids))
-        return embed(self, ids)
+        return embed(self, ids, pooling)
 
-    monkeypatch.setattr(TextEncoder, "_embed", counting)
+    monkeypatch.setattr(TextEncoder, "embed", counting)
     captions = [f"dance {number}" for number in range(24)]
     embedding = CaptionEmbedder(tiny_bert, store=store)
     model = make_pipeline(embedding, LogisticRegression())
@@ -322,8 +318,8 @@ def test_a_warm_transform_loads_no_weights_and_decodes_nothing(
         backbone="squeezenet1_1", weights=tmp_path / "weights.pt", store=store
     )
     cold = model.fit_transform(covers[:3])
-    monkeypatch.setattr(frame_model, "build_backbone", fails)
-    monkeypatch.setattr(frame_model, "read_clips", fails)
+    monkeypatch.setattr(video_module, "build_backbone", fails)
+    monkeypatch.setattr(video_module, "read_clips", fails)
     np.testing.assert_array_equal(clone(model).fit_transform(covers[:3]), cold)
 
 
@@ -342,14 +338,14 @@ def test_weights_changed_in_place_are_another_model(covers, store, tmp_path):
 def test_weights_changed_while_they_are_loaded(covers, store, tmp_path, monkeypatch):
     path = tmp_path / "weights.pt"
     save_squeezenet(path, seed=0)
-    build = frame_model.build_backbone
+    build = video_module.build_backbone
 
     def changing(*args):
         save_squeezenet(path, seed=1)
         return build(*args)
 
     model = embedder(backbone="squeezenet1_1", weights=path, store=store).fit(covers)
-    monkeypatch.setattr(frame_model, "build_backbone", changing)
+    monkeypatch.setattr(video_module, "build_backbone", changing)
     with pytest.raises(OSError, match="weights changed while they were loaded"):
         model.transform(covers[:1])
     assert len(store) == 0
@@ -371,14 +367,14 @@ def test_weights_that_are_missing_are_an_error_as_without_a_store(covers, store)
 def test_warm_captions_load_no_weights(tiny_bert, store, monkeypatch):
     model = CaptionEmbedder(tiny_bert, store=store)
     cold = model.fit_transform(CAPTIONS)
-    monkeypatch.setattr(text_model, "TextEncoder", fails)
+    monkeypatch.setattr(caption_module, "TextEncoder", fails)
     np.testing.assert_array_equal(clone(model).fit_transform(CAPTIONS), cold)
 
 
 def test_an_encoder_whose_files_are_not_found_is_known_by_its_values(
     tiny_bert, store, monkeypatch
 ):
-    monkeypatch.setattr(caption_module, "text_model_identity", lambda *args: None)
+    monkeypatch.setattr(caption_module, "text_model_fingerprint", lambda *args: None)
     model = CaptionEmbedder(tiny_bert, store=store)
     cold = model.fit_transform(CAPTIONS)
     np.testing.assert_array_equal(clone(model).fit_transform(CAPTIONS), cold)
@@ -391,7 +387,7 @@ def test_damaged_records_are_computed_again_and_replaced(covers, store, log):
     connection = sqlite3.connect(store.path)
     with connection:
         connection.execute(
-            "UPDATE records SET vector = zeroblob(length(vector)) WHERE id % 2"
+            "UPDATE records SET data = zeroblob(length(data)) WHERE id % 2"
         )
     connection.close()
     np.testing.assert_array_equal(model.transform(covers), cold)
@@ -439,28 +435,6 @@ def test_a_bad_file_is_named_and_the_others_are_kept(covers, store, log, tmp_pat
     assert len(lines(log)) == store.stats()["misses"] == 12
 
 
-def test_a_bad_file_is_left_to_others_at_once(covers, store, tmp_path):
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(b"not a video" * 100)
-    held = []
-
-    def backbone():
-        def note(module, inputs, output):
-            held.append(len(claims_of(os.path.realpath(store.path))._held))
-
-        net = colour_grid()
-        net.register_forward_hook(note)
-        return net
-
-    model = embedder(
-        backbone=backbone, n_frames=1, batch_size=1, store=store, on_error="zero"
-    ).fit(covers)
-    held.clear()
-    with pytest.warns(MediaWarning):
-        model.transform([str(bad), *covers[:3]])
-    assert held == [3, 3, 3]
-
-
 @pytest.mark.parametrize("timeout_s", [None, 60])
 def test_the_store_among_the_files_keeps_its_locks(covers, tmp_path, timeout_s):
     """Another process that takes it for unused would remove its log."""
@@ -468,12 +442,12 @@ def test_the_store_among_the_files_keeps_its_locks(covers, tmp_path, timeout_s):
     store = EmbeddingStore(tmp_path / "videos" / "a.db")
     limits = MediaLimits(timeout_s=timeout_s)
     model = embedder(store=store, limits=limits, on_error="nan").fit(covers)
-    with Session(store.path) as session:
+    with open_store(store) as session:
         assert not len(store)
         found = sorted(map(str, (tmp_path / "videos").iterdir()))
-        assert len(found) == 3
-        with pytest.warns(MediaWarning, match="3 of 4 .*a.db: is a file of the store"):
-            assert np.isnan(model.transform([*found, covers[0]])[:3]).all()
+        assert len(found) == 4
+        with pytest.warns(MediaWarning, match="4 of 5 .*a.db: is a file of the store"):
+            assert np.isnan(model.transform([*found, covers[0]])[:4]).all()
         code = "import sys; from skchallenge.embed import EmbeddingStore as E; "
         code += "print(len(E(sys.argv[1])))"
         command = [sys.executable, "-c", code, store.path]
@@ -482,54 +456,29 @@ def test_the_store_among_the_files_keeps_its_locks(covers, tmp_path, timeout_s):
         assert session.select("SELECT count(*) FROM records") == [(1,)]
 
 
-def stopping(name, error):
-    """Return a function that does what another does, and then stops the call."""
-    do = pkgutil.resolve_name(name)
+def test_a_vector_is_stored_under_the_content_that_was_decoded(
+    covers, store, tmp_path, monkeypatch
+):
+    """A link may flip between the hashing of a file and its decoding."""
+    link, read_clips = tmp_path / "link.png", video_module.read_clips
+    link.symlink_to(covers[0])
+    rows = embedder().fit_transform(covers[:2])
 
-    def stop(*arguments):
-        do(*arguments)
-        raise error
+    def flip_first(*args, **settings):
+        link.unlink()
+        link.symlink_to(covers[1])
+        return read_clips(*args, **settings)
 
-    return stop
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize(
-    "step",
-    [
-        "skchallenge.embed._claims._lock",
-        "skchallenge.embed._claims.Claims.take",
-        "skchallenge.embed._database.Session.stored",
-        "skchallenge.embed._recall.Recall._claim",
-    ],
-)
-def test_what_stops_a_claim_leaves_none(covers, store, monkeypatch, step, error):
-    """Else the next call would wait ten minutes for what nobody computes."""
-    model = embedder(store=store).fit(covers)
-    with monkeypatch.context() as patch:
-        patch.setattr(step, stopping(step, error))
-        with pytest.raises(error):
-            model.transform(covers)
-    assert not claims_of(os.path.realpath(store.path))._held
-    model.transform(covers)
-    assert len(store) == 24
-
-
-def test_what_changes_while_it_is_read_is_not_stored(covers, store, tmp_path):
-    path = str(tmp_path / "growing.png")
-    shutil.copy(covers[0], path)
-
-    def backbone():
-        net = colour_grid()
-        net.register_forward_hook(lambda m, x, y: Path(path).touch())
-        return net
-
-    embedder(backbone=backbone, store=store).fit_transform([path, covers[1]])
-    assert len(store) == 1
+    model = embedder(store=store).fit([link])
+    monkeypatch.setattr(video_module, "read_clips", flip_first)
+    np.testing.assert_array_equal(model.transform([link]), rows[1:])
+    monkeypatch.undo()
+    np.testing.assert_array_equal(model.transform(covers[:2]), rows)
+    assert store.stats()["misses"] == 2  # neither was stored under the other's content
 
 
 def test_results_are_written_after_a_while(covers, store, log, monkeypatch):
-    monkeypatch.setattr(recall, "_WRITE_EVERY_S", 0)
+    monkeypatch.setattr(module, "_COMMIT_EVERY_S", 0)
     sizes = []
 
     def backbone():
@@ -542,33 +491,6 @@ def test_results_are_written_after_a_while(covers, store, log, monkeypatch):
     assert sizes == [0, 0, 1, 2, 3, 4, 5]  # `fit`, then before each file
 
 
-def test_what_others_claim_without_end_is_computed_in_the_end(
-    covers, store, log, monkeypatch
-):
-    monkeypatch.setattr(recall, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(Claims, "take", lambda self, keys, owner: [False] * len(keys))
-    rows = of_covers(log, store).fit_transform(covers)
-    assert len(lines(log)) == len(store) == 24
-    np.testing.assert_array_equal(rows, embedder(n_frames=1).fit_transform(covers))
-
-
-def test_copies_are_computed_in_the_end_too(covers, store, tmp_path, monkeypatch):
-    """A bad file has them in one write: the first of a group, behind the group before.
-
-    Who has lost patience with other claims does not heed its own either.
-    """
-    monkeypatch.setattr(recall, "_PATIENCE_S", -1.0)
-    (bad := tmp_path / "bad.png").write_bytes(b"no picture")
-    files = [bad, *covers[:15], shutil.copy(covers[14], tmp_path / "copy.png")]
-    model = embedder(n_frames=1, batch_size=1, store=store, on_error="zero").fit(files)
-    with pytest.warns(MediaWarning, match="1 of 17"):
-        rows = model.transform(files)
-    expected = embedder(n_frames=1).fit_transform(covers[:15])
-    np.testing.assert_array_equal(rows[1:], expected[[*range(15), 14]])
-    assert len(store) == 15
-    assert not claims_of(os.path.realpath(store.path))._held
-
-
 def test_tables_with_several_columns(covers, store):
     X = pd.DataFrame({"a": covers[:6], "b": covers[3:9]})
     rows = embedder().fit_transform(X)
@@ -578,13 +500,8 @@ def test_tables_with_several_columns(covers, store):
     assert len(store) == 9
 
 
-def test_no_rows_need_no_model(covers, store):
-    model = embedder(backbone="squeezenet1_1", weights=None, store=store).fit(covers)
-    recall.embed_all(
-        {}, np.empty((0, 1)), store, recipe=fails, find=fails, compute=fails,
-        fill=fails, group_size=1, bar=None,
-    )  # fmt: skip
-    assert model._built._model is None
+def test_no_rows_need_no_model(store):
+    assert list(module.cached_embed(fails, [], store)) == []
 
 
 def test_progress_counts_what_is_read_too(covers, store, capsys):
@@ -592,18 +509,6 @@ def test_progress_counts_what_is_read_too(covers, store, capsys):
     model.transform(covers[:10])
     model.set_params(verbose=1).transform(covers)
     assert "24/24" in capsys.readouterr().err
-
-
-def test_a_bar_is_not_drawn_again_while_others_compute(
-    covers, store, monkeypatch, capsys
-):
-    monkeypatch.setattr(recall, "_PATIENCE_S", 1.0)
-    monkeypatch.setattr(Claims, "take", lambda self, keys, owner: [False] * len(keys))
-    embedder(store=store, verbose=1).fit_transform(covers)
-    counts = [int(n) for n in re.findall(r"(\d+)/24 ", capsys.readouterr().err)]
-    assert counts.count(0) == 1
-    assert counts == sorted(counts)
-    assert counts[-1] == 24
 
 
 def test_a_child_process_may_go_on(covers, store):
