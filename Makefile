@@ -37,7 +37,6 @@ bench:
 	$(PYTHON) benchmarks/reports.py
 	$(PYTHON) benchmarks/odd_media.py
 	$(PYTHON) benchmarks/store.py
-	$(PYTHON) benchmarks/store_choice.py
 	$(PYTHON) benchmarks/kills.py
 	$(PYTHON) benchmarks/memory.py
 	$(PYTHON) benchmarks/throughput.py

@@ -82,7 +82,7 @@ def main():
             "worst cosine": {n: cosines(r, rows[base]).min() for n, r in rows.items()},
         }
     )
-    precision = ours._text_model().dtype
+    precision = ours._encoder().net.dtype
     counts = f"{len(captions)} captions, {len(set(captions))} distinct"
     print(f"{counts}; {precision}, {torch.get_num_threads()} threads")
     print(table.to_string(float_format="{:.4g}".format))

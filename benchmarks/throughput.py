@@ -36,12 +36,11 @@ import av
 import numpy as np
 import pandas as pd
 import torch
-from skchallenge.embed._batches import encode_clips
-from skchallenge.embed._frame_model import FrameModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from skchallenge.embed import VideoFrameEmbedder, load_demo_backbone
 from skchallenge.embed._backbone import build_backbone
-from skchallenge.embed._engine import flops_of
+from skchallenge.embed._engine import encode_clips
 from skchallenge.media._decode import frame_positions
 from skchallenge.media._read import read_clips
 
@@ -103,16 +102,19 @@ def seconds(run, *args):
     return time.perf_counter() - start
 
 
-def model_of(backbone, weights, compile):
-    embedder = VideoFrameEmbedder(backbone, weights=weights, compile=compile)
-    embedder.fit(["a.mp4"])
-    return embedder, embedder._model()
+def network_alone(embedder, clips):
+    """Return a call that runs the embedder's network on clips that are decoded."""
+    engine = embedder._network().engine(
+        embedder._dtype(), embedder.compile, batch_size=16, n_frames=0
+    )
+    return lambda: sum(len(rows) for rows in encode_clips(iter(clips), engine, 16))
 
 
-def network_alone(model: FrameModel, embedder, clips):
-    engine = model._engine(embedder._built, len(clips))
-    size = model._frames_a_batch(torch.device("cpu"))
-    return lambda: sum(len(rows) for rows in encode_clips(iter(clips), engine, size))
+def flops_of(net):
+    """Count the operations of a frame."""
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, SIZE, SIZE))
+    return counter.get_total_flops()
 
 
 def decode(paths):
@@ -129,12 +131,12 @@ def peak_flops(dtype, n=2048):
 def measure(backbone, paths, compile, rounds):
     """Return a row of the table, in videos a second."""
     plain = build_backbone(backbone, None, SIZE)
-    embedder, model = model_of(backbone, None, compile)
+    embedder = VideoFrameEmbedder(backbone, weights=None, compile=compile)
+    embedder.fit(["a.mp4"])
     first = seconds(embedder.transform, paths[:1])  # builds, and compiles if asked
     clips = decode(paths)
-    alone = network_alone(model, embedder, clips)
-    encoder = model.network(embedder._built).encoder
-    flops = N_FRAMES * flops_of(encoder, torch.device("cpu"), SIZE)  # of a video
+    alone = network_alone(embedder, clips)
+    flops = N_FRAMES * flops_of(plain)  # of a video
     peaks = []
     times = {"(a)": [], "(b)": [], "ours": [], "decoding": [], "network": []}
     for path in islice(cycle(paths), rounds):
@@ -143,7 +145,7 @@ def measure(backbone, paths, compile, rounds):
         times["ours"].append(seconds(embedder.transform, paths) / len(paths))
         times["decoding"].append(seconds(decode, paths) / len(paths))
         times["network"].append(seconds(alone) / len(paths))
-        peaks.append(peak_flops(model.dtype))
+        peaks.append(peak_flops(embedder._dtype()))
     a, b, ours = (median(times[key]) for key in ("(a)", "(b)", "ours"))
     best = min(times["decoding"]) + min(times["network"])
     return {
@@ -238,7 +240,7 @@ def main():
     options = parser.parse_args()
     if options.folder:
         return run(options)
-    precision = VideoFrameEmbedder().fit(["a.mp4"])._model().dtype
+    precision = VideoFrameEmbedder()._dtype()
     print(f"processor: {capabilities()}; precision 'auto' is {precision}")
     with tempfile.TemporaryDirectory() as name:
         paths = make_videos(Path(name), options.videos)
