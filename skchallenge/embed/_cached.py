@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import islice
 from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from skchallenge.exceptions import MediaError
 _NAMES_A_READ = 1024
 _COMMIT_EVERY_S = 2.0  # if there are not so many items before
 _CHUNKS_A_WORKER = 4  # at least, if there are enough items
+_CHUNKS_A_ROUND = 8  # a worker; between rounds some wait for the last
 
 Vector = NDArray[np.float32]
 
@@ -214,14 +216,17 @@ def parallel_embed(
         delayed(_embed_chunk)(sent, names[i : i + size], n_items, hashed)
         for i in range(0, len(names), size)
     )
-    for found, node, chunk in _in_any_order(tasks, model.n_jobs):
-        if found != fingerprint:
-            raise RuntimeError(
-                f"The worker on {node!r} has other weights than the process that "
-                "called it, and nothing of it was kept. Give all machines the same "
-                "files, and functions that build the same network."
-            )
-        yield from chunk
+    with closing(
+        _in_any_order(tasks, model.n_jobs, _CHUNKS_A_ROUND * n_workers)
+    ) as chunks:
+        for found, node, chunk in chunks:
+            if found != fingerprint:
+                raise RuntimeError(
+                    f"The worker on {node!r} has other weights than the process that "
+                    "called it, and nothing of it was kept. Give all machines the same "
+                    "files, and functions that build the same network."
+                )
+            yield from chunk
 
 
 def _embed_chunk(
@@ -237,16 +242,25 @@ class _StoppedError(Exception):
     """Nobody takes further results."""
 
 
-def _in_any_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
-    """Yield results as they are ready; after an error or a stop, begin nothing more."""
+def _in_any_order(
+    tasks: Iterator[Any], n_jobs: int | None, n_round: int
+) -> Generator[Any, None, None]:
+    """Yield results as they are ready.
+
+    Tasks run in rounds: joblib begins a task whenever another is done, whether or not
+    its result was taken, and memory would grow. After an error no round is begun.
+    """
     try:
         parallel = Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
-    except ValueError:  # a backend that gives all results at the end
+    except ValueError:  # a backend that gives all results of a round at its end
         parallel = Parallel(n_jobs, batch_size=1)
-    results = parallel(tasks)
-    try:
-        yield from results
-    finally:
-        if isinstance(results, Generator):
-            with suppress(_StoppedError):  # if it were closed, joblib would warn
-                results.throw(_StoppedError())
+    while some := list(islice(tasks, n_round)):
+        results = parallel(some)
+        try:
+            # `yield from` would close the results first, and joblib warn of that.
+            for result in results:
+                yield result  # noqa: UP028  # see above
+        finally:
+            if isinstance(results, Generator):
+                with suppress(_StoppedError):
+                    results.throw(_StoppedError())
