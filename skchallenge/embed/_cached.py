@@ -130,9 +130,7 @@ def cached_embed(
                 names_of[key] += missing
         if names_of or unkeyed:
             with session.lock():
-                yield from _stored(
-                    session, model, names_of
-                )  # by whom we have waited for
+                yield from _stored(session, model, names_of)  # by another meanwhile
                 yield from _computed(session, model, fingerprint, names_of, unkeyed)
 
 
@@ -257,9 +255,8 @@ def _in_any_order(
     while some := list(islice(tasks, n_round)):
         results = parallel(some)
         try:
-            # `yield from` would close the results first, and joblib warn of that.
-            for result in results:
-                yield result  # noqa: UP028  # see above
+            for result in results:  # noqa: UP028  # it would close them, joblib warn
+                yield result
         finally:
             if isinstance(results, Generator):
                 with suppress(_StoppedError):
