@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_float_dtype, is_integer_dtype
 
-from skchallenge._locks import ForkSafeLock
-from skchallenge._schema import NAMES, Role, canonical_name, counter_in
+from skchallenge._schema import COLUMNS, Role, canonical_name, counter_in
 from skchallenge._state import pack_state, unpack_state
 from skchallenge._table import (
     as_frame,
@@ -26,10 +27,12 @@ _OWN_SOUND_SHARE = 0.5
 _COMMON_SOUND_SHARE = 0.05
 # The user, and what an export knows as of the scrape, which is after the cut-offs.
 _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
-_HIDDEN = {"user_id", *(column for role in _SCRAPED for column in NAMES[role])}
+_HIDDEN = {"user_id", *(c for c, known in COLUMNS.items() if known.role in _SCRAPED)}
 _HASH_SIGNS = "#\uff03"  # plain and full width
 _WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
-_appending = ForkSafeLock()
+# Held while rows are added: threads of a server may append to one catalog. Readers need
+# no lock, see `snapshot`.
+_appending = Lock()
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
 
 
@@ -110,7 +113,7 @@ class VideoCatalog:
     ... }))
     >>> catalog
     VideoCatalog(2 videos, 2 users, 1 challenges)
-    >>> catalog.without_truth([1])["caption"].tolist()
+    >>> catalog.encoder_view([1])["caption"].tolist()
     ['my turn!  #fun']
     """
 
@@ -188,8 +191,12 @@ class VideoCatalog:
             )
         new = new.reindex(columns=self.videos.columns)
         joined = pd.concat([self.videos, new], ignore_index=True)
-        for column in (self.video, self.user):  # mixed integer types become floats
-            check_ids(joined[column], column)
+        for column in (self.video, self.user):
+            if is_float_dtype(joined[column]) and is_integer_dtype(new[column]):
+                raise TypeError(  # int64 beside uint64
+                    f"{column} must hold strings or integers of one type: some are too "
+                    "large for the others'. Make all of them strings."
+                )
         # A new state: other threads go on with the old one, see `snapshot`.
         self.__dict__ = {**_without_caches(self.__dict__), "videos": joined}
 
@@ -202,7 +209,7 @@ class VideoCatalog:
         names = [_as_list(cell) for cell in videos[self.challenge]]
         rows = np.repeat(np.arange(len(names)), [len(row) for row in names])
         flat = pd.Series([name for row in names for name in row], dtype=object)
-        return pd.DataFrame({"row": rows, "challenge": flat.infer_objects()})
+        return pd.DataFrame({"row": rows, "challenge": plain_ids(flat)})
 
     @property
     def challenges(self) -> list[Any]:
@@ -235,7 +242,7 @@ class VideoCatalog:
 
     @cached_property
     def hidden_columns(self) -> list[Any]:
-        """Columns that `without_truth` leaves out."""
+        """Columns that `encoder_view` leaves out."""
         seen = [self.video, self.time, self.caption, self.tags, self.sound]
         names = {c: str(c) for c in self.videos}
         known = {c: canonical_name(n) or counter_in(n) for c, n in names.items()}
@@ -246,7 +253,7 @@ class VideoCatalog:
             or (name in _HIDDEN and column not in seen)
         ]
 
-    def without_truth(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
+    def encoder_view(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
         """Return videos as an encoder may see them.
 
         Parameters
@@ -303,8 +310,7 @@ class VideoCatalog:
         is_there = self.challenge in videos.columns
         check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
         for column in (self.video, self.user):
-            check_ids(videos[column], column)
-            videos[column] = plain_ids(videos[column])
+            videos[column] = check_ids(videos[column], column)
         check_times(videos[self.time], self.time)
         check_ids(self._memberships(videos)["challenge"], self.challenge)
         repeated = videos[self.video].duplicated()

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from skchallenge.exceptions import LeakageWarning
-from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import column_roles
+from skchallenge.tabular._guard import column_roles, warn_if_leaking
 
 
 def study(n=1500, seed=0):

@@ -1,5 +1,6 @@
 """From a table of videos to (user, challenge) pairs with labels."""
 
+import warnings
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
@@ -14,11 +15,8 @@ from skchallenge._table import (
     check_columns,
     check_ids,
     check_times,
-    plain_ids,
-    plain_times,
     read_duration,
 )
-from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
 from skchallenge.exceptions import OneClassWarning
 
@@ -196,7 +194,8 @@ def make_participation(
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
     if y.min() == y.max():
-        warn(_one_class(y, len(names), horizon, min_history), OneClassWarning)
+        message = _one_class(y, len(names), horizon, min_history)
+        warnings.warn(message, OneClassWarning, stacklevel=2)
     return Bunch(
         pairs=pairs,
         y=y,
@@ -210,10 +209,8 @@ def _check_videos(videos: Any) -> pd.DataFrame:
     needed = ["video_id", "user_id", "create_time", "hashtags"]
     check_columns(videos.columns, needed, "videos")
     for column in ("video_id", "user_id"):
-        check_ids(videos[column], column)
-        videos[column] = plain_ids(videos[column])  # sorted by name, not by category
-    check_times(videos["create_time"], "create_time")
-    videos["create_time"] = plain_times(videos["create_time"])
+        videos[column] = check_ids(videos[column], column)
+    videos["create_time"] = check_times(videos["create_time"], "create_time")
     text = videos["hashtags"].map(lambda tags: isinstance(tags, str))
     if text.any():
         raise TypeError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from skchallenge._table import check_real
-from skchallenge.datasets._participation import make_participation
+from skchallenge.datasets._pairs import make_participation
 
 _SIZE = 96  # pixels
 _N_FRAMES = _FPS = 12
