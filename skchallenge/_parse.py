@@ -110,7 +110,7 @@ def _numbers(cells: pd.Series) -> pd.Series:
 
 
 def to_sizes(cells: pd.Series, label: str) -> pd.Series:
-    """Convert durations and picture sizes to floats."""
+    """Convert durations and image sizes to floats."""
     values = _numbers(cells)
     bad = (values.isna() & cells.notna()) | (values < 0) | np.isinf(values)
     refuse(bad, cells, label, "a finite number that is not negative")

@@ -23,8 +23,8 @@ from skchallenge._table import (
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
 # and at most one in twenty of the videos of no challenge do ("original sound").
-_OWN_SOUND_SHARE = 0.5
-_COMMON_SOUND_SHARE = 0.05
+_OWN_SOUND_FRACTION = 0.5
+_COMMON_SOUND_FRACTION = 0.05
 # The user, and what an export knows as of the scrape, which is after the cut-offs.
 _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
 _HIDDEN = {"user_id", *(c for c, known in COLUMNS.items() if known.role in _SCRAPED)}
@@ -58,14 +58,15 @@ class VideoCatalog:
         One row a video. The columns of `caption`, `tags` and `sound` may be absent;
         further columns are kept for the encoders.
     video : str, default="video_id"
-        Column of unique video ids, strings or integers.
+        Column of unique video ids: strings or numbers, of which a whole float is the
+        integer that it equals.
     user : str, default="user_id"
-        Column of the ids of the users who made the videos, strings or integers.
+        Column of the ids of the users who made the videos, as above.
     challenge : str, default="challenge"
         Column of the studied challenges that the video takes part in: missing, one
         name, or a list of names.
     time : str, default="create_time"
-        Column of upload times, numbers or datetimes.
+        Column of upload times: datetimes, or numbers of one unit.
     caption : str, default="caption"
         Column of captions.
     tags : str, default="hashtags"
@@ -232,12 +233,13 @@ class VideoCatalog:
         members = self.memberships
         inside = sound.iloc[members["row"]].groupby(members["challenge"].to_numpy())
         # Videos without a sound count: a sound that few carry is nobody's own.
-        share = inside.value_counts(normalize=True, dropna=False)
-        frequent = share.index.get_level_values(1)[share >= _OWN_SOUND_SHARE]
+        fraction = inside.value_counts(normalize=True, dropna=False)
+        is_frequent = fraction >= _OWN_SOUND_FRACTION
+        frequent = fraction.index.get_level_values(1)[is_frequent]
         outside = sound[~self.is_challenge_video]
         outside = outside.value_counts(normalize=True, dropna=False)
         named = [s for s in frequent if not pd.isna(s) and s != ""]
-        own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
+        own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_FRACTION]
         return sound.isin(own).to_numpy()
 
     @cached_property

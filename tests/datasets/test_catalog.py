@@ -150,6 +150,22 @@ def test_constructor_refuses(columns, error, match):
         VideoCatalog(table(**columns))
 
 
+def test_floats_are_the_integers_that_they_equal():
+    """A missing challenge makes floats of the numbers of all others."""
+    floats = table(
+        video_id=[1.0, 2.0, 3.0, 4.0],
+        challenge=[7.0, None, 7.0, None],
+        caption="#7 and #7.0",
+    )
+    catalog = VideoCatalog(floats, candidates=["ann"])
+    assert catalog.videos["video_id"].tolist() == [1, 2, 3, 4]
+    assert catalog.videos["video_id"].dtype == np.int64
+    assert [str(name) for name in catalog.challenges] == ["7"]
+    assert catalog.encoder_view([0])["caption"].tolist() == ["and .0"]
+    with pytest.raises(ValueError, match="already, such as 4"):
+        catalog.append(table(video_id=[4, 5, 6, 7], challenge=7))
+
+
 def test_candidates_must_be_ids_of_the_same_type():
     with pytest.raises(TypeError, match="candidates holds integers"):
         VideoCatalog(table(), candidates=[1, 2])
