@@ -298,7 +298,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.column_roles_ = check_roles(names, check_nowcast(self.nowcast, names))
         if names:
             table = pd.DataFrame(metadata, columns=names)
-            warn_if_leaking(table, y, self.column_roles_)
+            warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
 
     def _read_covers(
         self, table: pd.DataFrame, metadata: NDArray[np.float32], size: int

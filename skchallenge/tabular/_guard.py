@@ -205,7 +205,7 @@ def _identity(column: str) -> str:
 
 
 def warn_if_leaking(
-    table: pd.DataFrame, y: ArrayLike, roles: Mapping[str, str]
+    table: pd.DataFrame, y: ArrayLike, roles: Mapping[str, str], stacklevel: int = 2
 ) -> None:
     """Warn of unknown columns that give the label away, half of it given.
 
@@ -224,6 +224,8 @@ def warn_if_leaking(
         class is too rare to be tried.
     roles : mapping of str to str
         As `column_roles` returns.
+    stacklevel : int, default=2
+        Whose line the warning names, as of `warnings.warn`: 2 is that of the call.
 
     Warns
     -----
@@ -248,7 +250,7 @@ def warn_if_leaking(
             f"{listed}. Are they counted after the video was posted? Drop them, or "
             "give them a name that column_roles knows and list it in nowcast=.",
             LeakageWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

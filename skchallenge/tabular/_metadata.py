@@ -189,7 +189,8 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         self._names = list(features)
         if y is not None:
             table = pd.DataFrame(features)
-            warn_if_leaking(table, y, column_roles(features))
+            # The user's line calls `fit` or `fit_transform`, and these this.
+            warn_if_leaking(table, y, column_roles(features), stacklevel=4)
         return features
 
     def transform(self, X: Any) -> NDArray[np.float64]:
