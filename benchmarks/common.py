@@ -43,7 +43,7 @@ def with_vectors(catalog, blocks):
     features : dict of str to ColumnTransformer
         Passes the columns of each block on.
     """
-    seen = catalog.without_truth(np.arange(len(catalog)))
+    seen = catalog.encoder_view(np.arange(len(catalog)))
     truth = [catalog.video, catalog.user, catalog.challenge, catalog.time]
     tables, features = [catalog.videos[truth]], {}
     for name, (transformer, column) in blocks.items():

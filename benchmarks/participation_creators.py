@@ -42,7 +42,7 @@ def hashtags_and_sound(videos):
 
 def text_vectors(catalog):
     """Embed each video's text, without challenge tags."""
-    seen = catalog.without_truth(np.arange(len(catalog)))
+    seen = catalog.encoder_view(np.arange(len(catalog)))
     embedder = CaptionEmbedder(demo_caption_model(), pooling="mean", verbose=1)
     vectors = embedder.fit_transform(hashtags_and_sound(seen))
     return pd.DataFrame(vectors).add_prefix("text")

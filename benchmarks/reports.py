@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from skchallenge.metrics import participation_report
-from skchallenge.metrics._report import _scores
+from skchallenge.metrics._participation_report import _scores
 
 N_RESAMPLES, N_PAIRS, TARGET = 200, 5, 10.0
 

@@ -343,7 +343,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         rows, place = np.unique(history[filled], return_inverse=True)
         vectors = np.zeros((len(rows) + 1, self._width), dtype=np.float32)
         if len(rows):
-            vectors[:-1] = encode(protocol.catalog.without_truth(rows))
+            vectors[:-1] = encode(protocol.catalog.encoder_view(rows))
         slot = np.full(history.shape, len(rows))  # the last vector stays zero
         slot[filled] = place
         videos = vectors[slot]  # (n, max_videos, width)
@@ -374,4 +374,4 @@ def _width(encoder: Any, catalog: VideoCatalog, history: Rows) -> int:
         return len(encoder.get_feature_names_out())
     except (AttributeError, ValueError):
         one = history[history >= 0][:1]
-        return embed_videos(encoder, catalog.without_truth(one)).shape[1]
+        return embed_videos(encoder, catalog.encoder_view(one)).shape[1]

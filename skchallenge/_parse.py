@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from skchallenge._table import is_missing
 
 FIRST_TIME = pd.Timestamp("2014-01-01")  # musical.ly, which became TikTok
 LAST_TIME = pd.Timestamp("2100-01-01")
@@ -49,6 +52,14 @@ def refuse(bad: Any, cells: pd.Series, label: str, rule: str) -> None:
             f"{plain!r:.80}; rows like it: {rows[:5].tolist()}"
             f"{' ...' if len(rows) > 5 else ''}, {len(rows)} in all."
         )
+
+
+def plain_cells(values: pd.Series) -> pd.Series:
+    """Return cells as Python objects, None where nothing is; plain floats stay."""
+    if values.dtype.kind in "iuf" and isinstance(values.dtype, np.dtype):
+        return values.reset_index(drop=True).astype(float)
+    cells = [None if is_missing(cell) else cell for cell in values.tolist()]
+    return pd.Series(cells, dtype=object)
 
 
 def first_filled(columns: list[pd.Series], n_rows: int, kind: str) -> pd.Series:
@@ -99,7 +110,7 @@ def _numbers(cells: pd.Series) -> pd.Series:
 
 
 def to_sizes(cells: pd.Series, label: str) -> pd.Series:
-    """Convert durations and picture sizes to floats."""
+    """Convert durations and image sizes to floats."""
     values = _numbers(cells)
     bad = (values.isna() & cells.notna()) | (values < 0) | np.isinf(values)
     refuse(bad, cells, label, "a finite number that is not negative")
@@ -117,6 +128,11 @@ def to_counts(cells: pd.Series, label: str) -> pd.Series:
     bad &= cells.notna()  # NaN % 1 != 0
     refuse(bad, cells, label, 'a whole number from 0, or a rounded one like "304.9K"')
     return values
+
+
+def read_counts(values: pd.Series, label: str) -> NDArray[np.float64]:
+    """Read a column of any type as counts, missing ones as NaN."""
+    return to_counts(plain_cells(values), label).to_numpy(dtype=np.float64)
 
 
 def to_times(cells: pd.Series, label: str) -> pd.Series:

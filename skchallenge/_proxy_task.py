@@ -24,7 +24,7 @@ def fit_encoder(encoder: Any, protocol: Protocol, X: pd.DataFrame) -> tuple[Any,
     row = lines["row"].to_numpy()
     labels = lines["entity"].infer_objects().to_numpy()
     try:
-        return clone(encoder).fit(catalog.without_truth(row), labels), row
+        return clone(encoder).fit(catalog.encoder_view(row), labels), row
     except MediaError:  # of one file: the labels are not at fault
         raise
     except (KeyError, ValueError) as error:
@@ -111,7 +111,7 @@ class CrossFit:
         Networks trained apart have different latent spaces.
         """
         encoder, rows = fit_encoder(self.encoder, self.protocol, X)
-        videos = self.protocol.catalog.without_truth(np.unique(rows))
+        videos = self.protocol.catalog.encoder_view(np.unique(rows))
         source, target = embed_videos(encoder, videos), embed_videos(self.final, videos)
         bridge = Ridge(alpha=1e-3 * len(videos)).fit(source, target)
 

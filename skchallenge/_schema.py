@@ -1,4 +1,11 @@
-"""The names of the columns of exports: ours, those of scrapers, and their spellings.
+"""The one table of known columns: name, type, role, and names in every scraper.
+
+From it are made the loader (`LAYOUTS`, and the converters of each kind), the roles of
+`column_roles` and the guard against leaks, what a catalog hides, and the readers of
+`MetadataFeaturizer`.
+
+A new layout is an entry of `LAYOUTS`; what its fields are called is known from then on
+wherever columns are looked for. Names that no layout has are a column's `others`.
 
 A column is found by its name, in this order: as it is, without the prefixes that a
 ColumnTransformer adds, without the suffixes of joins and repeated names, without the
@@ -11,93 +18,226 @@ Where leaks are looked for, `counter_in` also reads a name word by word.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+Kind = Literal["id", "time", "text", "tags", "flag", "count", "size", "number"]
 Role = Literal[
     "pre_post", "label_part", "post_outcome", "scrape_aggregate", "exposure", "unknown"
 ]
 
-# The columns of load_tiktok_export, then columns that it drops; with the names that
-# scrapers and their users have for them.
-NAMES: dict[Role, dict[str, str]] = {
-    "pre_post": {
-        "user_id": "authorMeta.id author.id author_id userId authorMeta.name "
-        "author.uniqueId authorMeta.secUid author.secUid user_name username author",
-        "caption": "text desc description video_desc",
-        "hashtags": "challenges textExtra tags hashtag_names",
-        "mentions": "",
-        "effect_stickers": "effectStickers effects",
-        "song": "musicMeta.musicName music.title music song_name",
-        "sound_id": "musicMeta.musicId music.id music_id",
-        "sound_original": "musicMeta.musicOriginal music.original",
-        "sound_duration_s": "musicMeta.duration music.duration music_duration",
-        "sound_author": "musicMeta.musicAuthor music.authorName",
-        "sound_album": "musicMeta.musicAlbum music.album",
-        "sound_url": "musicMeta.playUrl music.playUrl",
-        "sound_cover": "musicMeta.coverThumb musicMeta.coverMedium "
-        "musicMeta.coverLarge music.coverThumb music.coverMedium music.coverLarge",
-        "duration_s": "videoMeta.duration video.duration video_length duration",
-        "width": "videoMeta.width video.width",
-        "height": "videoMeta.height video.height",
-        "cover": "covers.default video.cover covers.origin covers.dynamic "
-        "video.originCover video.dynamicCover",
-        "path": "",
-    },
-    "label_part": {
-        "n_followers": "authorMeta.fans authorStatsV2.followerCount "
-        "authorStats.followerCount followerCount followers fans num_followers "
-        "author_followers user_followers followers_count",
-    },
-    "post_outcome": {
-        "n_plays": "playCount statsV2.playCount stats.playCount plays views viewCount "
-        "n_views num_views video_views plays_count views_count "
+
+class Column(NamedTuple):
+    """What is known of a column."""
+
+    kind: Kind
+    role: Role
+    others: str = ""  # names that no layout has
+
+
+# The columns of load_tiktok_export, in its order.
+LOADED = {
+    # The upper half of a video's id is its time of posting; addresses hold the id.
+    "video_id": Column("id", "exposure", "secretID aweme_id itemId"),
+    "user_id": Column(
+        "id",
+        "pre_post",
+        "author_id userId authorMeta.name author.uniqueId authorMeta.secUid "
+        "author.secUid user_name username author",
+    ),
+    "create_time": Column(
+        "time",
+        "exposure",
+        "createTimeISO create_date created_at timestamp upload_time upload_date "
+        "post_time post_date posted_at published_at publish_time create_time_utc date "
+        "datetime date_posted posting_date posting_time uploaded_at publish_date "
+        "date_published created_utc unix_time",
+    ),
+    "caption": Column("text", "pre_post", "description"),
+    "hashtags": Column("tags", "pre_post", "tags hashtag_names"),
+    "mentions": Column("tags", "pre_post"),
+    "effect_stickers": Column("tags", "pre_post", "effects"),
+    "song": Column("text", "pre_post", "music song_name"),
+    "sound_id": Column("id", "pre_post", "music_id"),
+    "sound_original": Column("flag", "pre_post"),
+    "sound_duration_s": Column("size", "pre_post", "music_duration"),
+    "duration_s": Column("size", "pre_post", "duration"),
+    "width": Column("size", "pre_post"),
+    "height": Column("size", "pre_post"),
+    "verified": Column("flag", "scrape_aggregate", "is_verified"),
+    "n_plays": Column(
+        "count",
+        "post_outcome",
+        "plays views viewCount n_views num_views video_views plays_count views_count "
         "video_view_count video_play_count statistics_play_count statistics_view_count",
-        "n_likes": "diggCount statsV2.diggCount stats.diggCount likes likeCount "
-        "num_likes video_likes likes_count video_like_count "
+    ),
+    "n_likes": Column(
+        "count",
+        "post_outcome",
+        "likes likeCount num_likes video_likes likes_count video_like_count "
         "statistics_digg_count statistics_like_count",
-        "n_comments": "commentCount statsV2.commentCount stats.commentCount comments "
-        "num_comments comments_count video_comment_count "
+    ),
+    "n_comments": Column(
+        "count",
+        "post_outcome",
+        "comments num_comments comments_count video_comment_count "
         "statistics_comment_count",
-        "n_shares": "shareCount statsV2.shareCount stats.shareCount shares num_shares "
-        "forwardCount shares_count video_share_count statistics_share_count",
-        "n_saves": "collectCount statsV2.collectCount stats.collectCount saves "
-        "saveCount bookmarks saves_count favorites_count statistics_collect_count",
-        "n_reposts": "repostCount statsV2.repostCount stats.repostCount",
-        "n_downloads": "downloadCount stats.downloadCount video_download_count "
+    ),
+    "n_shares": Column(
+        "count",
+        "post_outcome",
+        "shares num_shares forwardCount shares_count video_share_count "
+        "statistics_share_count",
+    ),
+    "n_followers": Column(
+        "count",
+        "label_part",
+        "followerCount followers fans num_followers author_followers user_followers "
+        "followers_count",
+    ),
+    "n_following": Column("count", "scrape_aggregate", "followingCount following"),
+    "n_total_likes": Column("count", "scrape_aggregate", "heartCount"),
+    "n_user_likes": Column("count", "scrape_aggregate"),
+    "n_total_videos": Column("count", "scrape_aggregate", "videoCount"),
+    "cover": Column(
+        "text",
+        "pre_post",
+        "covers.origin covers.dynamic video.originCover video.dynamicCover",
+    ),
+    "path": Column("text", "pre_post"),
+}
+REQUIRED = ("video_id", "user_id", "create_time")
+
+COLUMNS = LOADED | {
+    # Columns that the loader drops, or that people make.
+    "sound_author": Column(
+        "text", "pre_post", "musicMeta.musicAuthor music.authorName"
+    ),
+    "sound_album": Column("text", "pre_post", "musicMeta.musicAlbum music.album"),
+    "sound_url": Column("text", "pre_post", "musicMeta.playUrl music.playUrl"),
+    "sound_cover": Column(
+        "text",
+        "pre_post",
+        "musicMeta.coverThumb musicMeta.coverMedium musicMeta.coverLarge "
+        "music.coverThumb music.coverMedium music.coverLarge",
+    ),
+    "n_saves": Column(
+        "count",
+        "post_outcome",
+        "collectCount statsV2.collectCount stats.collectCount saves saveCount "
+        "bookmarks saves_count favorites_count statistics_collect_count",
+    ),
+    "n_reposts": Column(
+        "count", "post_outcome", "repostCount statsV2.repostCount stats.repostCount"
+    ),
+    "n_downloads": Column(
+        "count",
+        "post_outcome",
+        "downloadCount stats.downloadCount video_download_count "
         "statistics_download_count",
-        "virality": "virality_score viral is_viral views_per_follower "
-        "engagement engagement_rate",
-    },
-    "scrape_aggregate": {
-        "verified": "authorMeta.verified author.verified is_verified",
-        "n_following": "authorMeta.following authorStatsV2.followingCount "
-        "authorStats.followingCount followingCount following",
-        "n_total_likes": "authorMeta.heart authorStatsV2.heartCount "
-        "authorStatsV2.heart authorStats.heartCount authorStats.heart heartCount",
-        "n_user_likes": "authorMeta.digg authorStatsV2.diggCount authorStats.diggCount",
-        "n_total_videos": "authorMeta.video authorStatsV2.videoCount "
-        "authorStats.videoCount videoCount n_total_vids",
-        "nickname": "authorMeta.nickName author.nickname",
-        "signature": "authorMeta.signature author.signature bio",
-        "avatar": "authorMeta.avatar author.avatarThumb author.avatarMedium "
-        "author.avatarLarger",
-        "downloaded": "",
-    },
-    "exposure": {
-        "create_time": "createTime video_time createTimeISO create_date created_at "
-        "timestamp upload_time upload_date post_time post_date posted_at published_at "
-        "publish_time create_time_utc date datetime date_posted posting_date "
-        "posting_time uploaded_at publish_date date_published created_utc unix_time",
-        "video_age": "age_days video_age_days age age_hours video_age_hours "
-        "days_since_post days_since_posting hours_since_post hours_since_posting "
-        "days_since_upload hours_since_upload days_since_publication days_old "
-        "hours_old days_online hours_online",
-        # The upper half of a video's id is its time of posting; addresses hold the id.
-        "video_id": "id secretID aweme_id itemId",
-        "video_url": "webVideoUrl videoUrl videoUrlNoWaterMark videoApiUrlNoWaterMark "
+    ),
+    "virality": Column(
+        "number",
+        "post_outcome",
+        "virality_score viral is_viral views_per_follower engagement engagement_rate",
+    ),
+    "nickname": Column(
+        "text", "scrape_aggregate", "authorMeta.nickName author.nickname"
+    ),
+    "signature": Column(
+        "text", "scrape_aggregate", "authorMeta.signature author.signature bio"
+    ),
+    "avatar": Column(
+        "text",
+        "scrape_aggregate",
+        "authorMeta.avatar author.avatarThumb author.avatarMedium author.avatarLarger",
+    ),
+    "downloaded": Column("flag", "scrape_aggregate"),
+    "video_age": Column(
+        "number",
+        "exposure",
+        "age_days video_age_days age age_hours video_age_hours days_since_post "
+        "days_since_posting hours_since_post hours_since_posting days_since_upload "
+        "hours_since_upload days_since_publication days_old hours_old days_online "
+        "hours_online",
+    ),
+    "video_url": Column(
+        "text",
+        "exposure",
+        "webVideoUrl videoUrl videoUrlNoWaterMark videoApiUrlNoWaterMark "
         "video.playAddr video.downloadAddr url",
+    ),
+}
+
+# Where each layout of an export keeps the columns. Nested fields have dotted names, as
+# in the CSV form of an export. "a b" reads b where a is not filled; "tags[].title"
+# reads `title` of each dict in the list `challenges`.
+LAYOUTS: dict[str, dict[str, str]] = {
+    "tiktok-scraper": {
+        "video_id": "id",
+        "user_id": "authorMeta.id",
+        "create_time": "createTime",
+        "caption": "text",
+        "hashtags": "hashtags[].name",
+        "mentions": "mentions[].name",
+        "effect_stickers": "effectStickers[].name",
+        "song": "musicMeta.musicName",
+        "sound_id": "musicMeta.musicId",
+        "sound_original": "musicMeta.musicOriginal",
+        "sound_duration_s": "musicMeta.duration",
+        "duration_s": "videoMeta.duration",
+        "width": "videoMeta.width",
+        "height": "videoMeta.height",
+        "verified": "authorMeta.verified",
+        "n_plays": "playCount",
+        "n_likes": "diggCount",
+        "n_comments": "commentCount",
+        "n_shares": "shareCount",
+        "n_followers": "authorMeta.fans",
+        "n_following": "authorMeta.following",
+        "n_total_likes": "authorMeta.heart",
+        "n_user_likes": "authorMeta.digg",
+        "n_total_videos": "authorMeta.video",
+        "cover": "covers.default",
+    },
+    # V2 comes first: it is exact, the older block overflows beyond 2**31.
+    "tiktok-api": {
+        "video_id": "id",
+        "user_id": "author.id",
+        "create_time": "createTime",
+        "caption": "desc",
+        "hashtags": "challenges[].title textExtra[].hashtagName",
+        "mentions": "textExtra[].userUniqueId",
+        "effect_stickers": "effectStickers[].name",
+        "song": "music.title",
+        "sound_id": "music.id",
+        "sound_original": "music.original",
+        "sound_duration_s": "music.duration",
+        "duration_s": "video.duration",
+        "width": "video.width",
+        "height": "video.height",
+        "verified": "author.verified",
+        "n_plays": "statsV2.playCount stats.playCount",
+        "n_likes": "statsV2.diggCount stats.diggCount",
+        "n_comments": "statsV2.commentCount stats.commentCount",
+        "n_shares": "statsV2.shareCount stats.shareCount",
+        "n_followers": "authorStatsV2.followerCount authorStats.followerCount",
+        "n_following": "authorStatsV2.followingCount authorStats.followingCount",
+        "n_total_likes": "authorStatsV2.heartCount authorStatsV2.heart "
+        "authorStats.heartCount authorStats.heart",
+        "n_user_likes": "authorStatsV2.diggCount authorStats.diggCount",
+        "n_total_videos": "authorStatsV2.videoCount authorStats.videoCount",
+        "cover": "video.cover",
+    },
+    # The loader's own names are read too: a saved table can be loaded again.
+    "tiktok-api-table": {column: column for column in LOADED}
+    | {
+        "create_time": "create_time video_time",
+        "caption": "caption video_desc",
+        "hashtags": "hashtags[].name",
+        "duration_s": "duration_s video_length",
+        "n_total_videos": "n_total_videos n_total_vids",
     },
 }
 
@@ -107,12 +247,22 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-_CANONICAL = {
-    plain(alias): canonical
-    for columns in NAMES.values()
-    for canonical, aliases in columns.items()
-    for alias in (canonical, *aliases.split())
-}
+def sources_of(column: str, layout: str) -> list[str]:
+    """Return the fields of a layout that hold a column, the preferred one first."""
+    return LAYOUTS[layout].get(column, "").split()
+
+
+def _canonical_names() -> dict[str, str]:
+    """Map each known name to its column; `textExtra`, which holds two, to the first."""
+    names: dict[str, str] = {}
+    for column, known in COLUMNS.items():
+        fields = [f for layout in LAYOUTS for f in sources_of(column, layout)]
+        for name in (column, *known.others.split(), *fields):
+            names.setdefault(plain(name.partition("[]")[0]), column)
+    return names
+
+
+_CANONICAL = _canonical_names()
 # What is counted, in the singular, by the column that counts it.
 _COUNTED = {
     word: canonical

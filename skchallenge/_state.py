@@ -1,27 +1,31 @@
 """Tables of pandas in the state of an object, as bytes that hold no pickle."""
 
 import copy
+import json
 from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.testing import assert_frame_equal
 
-from skchallenge._cells_text import from_text, to_text
+_REFUSALS = (
+    *(pa.ArrowException, TypeError, ValueError, KeyError, OverflowError),
+    AssertionError,  # what came back is not equal
+)
 
-# Names, rows and columns of objects as text; the other columns as a stream of Arrow.
-Packed = list[bytes]
-_DATED = (pd.DatetimeIndex, pd.TimedeltaIndex)
-_TYPED = (pd.CategoricalIndex, pd.IntervalIndex, pd.PeriodIndex)
-_INDEXES = {pd.RangeIndex, pd.Index, pd.MultiIndex, *_TYPED, *_DATED}
-_REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
+
+_SCALARS = {type(None), bool, int, float, str}
 
 
 class FramesAsBytes:
     """Mixin that pickles the tables among an object's attributes as bytes.
 
-    So skops can save them, which knows no tables. One that bytes cannot hold exactly
-    is pickled as it is, and skops is told why it cannot save it.
+    So skops, which knows no tables, can save them, and equal tables have one digest in
+    joblib's caches. Columns may hold numbers, text, booleans, datetimes, categories,
+    nullable numbers, and missing values; columns of objects what JSON holds, such as
+    text beside lists of text. Tuples and arrays in cells come back as lists. Any other
+    table is pickled as it is, and skops is told why it cannot save it.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -47,12 +51,13 @@ class OnlyPickled:
 
     def __getstate__(self) -> Any:
         table = pd.DataFrame(self.table).reset_index(drop=True)
-        odd = [label for label in table if pack(table[[label]]) is None]
-        what = f"in the columns {odd}" if odd else "as its labels, attrs or flags"
+        odd = [c for c in table if pack(table[c]) is None]
+        what = f"in the columns {odd}" if odd else "as its labels or attrs"
         raise TypeError(
-            f"The table {self.name!r} must hold what can be written exactly, for skops "
-            f"to save it, but has something else {what}: for example objects of a "
-            "class of their own, or text in an Arrow type. Convert it, or use pickle."
+            f"The table {self.name!r} must hold what bytes can, for skops to save it, "
+            f"but has something else {what}: for example objects of a class of their "
+            "own, times among text, or text in an Arrow type. Convert it, or use "
+            "pickle."
         )
 
 
@@ -79,122 +84,75 @@ def unpack_state(state: dict[str, Any]) -> dict[str, Any]:
     return {**others, **left, **tables}
 
 
-def pack(table: Any) -> Packed | None:
-    """Return the bytes of a table, the same ones for equal tables.
+def pack(table: Any) -> bytes | None:
+    """Return a table as a stream of Arrow, the same one for equal tables.
 
-    Returns
-    -------
-    packed : list of bytes or None
-        `unpack` makes exactly this table of them; None if it would not.
+    Columns of objects go into its metadata, as JSON, and leave zeros behind. None if
+    `unpack` would not give the same columns, types and index.
     """
-    if not _is_ordinary(table):
+    is_series = type(table) is pd.Series
+    frame = table.to_frame("values") if is_series else table
+    if type(frame) is not pd.DataFrame or frame.attrs or not _has_plain_names(frame):
         return None
-    name = None
-    if isinstance(table, pd.Series):
-        name, table = [table.name], table.to_frame("values")
-    levels = _levels(table.index)
-    columns = [*levels, *(column.reset_index(drop=True) for _, column in table.items())]
-    objects = [[i, c.to_list()] for i, c in enumerate(columns) if c.dtype == object]
-    others = {str(i): c for i, c in enumerate(columns) if c.dtype != object}
-    rows = None if levels else _range(table.index)
-    names = [table.columns.to_list(), str(table.columns.dtype), table.columns.name]
+    is_object = pd.api.types.is_object_dtype
+    objects: list[Any] = [name for name in frame if is_object(frame[name].dtype)]
+    typed = frame.copy(deep=False)
+    typed[objects] = 0
     try:
-        text = to_text([name, rows, list(table.index.names), names, objects])
-        stream = _to_stream(others)
-        is_exact = _columns(*from_text(to_text(names))).identical(table.columns)
-        is_exact = is_exact and _types_are_kept(stream, others)
-        is_exact = is_exact and _labels_are_kept(table.index)
+        cells = [[name, list(map(_plain, frame[name]))] for name in objects]
+        own = {"cells": cells, "series": [table.name] if is_series else None}
+        arrow = pa.Table.from_pandas(typed, nthreads=1).combine_chunks()
+        # A copy row by row leaves nothing behind missing values, or between columns.
+        arrow = arrow.take(pa.array(np.arange(len(frame)))).combine_chunks()
+        # Half a pair of surrogates may stand in a caption that an export has cut.
+        text = json.dumps(own, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        metadata = {**arrow.schema.metadata, b"skchallenge": text}
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, arrow.schema.with_metadata(metadata)) as writer:
+            writer.write_table(arrow.replace_schema_metadata(metadata))
+        data = sink.getvalue().to_pybytes()
+        options: Any = {"check_exact": True, "check_freq": False}
+        assert_frame_equal(_read(data)[0], typed, check_column_type=True, **options)
     except _REFUSALS:
         return None
-    return [text, stream] if is_exact else None
+    return data
 
 
-def unpack(packed: Packed) -> Any:
+def unpack(data: bytes) -> Any:
     """Return the table that was packed."""
-    text, stream = packed
-    name, rows, levels, names, objects = from_text(text)
-    typed: Any = _from_stream(stream).items()
-    columns = {int(place): column for place, column in typed}
-    columns |= {i: pd.Series(cells, dtype=object) for i, cells in objects}
-    n_levels = 0 if rows else len(levels)
-    index = _index(rows, [columns.pop(i) for i in range(n_levels)], levels)
-    data = {i: columns[i] for i in sorted(columns)}
-    table = pd.DataFrame(data, index=range(len(index)))
-    table = table.set_axis(index, axis=0).set_axis(_columns(*names), axis=1)
-    return table["values"].rename(*name) if name else table
+    frame, own = _read(data)
+    for name, cells in own["cells"]:
+        frame[name] = pd.Series(cells, index=frame.index, dtype=object)
+    return frame["values"].rename(*own["series"]) if own["series"] else frame
 
 
-def _is_ordinary(table: Any) -> bool:
-    """Tell whether a table is a plain one, with nothing fancy at its sides."""
-    if type(table) not in {pd.DataFrame, pd.Series} or table.attrs:
-        return False
-    if not table.flags.allows_duplicate_labels:
-        return False
-    columns = table.columns if table.ndim == 2 else pd.Index([])
-    return _is_ordinary_index(table.index) and type(columns) is pd.Index
+def _read(data: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the columns that have a type, and all else."""
+    with pa.ipc.open_stream(data) as reader:
+        arrow = reader.read_all()
+    arrow.validate(full=True)  # the bytes may come from a stranger
+    text = arrow.schema.metadata[b"skchallenge"].decode("utf-8", "surrogatepass")
+    return arrow.to_pandas(use_threads=False), json.loads(text)
 
 
-def _is_ordinary_index(index: pd.Index) -> bool:
-    """Tell whether the levels of an index are all there is to it."""
-    if isinstance(index, _DATED) and index.freq is not None:
-        return False
-    is_lone = isinstance(index, pd.MultiIndex) and index.nlevels == 1
-    return type(index) in _INDEXES and not is_lone
+def _has_plain_names(frame: pd.DataFrame) -> bool:
+    """Tell whether Arrow keeps the labels: of others it warns and makes text."""
+    kinds = {type(label) for label in frame.columns}
+    names = [*frame.columns.names, *frame.index.names]
+    is_text = all(name is None or isinstance(name, str) for name in names)
+    is_plain = is_text and (kinds <= {str} or kinds <= {int})
+    return is_plain and frame.columns.is_unique
 
 
-def _levels(index: pd.Index) -> "list[pd.Series[Any]]":
-    """Return the columns that an index needs: a range none."""
-    if isinstance(index, pd.RangeIndex):
-        return []
-    levels = map(index.get_level_values, range(index.nlevels))
-    return [pd.Series(level, dtype=level.dtype) for level in levels]
-
-
-def _range(index: Any) -> list[int]:
-    return [index.start, index.stop, index.step]
-
-
-def _index(rows: Any, levels: list[Any], names: list[Any]) -> pd.Index:
-    if rows:
-        start, stop, step = rows
-        return pd.RangeIndex(start, stop, step, name=names[0])
-    if len(levels) == 1:
-        return pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
-    return pd.MultiIndex.from_arrays(levels, names=names)
-
-
-def _columns(labels: list[Any], dtype: str, name: Any) -> pd.Index:
-    return pd.Index(labels, dtype=dtype, name=name)
-
-
-def _to_stream(columns: "dict[str, pd.Series[Any]]") -> bytes:
-    """Write columns that have a type of their own."""
-    frame = pd.DataFrame(columns, copy=False)
-    table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
-    # A copy row by row leaves nothing behind missing values, or between columns.
-    table = table.combine_chunks().take(pa.array(np.arange(len(frame))))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
-
-
-def _from_stream(stream: bytes, stop: int | None = None) -> pd.DataFrame:
-    with pa.ipc.open_stream(stream) as reader:
-        table = reader.read_all().slice(0, stop)
-    table.validate(full=True)  # the bytes may come from a stranger
-    return table.to_pandas(use_threads=False)
-
-
-def _labels_are_kept(index: pd.Index) -> bool:
-    """Tell whether levels keep their types: dates among objects would not."""
-    levels = _levels(index)
-    if len(levels) < 2:
-        return True
-    made = _levels(pd.MultiIndex.from_arrays(levels))
-    return all(a.dtype == b.dtype for a, b in zip(levels, made, strict=True))
-
-
-def _types_are_kept(stream: bytes, columns: "dict[str, pd.Series[Any]]") -> bool:
-    dtypes = _from_stream(stream, 0).dtypes
-    return all(dtypes[name] == column.dtype for name, column in columns.items())
+def _plain(cell: Any) -> Any:
+    """Return a cell in the words of JSON, which has Python's NaN."""
+    if type(cell) in _SCALARS:
+        return cell
+    if isinstance(cell, list | tuple | np.ndarray):
+        is_plain = type(cell) is list and _SCALARS.issuperset(map(type, cell))
+        return cell if is_plain else [_plain(item) for item in cell]
+    if isinstance(cell, dict) and all(isinstance(key, str) for key in cell):
+        return {key: _plain(item) for key, item in cell.items()}
+    if isinstance(cell, np.bool_ | np.integer | np.floating | np.str_):
+        return cell.item()
+    raise TypeError(f"A cell of type {type(cell).__name__} has no text.")

@@ -24,8 +24,7 @@ from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_back
 from skchallenge.exceptions import MediaWarning
 from skchallenge.media._covers import load_covers
 from skchallenge.nn import MLP, CoverFusion
-from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import check_nowcast, check_roles
+from skchallenge.tabular._guard import check_nowcast, check_roles, warn_if_leaking
 
 _ROWS_A_PASS = 256  # their first convolution takes 70 MB at 64 pixels
 _SPARE = 8  # a cover is an eighth larger than the square that is cut out of it
@@ -299,7 +298,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.column_roles_ = check_roles(names, check_nowcast(self.nowcast, names))
         if names:
             table = pd.DataFrame(metadata, columns=names)
-            warn_if_leaking(table, y, self.column_roles_)
+            warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
 
     def _read_covers(
         self, table: pd.DataFrame, metadata: NDArray[np.float32], size: int

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, VideoCatalog, make_participation
 from skchallenge._rules import Protocol
-from skchallenge.datasets import _participation
+from skchallenge.datasets import _pairs
 from skchallenge.exceptions import LeakageWarning
 
 CUT_OFF = 100
@@ -383,5 +383,5 @@ def test_participations_do_not_count_as_activity(monkeypatch):
 
     assert at_chance(score())
     columns = ["user_id", "create_time"]
-    monkeypatch.setattr(_participation, "_plain_videos", lambda videos: videos[columns])
+    monkeypatch.setattr(_pairs, "_plain_videos", lambda videos: videos[columns])
     assert score() > 0.85  # the others, who stay active, are told by chance

@@ -265,7 +265,6 @@ def test_an_estimator_of_media_answers_as_before(name, tmp_path):
         lambda days: days,
         lambda days: days.astype("datetime64[ns]"),
         lambda days: days.dt.tz_localize("Europe/Berlin"),
-        lambda days: days.dt.date,
         lambda days: days.dt.to_period("D"),
         lambda days: days - days[0],
     ],

@@ -5,7 +5,6 @@ import datetime as dt
 import pickle
 import pickletools
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import joblib
 import numpy as np
@@ -20,7 +19,6 @@ from skchallenge._state import FramesAsBytes, pack, unpack
 
 DAYS = pd.to_datetime(["2020-01-01", None, "2021-01-01"])
 LETTERS = ["a", None, "c"]
-BERLIN = ZoneInfo("Europe/Berlin")
 OBJECTS = pd.Index([1, 3], dtype=object)
 # Arrow gives strings back as pandas keeps them by default.
 OTHER_STRING = pd.StringDtype(
@@ -59,50 +57,21 @@ MIXED = {
     "None and NaN": ["a", None, np.nan],
     "text and lists": ["dance", ["dance", "sing"], None],
     "lists of one length": [["a", "b"], ["c", "d"], ["e", None]],
-    "arrays": [np.array(["a", "b"], dtype=object), np.array(["c", "d"]), None],
-    "arrays of numbers": [np.array([[1, 2]], "u1"), np.array([]), np.array(0.5, "f4")],
-    "NumPy scalars": [np.int64(3), np.float32(0.1), np.str_("x")],
     "truth and numbers": [True, 1, 1.0],
     "large and small": [10**40, -0.0, -np.inf],
-    "tuples and records": [("a", 1), {"id": 3, 4: ["x"]}, {"tuple": [1]}],
-    "pandas.NA": [pd.NA, [pd.NA], float("nan")],
+    "records": [{"id": 3, "names": ["x"]}, [{"name": "x"}, {"name": None}], {}],
     "signs": ["\U0001f525", "\ud83d\udd25", "\ud800 \x00 \u2028"],
     "empty": ["", [], {}],
-    "times among others": [pd.Timestamp("2020").as_unit("s"), 1, pd.NaT],
-    "times in zones": [
-        pd.Timestamp("2020-10-25 02:30+02:00").tz_convert("UTC"),
-        pd.Timestamp("2020-10-25 00:30", tz="UTC").tz_convert(BERLIN),  # 02:30, first
-        pd.Timestamp("2020-10-25 01:30", tz="UTC").tz_convert(BERLIN),  # and second
-    ],
-    "Python's times": [
-        dt.datetime(2020, 10, 25, 2, 30, 1, 7, tzinfo=BERLIN, fold=1),
-        dt.datetime(1, 1, 1, tzinfo=dt.UTC),
-        [dt.date(9999, 12, 31), dt.datetime(2020, 1, 1)],
-    ],
-    "durations": [pd.Timedelta(-1, "ns"), pd.Timedelta(3, "s"), None],
-    "NumPy's times": [
-        np.datetime64("2020-01"),
-        np.timedelta64("NaT", "s"),
-        np.array([["2020-01-01"]], dtype="M8[ns]"),
-    ],
-    "bytes": [b"a", "a", b""],
-    "decimals": [Decimal("1.10"), Decimal("NaN"), Decimal("-0E-7")],
-    "times in nameless zones": [
-        pd.Timestamp("2020-01-01 00:00-02:30"),
-        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(microseconds=1))),
-        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(-dt.timedelta(hours=3))),
-    ],
 }
-# What bytes cannot hold exactly.
+# What bytes cannot hold.
 REFUSED = {
+    "times among text": pd.Series([pd.Timestamp("2020"), "a", pd.NaT], dtype=object),
+    "pandas.NA among text": pd.Series([pd.NA, "a", None], dtype=object),
+    "bytes among text": pd.Series([b"a", "a", b""], dtype=object),
+    "Python's dates": pd.Series([dt.date(2020, 1, 1), "a", None], dtype=object),
+    "decimals": pd.Series([Decimal("1.10"), "a", None], dtype=object),
+    "numbers as keys": pd.Series([{4: "x"}, 1, 2], dtype=object),
     "a class": pd.Series([pd.DataFrame, 1, 2], dtype=object),
-    "a zone with a name of its own": pd.Series(
-        [dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(0), "X")), 1, 2],
-        dtype=object,
-    ),
-    "a zone of another library": pd.Series(
-        [pd.Timestamp("2020-01-01", tz="dateutil/Europe/Berlin"), 1, 2], dtype=object
-    ),
     "long floats in a cell": pd.Series([np.longdouble(1), 2, 3], dtype=object),
     "too many digits": pd.Series([10**5000, 2, 3], dtype=object),
     "complex": pd.Series([1j, 2, 3]),
@@ -153,19 +122,10 @@ def test_cells_of_objects_come_back_exactly(name):
     assert list(loaded) == list(table)
 
 
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_cells_keep_the_unit_of_time(unit):
-    stamp = pd.Timestamp("2020-01-01 12:00").as_unit(unit)
-    table = pd.DataFrame(
-        {"t": as_objects([stamp, stamp - stamp, stamp.to_datetime64()])}
-    )
-    loaded = unpack(pack(table))["t"].tolist()
-    assert [loaded[0].unit, loaded[1].unit, loaded[2].dtype] == [
-        unit,
-        unit,
-        f"M8[{unit}]",
-    ]
-    assert loaded == table["t"].tolist()
+def test_sequences_in_cells_come_back_as_lists():
+    cells = [np.array(["a", "b"], dtype=object), ("a", np.int64(1)), np.float32(0.5)]
+    loaded = unpack(pack(plain_table(cells=as_objects(cells))))
+    assert outline(loaded["cells"].to_list()) == outline([["a", "b"], ["a", 1], 0.5])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -182,19 +142,14 @@ def test_what_bytes_cannot_hold_is_pickled_as_it_is(name):
     [
         lambda t: t.set_axis(pd.Index(["a", "b"], name="both"), axis=1),
         lambda t: t.set_axis([7, 3], axis=1),
-        lambda t: t.set_axis(pd.Index(["a", 3], dtype=object), axis=1),
-        lambda t: t.set_axis(["same", "same"], axis=1),
-        lambda t: t.set_axis([1, np.datetime64("2020")], axis=1),
         lambda t: t.set_axis(pd.RangeIndex(3, 9, 2, name="row")),
         lambda t: t.set_axis(pd.Index(["x", "y", "x"])),
-        lambda t: t.set_axis(pd.Index([5, None, 6], dtype="Int64", name=0)),
         lambda t: t.set_axis(pd.MultiIndex.from_product([["u"], [3, 1, 2]])),
-        lambda t: t.set_index(["o", "n"]),
+        lambda t: t.assign(k=[2, 3, 1], s=["a", "b", "c"]).set_index(["s", "k"]),
         lambda t: t.set_axis(DAYS),
         lambda t: t.set_axis(DAYS.tz_localize("UTC").as_unit("s").rename("day")),
         lambda t: t.set_axis(DAYS - DAYS[0]),
         lambda t: t.set_axis(pd.period_range("2020", periods=3, freq="M")),
-        lambda t: t.set_axis(pd.Index(DAYS, dtype=object)),
         lambda t: t.set_axis([DAYS, [3, 1, 2]]),
         lambda t: t.set_axis(pd.CategoricalIndex([3, None, 3], [7, 3], ordered=True)),
         lambda t: t.set_axis(pd.interval_range(0, 3, closed="left", name="k")),
@@ -211,18 +166,15 @@ def test_index_names_and_order_come_back_exactly(change):
 
 
 def test_other_labels_are_left_to_pickle():
-    days = pd.date_range("2020", periods=3)
-    marked, child = plain_table(), type("Child", (pd.DataFrame,), {})(plain_table())
+    table = plain_table()
+    marked, child = plain_table(), Child(table)
     marked.attrs["source"] = "export"
-    strict = plain_table().set_flags(allows_duplicate_labels=False)
-    lone = plain_table().set_axis(pd.MultiIndex.from_arrays([LETTERS]))
-    for table in (plain_table().set_axis(days), marked, child, strict, lone):
-        assert pack(table) is None
-    assert pack(plain_table().set_axis([("a", 1), ("b", 2)], axis=1)) is None
-    mixed = pd.MultiIndex.from_arrays([DAYS, LETTERS])
-    mixed = mixed.set_levels(mixed.levels[0].astype(object), level=0)
-    packed = pack(plain_table().set_axis(mixed))  # None where pandas finds the dates
-    assert packed is None or unpack(packed).index.identical(mixed)
+    labels = [["a", 3], ["same", "same"], [("a", 1), ("b", 2)]]
+    others = [table.set_axis(names, axis=1) for names in labels]
+    named = table.rename_axis(index=0)
+    for odd in (marked, child, named, table.set_axis([1j, 2j, 3j]), *others):
+        assert pack(odd) is None
+        assert pickle.loads(pickle.dumps(Holder(odd))).table.equals(odd)
 
 
 @pytest.mark.parametrize("name", ["score", None, 3])
@@ -256,14 +208,18 @@ def test_loaded_tables_can_be_changed():
 
 
 def test_broken_bytes_are_refused():
-    text, stream = pack(pd.DataFrame({"s": ["abc", "def", "ghi"]}, dtype="string"))
+    stream = pack(pd.DataFrame({"s": ["abc", "def", "ghi"]}, dtype="string"))
     ends = np.array([0, 3, 6, 9], dtype=np.int64).tobytes()
     if ends not in stream:
         ends = np.array([0, 3, 6, 9], dtype=np.int32).tobytes()
     far = ends[: -len(ends) // 4] + (b"\xff" * (len(ends) // 4 - 1) + b"\x7f")
     assert stream.count(ends) == 1
     with pytest.raises(pa.ArrowInvalid):
-        unpack([text, stream.replace(ends, far)])
+        unpack(stream.replace(ends, far))
+
+
+class Child(pd.DataFrame):
+    pass
 
 
 class Holder(FramesAsBytes):
@@ -301,7 +257,7 @@ def test_the_mixin_packs_tables_of_any_object():
             plain_table(odd=REFUSED["a class"]),
             r"something else in the columns \['odd'\]",
         ),
-        (plain_table().set_axis([1j, 2j, 3j]), "else as its labels, attrs or fl"),
+        (plain_table().set_axis([1j, 2j, 3j]), "else as its labels or attrs"),
         (REFUSED["complex"].rename("z"), r"something else in the columns \['z'\]"),
     ],
 )

@@ -1,8 +1,8 @@
 """Tables of videos, and the pairs, labels and catalogs made from them."""
 
 from skchallenge.datasets._catalog import VideoCatalog
-from skchallenge.datasets._clips import make_challenge_clips
-from skchallenge.datasets._participation import make_participation
+from skchallenge.datasets._challenge_clips import make_challenge_clips
+from skchallenge.datasets._pairs import make_participation
 from skchallenge.datasets._tiktok import load_tiktok_export
 
 __all__ = [

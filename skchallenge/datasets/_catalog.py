@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_float_dtype, is_integer_dtype
 
-from skchallenge._locks import ForkSafeLock
-from skchallenge._schema import NAMES, Role, canonical_name, counter_in
+from skchallenge._schema import COLUMNS, Role, canonical_name, counter_in
 from skchallenge._state import pack_state, unpack_state
 from skchallenge._table import (
     as_frame,
@@ -22,14 +23,16 @@ from skchallenge._table import (
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
 # and at most one in twenty of the videos of no challenge do ("original sound").
-_OWN_SOUND_SHARE = 0.5
-_COMMON_SOUND_SHARE = 0.05
+_OWN_SOUND_FRACTION = 0.5
+_COMMON_SOUND_FRACTION = 0.05
 # The user, and what an export knows as of the scrape, which is after the cut-offs.
 _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
-_HIDDEN = {"user_id", *(column for role in _SCRAPED for column in NAMES[role])}
+_HIDDEN = {"user_id", *(c for c, known in COLUMNS.items() if known.role in _SCRAPED)}
 _HASH_SIGNS = "#\uff03"  # plain and full width
 _WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
-_appending = ForkSafeLock()
+# Held while rows are added: threads of a server may append to one catalog. Readers need
+# no lock, see `snapshot`.
+_appending = Lock()
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
 
 
@@ -55,14 +58,15 @@ class VideoCatalog:
         One row a video. The columns of `caption`, `tags` and `sound` may be absent;
         further columns are kept for the encoders.
     video : str, default="video_id"
-        Column of unique video ids, strings or integers.
+        Column of unique video ids: strings or numbers, of which a whole float is the
+        integer that it equals.
     user : str, default="user_id"
-        Column of the ids of the users who made the videos, strings or integers.
+        Column of the ids of the users who made the videos, as above.
     challenge : str, default="challenge"
         Column of the studied challenges that the video takes part in: missing, one
         name, or a list of names.
     time : str, default="create_time"
-        Column of upload times, numbers or datetimes.
+        Column of upload times: datetimes, or numbers of one unit.
     caption : str, default="caption"
         Column of captions.
     tags : str, default="hashtags"
@@ -110,7 +114,7 @@ class VideoCatalog:
     ... }))
     >>> catalog
     VideoCatalog(2 videos, 2 users, 1 challenges)
-    >>> catalog.without_truth([1])["caption"].tolist()
+    >>> catalog.encoder_view([1])["caption"].tolist()
     ['my turn!  #fun']
     """
 
@@ -188,8 +192,12 @@ class VideoCatalog:
             )
         new = new.reindex(columns=self.videos.columns)
         joined = pd.concat([self.videos, new], ignore_index=True)
-        for column in (self.video, self.user):  # mixed integer types become floats
-            check_ids(joined[column], column)
+        for column in (self.video, self.user):
+            if is_float_dtype(joined[column]) and is_integer_dtype(new[column]):
+                raise TypeError(  # int64 beside uint64
+                    f"{column} must hold strings or integers of one type: some are too "
+                    "large for the others'. Make all of them strings."
+                )
         # A new state: other threads go on with the old one, see `snapshot`.
         self.__dict__ = {**_without_caches(self.__dict__), "videos": joined}
 
@@ -202,7 +210,7 @@ class VideoCatalog:
         names = [_as_list(cell) for cell in videos[self.challenge]]
         rows = np.repeat(np.arange(len(names)), [len(row) for row in names])
         flat = pd.Series([name for row in names for name in row], dtype=object)
-        return pd.DataFrame({"row": rows, "challenge": flat.infer_objects()})
+        return pd.DataFrame({"row": rows, "challenge": plain_ids(flat)})
 
     @property
     def challenges(self) -> list[Any]:
@@ -225,17 +233,18 @@ class VideoCatalog:
         members = self.memberships
         inside = sound.iloc[members["row"]].groupby(members["challenge"].to_numpy())
         # Videos without a sound count: a sound that few carry is nobody's own.
-        share = inside.value_counts(normalize=True, dropna=False)
-        frequent = share.index.get_level_values(1)[share >= _OWN_SOUND_SHARE]
+        fraction = inside.value_counts(normalize=True, dropna=False)
+        is_frequent = fraction >= _OWN_SOUND_FRACTION
+        frequent = fraction.index.get_level_values(1)[is_frequent]
         outside = sound[~self.is_challenge_video]
         outside = outside.value_counts(normalize=True, dropna=False)
         named = [s for s in frequent if not pd.isna(s) and s != ""]
-        own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_SHARE]
+        own = [s for s in named if outside.get(s, 0.0) <= _COMMON_SOUND_FRACTION]
         return sound.isin(own).to_numpy()
 
     @cached_property
     def hidden_columns(self) -> list[Any]:
-        """Columns that `without_truth` leaves out."""
+        """Columns that `encoder_view` leaves out."""
         seen = [self.video, self.time, self.caption, self.tags, self.sound]
         names = {c: str(c) for c in self.videos}
         known = {c: canonical_name(n) or counter_in(n) for c, n in names.items()}
@@ -246,7 +255,7 @@ class VideoCatalog:
             or (name in _HIDDEN and column not in seen)
         ]
 
-    def without_truth(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
+    def encoder_view(self, rows: Sequence[int] | NDArray[np.intp]) -> pd.DataFrame:
         """Return videos as an encoder may see them.
 
         Parameters
@@ -303,8 +312,7 @@ class VideoCatalog:
         is_there = self.challenge in videos.columns
         check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
         for column in (self.video, self.user):
-            check_ids(videos[column], column)
-            videos[column] = plain_ids(videos[column])
+            videos[column] = check_ids(videos[column], column)
         check_times(videos[self.time], self.time)
         check_ids(self._memberships(videos)["challenge"], self.challenge)
         repeated = videos[self.video].duplicated()

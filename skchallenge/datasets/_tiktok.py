@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,8 @@ from skchallenge._parse import (
     tags_in_captions,
     to_tags,
 )
+from skchallenge._schema import LAYOUTS, LOADED, REQUIRED, sources_of
 from skchallenge._table import check_option
-from skchallenge._warn import warn
-from skchallenge.datasets._tiktok_layouts import (
-    KINDS,
-    LAYOUTS,
-    REQUIRED,
-    find_layout,
-    find_sources,
-)
 
 # In order of preference, where a video has several files.
 MEDIA = ("mp4", "mov", "m4v", "mkv", "webm", "avi", "jpg", "jpeg", "png", "webp")
@@ -171,30 +165,65 @@ default="auto"
     media = None if media_dir is None else _list_media(Path(media_dir))
     file = Path(path)
     export = _read_export(file)
-    layout = find_layout(export.columns, layout, str(file))
-    videos = pd.DataFrame({c: _read_column(export, c, layout) for c in KINDS})
+    layout = _find_layout(export.columns, layout, str(file))
+    videos = pd.DataFrame({c: _read_column(export, c, layout) for c in LOADED})
     videos = _drop_repeated(videos)
     if media is not None:
         videos["path"] = _find_media(videos["video_id"], media, f"{media_dir}")
     return videos
 
 
+def _find_layout(found: Iterable[str], layout: str, file: str) -> str:
+    """Return the one layout whose key columns `found` holds."""
+    names = list(found)
+    candidates = list(LAYOUTS) if layout == "auto" else [layout]
+    lacks = {
+        candidate: [
+            f"{column!r} (as {' or '.join(sources_of(column, candidate))})"
+            for column in REQUIRED
+            if not _find_sources(column, candidate, names)
+        ]
+        for candidate in candidates
+    }
+    fitting = [candidate for candidate in candidates if not lacks[candidate]]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ValueError(
+            f"{file} fits more than one layout: {fitting}. Choose one with layout=."
+        )
+    lines = [f"  layout {c!r} needs {', '.join(lacks[c])}" for c in candidates]
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    raise ValueError(
+        f"{file} lacks columns that every export must have:\n"
+        + "\n".join(lines)
+        + f"\nIt has {names[:40]}{more}."
+    )
+
+
+def _find_sources(column: str, layout: str, found: Iterable[str]) -> list[str]:
+    """Return the fields of an export that hold `column`, the preferred one first."""
+    names = set(found)
+    return [s for s in sources_of(column, layout) if s.partition("[]")[0] in names]
+
+
 def _read_column(export: pd.DataFrame, column: str, layout: str) -> pd.Series:
-    sources = find_sources(column, layout, export.columns)
-    if KINDS[column] == "tags":
+    sources = _find_sources(column, layout, export.columns)
+    kind = LOADED[column].kind
+    if kind == "tags":
         return _read_tags(export, column, sources, layout)
-    cells = first_filled([export[s] for s in sources], len(export), KINDS[column])
+    cells = first_filled([export[s] for s in sources], len(export), kind)
     label = f"{column} ({' or '.join(sources)})"
     if column in REQUIRED:
         refuse(cells.isna(), cells, label, "filled: drop or repair videos without it")
-    values = CONVERTERS[KINDS[column]](cells, label)
+    values = CONVERTERS[kind](cells, label)
     return values.fillna("") if column == "caption" and sources else values
 
 
 def _read_tags(
     export: pd.DataFrame, column: str, sources: list[str], layout: str
 ) -> pd.Series:
-    captions = find_sources("caption", layout, export.columns)
+    captions = _find_sources("caption", layout, export.columns)
     if sources:
         tags = [to_tags(export[s.partition("[]")[0]], column, s) for s in sources]
         lists: list[Any] = [
@@ -320,10 +349,11 @@ def _drop_repeated(videos: pd.DataFrame) -> pd.DataFrame:
     rows = repeated.astype(str).drop_duplicates()["video_id"]
     n_differing = rows[rows.duplicated()].nunique()
     if n_differing:
-        warn(
+        warnings.warn(
             f"{n_differing} videos come more than once with differing rows; "
             "the row with the most plays is kept, of equals the last one.",
             UserWarning,
+            stacklevel=3,
         )
     plays = repeated["n_plays"].fillna(-1.0)
     best = plays.sort_values(kind="stable").index

@@ -1,8 +1,11 @@
 """Scores with intervals and chance floors, and pictures of training."""
 
-from skchallenge.metrics._display import TrainingCurvesDisplay
-from skchallenge.metrics._report import chance_floors, participation_report
-from skchallenge.metrics._virality import virality_report
+from skchallenge.metrics._participation_report import (
+    chance_floors,
+    participation_report,
+)
+from skchallenge.metrics._training_display import TrainingCurvesDisplay
+from skchallenge.metrics._virality_report import virality_report
 
 __all__ = [
     "TrainingCurvesDisplay",

@@ -62,17 +62,17 @@ def _drawn_together(
 ) -> list[pd.DataFrame]:
     """Draw groups over all folds; a fold that is left with one class has no score."""
     known = np.unique(np.concatenate([groups for _, _, groups in folds]))
-    scorers, places = [], []
+    scorers, positions = [], []
     for truth, score, groups in folds:
         order = np.argsort(-score, kind="stable")
         scorers.append(_SortedRows(truth[order], score[order], 0.5))
-        places.append(np.searchsorted(known, groups[order]))
+        positions.append(np.searchsorted(known, groups[order]))
     drawn: list[list[dict[str, float]]] = [[] for _ in folds]
     for _ in range(n):
         chosen = rng.randint(len(known), size=len(known))
         times = np.bincount(chosen, minlength=len(known)).astype(np.float64)
-        for scorer, place, scores in zip(scorers, places, drawn, strict=True):
-            weight = times[place]
+        for scorer, position, scores in zip(scorers, positions, drawn, strict=True):
+            weight = times[position]
             has_both = 0 < weight @ scorer.truth < weight.sum()
             scores.append(scorer.scores(weight) if has_both else {})
     return [pd.DataFrame(scores) for scores in drawn]

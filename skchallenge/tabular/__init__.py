@@ -2,9 +2,9 @@
 
 from skchallenge.exceptions import LeakageError, LeakageWarning
 from skchallenge.tabular._creator import PastCreatorStats
+from skchallenge.tabular._guard import column_roles
 from skchallenge.tabular._label import ViralityLabeler
 from skchallenge.tabular._metadata import MetadataFeaturizer
-from skchallenge.tabular._roles import column_roles
 from skchallenge.tabular._sentiment import SentimentFeaturizer
 from skchallenge.tabular._tags import TagBinarizer
 

@@ -1,5 +1,6 @@
 """What is known of a creator's earlier videos."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -12,18 +13,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skchallenge._parse import read_counts
 from skchallenge._table import (
     as_frame,
     check_columns,
     check_ids,
     check_times,
-    plain_ids,
     read_duration,
+    time_values,
 )
-from skchallenge._time_index import Rows, TimeIndex, time_values
-from skchallenge._warn import warn
+from skchallenge._time_index import Rows, TimeIndex
 from skchallenge.exceptions import EmptyHistoryWarning
-from skchallenge.tabular._metadata import read_counts
 
 _COUNTS = ("n_plays", "n_likes", "n_comments", "n_shares")
 _STATISTICS = ("mean", "max", "recent", "last")
@@ -170,10 +170,11 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         check_columns(self.catalog.videos.columns, self.columns_, "catalog")
         statistics = self._statistics(self._check(X, reset=False))
         if len(statistics) and np.isnan(statistics).all():
-            warn(
+            warnings.warn(
                 "No row of X has a past: the catalog holds no older video of these "
                 "users.",
                 EmptyHistoryWarning,
+                stacklevel=2,
             )
         return statistics
 
@@ -215,9 +216,10 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         frame, catalog = as_frame(X, "X"), self.catalog
         validate_data(self, X, reset=reset, skip_check_array=True)
         check_columns(frame.columns, [catalog.user, catalog.time], "X")
-        check_ids(frame[catalog.user], catalog.user, catalog.videos[catalog.user])
-        check_times(frame[catalog.time], catalog.time, catalog.videos[catalog.time])
-        return frame.assign(**{catalog.user: plain_ids(frame[catalog.user])})
+        checks = {catalog.user: check_ids, catalog.time: check_times}
+        for column, check in checks.items():
+            frame[column] = check(frame[column], column, catalog.videos[column])
+        return frame
 
     def _statistics(self, frame: pd.DataFrame) -> Floats:
         catalog, age = self.catalog, self._min_age()
@@ -226,8 +228,7 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         times, rows = time_values(videos[catalog.time]), np.arange(len(videos))
         tie = pd.factorize(videos[catalog.video], sort=True)[0]
         index = TimeIndex(users, times, tie, rows)
-        before = time_values(frame[catalog.time])
-        before = before - (age.to_timedelta64() if hasattr(age, "asm8") else age)
+        before = time_values(frame[catalog.time]) - age
         start, stop = index.spans(pd.Index(frame[catalog.user]), before)
         order = index.rows(0, len(videos))[::-1]  # by user, oldest first
         user = users.take(order)

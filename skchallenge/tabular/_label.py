@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from skchallenge._parse import read_counts
 from skchallenge._schema import find_columns
 from skchallenge._table import (
     as_frame,
@@ -15,9 +16,7 @@ from skchallenge._table import (
     check_ids,
     check_option,
     check_real,
-    plain_ids,
 )
-from skchallenge.tabular._metadata import read_counts
 
 Kind = Literal["views_per_follower", "log_residual", "creator_relative", "views"]
 _NEEDS: dict[str, tuple[str, ...]] = {
@@ -259,11 +258,12 @@ default="views_per_follower"
         videos = self.catalog.videos
         check_columns(videos.columns, ["n_plays"], "catalog")
         known = videos[self.catalog.user]
-        check_ids(creators.dropna(), str(creators.name), like=known)
+        creators = creators.dropna()
+        creators = check_ids(creators, str(creators.name), like=known)
         counts = pd.Series(np.log1p(read_counts(videos["n_plays"], "n_plays")))
         by_creator = counts.groupby(known.to_numpy())
         usual = by_creator.median().where(by_creator.count() >= _FEWEST_VIDEOS)
-        return plain_ids(creators).map(usual)
+        return creators.map(usual)
 
     def _scores(self, parts: pd.DataFrame) -> Floats:
         views = parts["n_plays"].to_numpy()

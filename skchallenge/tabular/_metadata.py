@@ -13,11 +13,22 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._parse import refuse, to_counts, to_flags, to_sizes, to_times
-from skchallenge._schema import canonical_name
+from skchallenge._parse import (
+    plain_cells,
+    read_counts,
+    refuse,
+    to_flags,
+    to_sizes,
+    to_times,
+)
+from skchallenge._schema import COLUMNS, canonical_name
 from skchallenge._table import as_frame, is_missing
-from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import check_nowcast, check_roles, column_roles
+from skchallenge.tabular._guard import (
+    check_nowcast,
+    check_roles,
+    column_roles,
+    warn_if_leaking,
+)
 from skchallenge.tabular._tags import read_tag_counts
 
 Features = dict[str, NDArray[Any]]  # of float64
@@ -165,7 +176,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         frame = self._check(X, reset=True)
         names: list[Any] = list(frame)
         nowcast = check_nowcast(self.nowcast, names)
-        check_roles([c for c in names if _kind(c) != "create_time"], nowcast)
+        check_roles([c for c in names if _kind(c) != "time"], nowcast)
         self._raw_times = _allowed_times(names, nowcast)
         self.column_roles_ = column_roles(names)
         self.empty_columns_ = [c for c in names if all(map(is_missing, frame[c]))]
@@ -178,7 +189,8 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         self._names = list(features)
         if y is not None:
             table = pd.DataFrame(features)
-            warn_if_leaking(table, y, column_roles(features))
+            # The user's line calls `fit` or `fit_transform`, and these this.
+            warn_if_leaking(table, y, column_roles(features), stacklevel=4)
         return features
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -227,7 +239,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
             if column in self.empty_columns_:
                 continue
             name = str(column)
-            made = _READERS.get(_kind(name), _numbers)(frame[column], name)
+            made = _READERS[_kind(name)](frame[column], name)
             if column in self._raw_times:
                 made[name] = _days(frame[column], name)
             twice = made.keys() & features
@@ -248,25 +260,21 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
 
 
 def _allowed_times(columns: Iterable[str], nowcast: Iterable[str]) -> list[str]:
-    if "create_time" not in map(_kind, nowcast):
+    if "time" not in map(_kind, nowcast):
         return []
-    return [c for c in columns if _kind(c) == "create_time"]
+    return [c for c in columns if _kind(c) == "time"]
 
 
 def _kind(column: str) -> str:
-    """Return what the cells of a column are: those of a known column, or numbers."""
-    return canonical_name(column, logarithms=False) or "number"
+    """Return what a column holds, which says how to read it: numbers, if unknown."""
+    name = canonical_name(column, logarithms=False)
+    if name is None or name == "caption":
+        return name or "number"
+    # Whoever lets an id through, to nowcast, has it as the number that it is.
+    return "number" if name == "video_id" else COLUMNS[name].kind
 
 
-def plain_cells(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return cells as Python objects, None where nothing is; plain floats stay."""
-    if values.dtype.kind in "iuf" and isinstance(values.dtype, np.dtype):
-        return values.reset_index(drop=True).astype(float)
-    cells = [None if is_missing(cell) else cell for cell in values.tolist()]
-    return pd.Series(cells, dtype=object)
-
-
-def read_times(values: "pd.Series[Any]", label: str) -> "pd.Series[Any]":
+def _utc_times(values: "pd.Series[Any]", label: str) -> "pd.Series[Any]":
     """Read datetimes, ISO 8601 text or Unix seconds as UTC without a time zone."""
     if not pd.api.types.is_datetime64_any_dtype(values):
         return to_times(plain_cells(values), label)
@@ -274,11 +282,6 @@ def read_times(values: "pd.Series[Any]", label: str) -> "pd.Series[Any]":
     seconds = (utc - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
     to_times(plain_cells(seconds), label)  # the same years are refused
     return utc
-
-
-def read_counts(values: "pd.Series[Any]", label: str) -> NDArray[np.float64]:
-    """Read counts, among them those the platform rounds ("304.9K")."""
-    return to_counts(plain_cells(values), label).to_numpy(dtype=np.float64)
 
 
 def _length(values: "pd.Series[Any]", name: str) -> Features:
@@ -304,7 +307,7 @@ def _count(values: "pd.Series[Any]", name: str) -> Features:
 
 
 def _days(values: "pd.Series[Any]", name: str) -> NDArray[Any]:
-    age = read_times(values, name) - pd.Timestamp(0)
+    age = _utc_times(values, name) - pd.Timestamp(0)
     return (age / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
 
 
@@ -339,25 +342,13 @@ def _no_feature(values: "pd.Series[Any]", name: str) -> Features:
 
 
 _READERS: dict[str, Reader] = {
-    **dict.fromkeys(
-        (
-            *("user_id", "nickname", "signature", "avatar", "song", "sound_id"),
-            *("sound_author", "sound_album", "sound_url", "sound_cover"),
-            *("cover", "path", "video_url"),
-        ),
-        _no_feature,
-    ),
+    "id": _no_feature,
+    "text": _no_feature,
     "caption": _length,
-    **dict.fromkeys(("hashtags", "mentions", "effect_stickers"), _tag_count),
-    **dict.fromkeys(("sound_original", "verified", "downloaded"), _flag),
-    **dict.fromkeys(("duration_s", "sound_duration_s", "width", "height"), _size),
-    **dict.fromkeys(
-        (
-            *("n_plays", "n_likes", "n_comments", "n_shares", "n_saves", "n_reposts"),
-            *("n_downloads", "n_followers", "n_following", "n_total_likes"),
-            *("n_user_likes", "n_total_videos"),
-        ),
-        _count,
-    ),
-    "create_time": _time,
+    "tags": _tag_count,
+    "flag": _flag,
+    "size": _size,
+    "count": _count,
+    "time": _time,
+    "number": _numbers,
 }

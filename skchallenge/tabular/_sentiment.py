@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from threading import Lock
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skchallenge._locks import ForkSafeLock
 from skchallenge._optional import import_optional
-from skchallenge._table import check_option, places_of, read_columns, text_or_none
+from skchallenge._table import check_option, indices_of, read_columns, text_or_none
 
 Output = Literal["compound", "pos", "neu", "neg"]
 _OUTPUTS = ("compound", "pos", "neu", "neg")
@@ -126,11 +126,11 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "n_features_in_")
         table = read_columns(self, X, reset=False)
-        places = places_of(text_or_none(cell) for cell in table.flat)
+        rows = indices_of(text_or_none(cell) for cell in table.flat)
         scores = np.zeros((table.size, len(self.outputs)))
-        rows = _score(list(places), tuple(self.outputs), self.n_jobs)
-        for where, row in zip(places.values(), rows, strict=True):
-            scores[where] = row
+        known = _score(list(rows), tuple(self.outputs), self.n_jobs)
+        for indices, score in zip(rows.values(), known, strict=True):
+            scores[indices] = score
         return scores.reshape(len(table), -1)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -160,7 +160,9 @@ class SentimentFeaturizer(TransformerMixin, BaseEstimator):
         return tags
 
 
-_loading = ForkSafeLock()  # warning filters are shared by all threads
+# Threads of joblib may ask for the lexicon together, and Python has one list of warning
+# filters for all of them.
+_loading = Lock()
 
 
 @cache

@@ -1,7 +1,6 @@
 """One-hot columns from lists of hashtags, mentions or effects."""
 
 from collections import Counter
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import (
     _check_feature_names_in,
     check_is_fitted,
@@ -19,7 +17,7 @@ from sklearn.utils.validation import (
 
 from skchallenge._parse import SEPARATORS, to_tags
 from skchallenge._schema import canonical_name
-from skchallenge._table import as_frame, is_missing
+from skchallenge._table import as_frame, check_count, is_missing
 
 Tags = list[list[str]]
 
@@ -99,7 +97,7 @@ class TagBinarizer(TransformerMixin, BaseEstimator):
         ValueError
             If a cell cannot be read, or no tag is frequent enough.
         """
-        check_scalar(self.min_frequency, "min_frequency", Integral, min_val=1)
+        check_count("min_frequency", self.min_frequency)
         columns = self._read(X, reset=True)
         self.tags_ = [_frequent(tags, self.min_frequency) for tags in columns.values()]
         if not any(len(tags) for tags in self.tags_):
@@ -213,9 +211,9 @@ def _frequent(lists: Tags, min_frequency: int) -> NDArray[np.object_]:
 
 
 def _mark(lists: Tags, known: NDArray[np.object_]) -> Any:
-    places = {tag: j for j, tag in enumerate(known)}
+    positions = {tag: j for j, tag in enumerate(known)}
     counter = CountVectorizer(
-        analyzer=_as_it_is, vocabulary=places, binary=True, dtype=np.float64
+        analyzer=_as_it_is, vocabulary=positions, binary=True, dtype=np.float64
     )
     return counter.transform(lists)
 

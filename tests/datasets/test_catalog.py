@@ -129,9 +129,14 @@ def test_append_refuses(new, error, match):
             r"user_id has 1 missing values, first in row 1",
         ),
         (
-            {"user_id": [1.0, 2.0, 3.0, 4.0]},
+            {"user_id": [True, False, True, True]},
             TypeError,
-            r"user_id must hold strings or integers, got values of type floating",
+            r"user_id must hold strings or integers, .* got values of type boolean",
+        ),
+        (
+            {"user_id": [1.0, 2.0, 3.0, 2.0**53]},
+            ValueError,
+            r"user_id must not hold floats of 9007199254740992 or more",
         ),
         (
             {"create_time": ["1", "2", "3", "4"]},
@@ -143,6 +148,22 @@ def test_append_refuses(new, error, match):
 def test_constructor_refuses(columns, error, match):
     with pytest.raises(error, match=match):
         VideoCatalog(table(**columns))
+
+
+def test_floats_are_the_integers_that_they_equal():
+    """A missing challenge makes floats of the numbers of all others."""
+    floats = table(
+        video_id=[1.0, 2.0, 3.0, 4.0],
+        challenge=[7.0, None, 7.0, None],
+        caption="#7 and #7.0",
+    )
+    catalog = VideoCatalog(floats, candidates=["ann"])
+    assert catalog.videos["video_id"].tolist() == [1, 2, 3, 4]
+    assert catalog.videos["video_id"].dtype == np.int64
+    assert [str(name) for name in catalog.challenges] == ["7"]
+    assert catalog.encoder_view([0])["caption"].tolist() == ["and .0"]
+    with pytest.raises(ValueError, match="already, such as 4"):
+        catalog.append(table(video_id=[4, 5, 6, 7], challenge=7))
 
 
 def test_candidates_must_be_ids_of_the_same_type():
@@ -160,14 +181,15 @@ def test_pickle_holds_the_table_and_no_caches():
     assert "memberships" in vars(catalog)
 
 
-def test_cells_of_a_pickle_are_what_they_were():
+def test_cells_of_a_pickle_are_what_they_were_but_for_arrays():
     videos = table(hashtags=[np.array(["x"], dtype=object), ["y", None], "#z", None])
     catalog = VideoCatalog(videos.assign(posted=pd.Timestamp("2020", tz="CET")))
     loaded = pickle.loads(pickle.dumps(catalog))
-    assert_frame_equal(loaded.videos, catalog.videos, check_exact=True)
+    expected = catalog.videos.assign(hashtags=[["x"], ["y", None], "#z", None])
+    assert_frame_equal(loaded.videos, expected, check_exact=True)
     for column in ("challenge", "hashtags"):
         cells = loaded.videos[column]
-        assert [*map(type, cells)] == [*map(type, catalog.videos[column])]
+        assert [*map(type, cells)] == [*map(type, expected[column])]
     assert set(vars(loaded)) == set(vars(catalog))
     loaded.append(catalog.videos.assign(video_id=["e", "f", "g", "h"]))
     assert (len(loaded), len(catalog)) == (8, 4)
@@ -236,7 +258,7 @@ def test_full_case_folding_decides_what_is_removed(tag, spelled):
     videos = table(
         challenge=tag, caption=f"x #{spelled} y", hashtags=[[f"##{spelled} "]] * 4
     )
-    seen = VideoCatalog(videos).without_truth([0])
+    seen = VideoCatalog(videos).encoder_view([0])
     assert seen["caption"].tolist() == ["x  y"]
     assert seen["hashtags"].tolist() == [[]]
 
@@ -314,13 +336,13 @@ def test_roles_and_candidates_that_cannot_be_meant():
 )
 def test_tags_of_studied_challenges_leave_captions(caption, expected):
     catalog = VideoCatalog(table(caption=[caption, "", "", ""]))
-    (seen,) = catalog.without_truth([0])["caption"]
+    (seen,) = catalog.encoder_view([0])["caption"]
     assert seen == expected or (pd.isna(seen) and expected is None)
 
 
 def test_case_folding_reaches_letters_that_upper_case_changes():
     videos = table(challenge="Stra\u00dfe", caption="#STRASSE #stra\u00dfe")
-    assert VideoCatalog(videos).without_truth([0])["caption"].tolist() == [""]
+    assert VideoCatalog(videos).encoder_view([0])["caption"].tolist() == [""]
 
 
 @pytest.mark.parametrize(
@@ -334,13 +356,13 @@ def test_case_folding_reaches_letters_that_upper_case_changes():
 )
 def test_tags_of_studied_challenges_leave_tag_lists(tags, expected):
     catalog = VideoCatalog(table(hashtags=[tags, [], [], []]))
-    (seen,) = catalog.without_truth([0])["hashtags"]
+    (seen,) = catalog.encoder_view([0])["hashtags"]
     assert seen == expected
 
 
 def test_encoders_never_see_users_nor_challenges():
     catalog = VideoCatalog(table(caption="x", mood=[1, 2, 3, 4]))
-    seen = catalog.without_truth([2, 0, 2])
+    seen = catalog.encoder_view([2, 0, 2])
     assert seen.columns.tolist() == ["video_id", "create_time", "caption", "mood"]
     assert seen["video_id"].tolist() == ["c", "a", "c"]
     assert seen.index.tolist() == [0, 1, 2]
@@ -348,7 +370,7 @@ def test_encoders_never_see_users_nor_challenges():
 
 def test_without_challenges_the_table_is_passed_as_it_is():
     catalog = VideoCatalog(table(challenge=None, caption="#dance"))
-    assert catalog.without_truth([1])["caption"].tolist() == ["#dance"]
+    assert catalog.encoder_view([1])["caption"].tolist() == ["#dance"]
     assert repr(catalog) == "VideoCatalog(4 videos, 3 users, 0 challenges)"
 
 
@@ -379,8 +401,8 @@ def test_encoders_see_neither_other_names_of_users_nor_counts():
     catalog = VideoCatalog(table().assign(username="ann", **counted, **honest))
     expected = {"user_id", "challenge", "username", *counted}
     assert set(catalog.hidden_columns) == expected
-    seen = catalog.without_truth([0])
+    seen = catalog.encoder_view([0])
     assert set(seen) == set(catalog.videos) - expected
     # A column whose role was named is what it was named, whatever its name.
     named = VideoCatalog(table().assign(comment="my turn"), caption="comment")
-    assert "comment" in named.without_truth([0])
+    assert "comment" in named.encoder_view([0])

@@ -6,7 +6,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.metrics import roc_auc_score
 
 from skchallenge import make_challenge_clips, make_participation
-from skchallenge.datasets._clips import _Tastes
+from skchallenge.datasets._challenge_clips import _Tastes
 
 
 @pytest.fixture(scope="module")

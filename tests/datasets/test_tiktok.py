@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from skchallenge import _schema
 from skchallenge.datasets._tiktok import load_tiktok_export
 
 DATA = os.environ.get("SKCHALLENGE_DATA")
@@ -747,3 +748,28 @@ def test_real_table_loads_in_seconds():
         assert videos[new].tolist() == raw[old].tolist()
     named = [[t for t in dict.fromkeys(tags) if t] for tags in raw["hashtags"]]
     assert videos["hashtags"].tolist() == named
+
+
+DTYPE_OF_KIND = {
+    "id": "str",
+    "text": "str",
+    "time": "datetime64[us]",
+    "tags": "object",
+    "flag": "boolean",
+    "count": "float64",
+    "size": "float64",
+}
+
+
+def test_the_documented_columns_are_those_of_the_schema():
+    row = r"^ {8}(\w+) +([\w\[\]]+) +\S"
+    rows = re.findall(row, load_tiktok_export.__doc__, re.MULTILINE)
+    rows = [(name, dtype) for name, dtype in rows if dtype in DTYPE_OF_KIND.values()]
+    expected = {c: DTYPE_OF_KIND[known.kind] for c, known in _schema.LOADED.items()}
+    assert dict(rows) == expected
+    assert [name for name, _ in rows] == list(expected)
+
+
+def test_layouts_hold_known_columns_only():
+    for columns in _schema.LAYOUTS.values():
+        assert set(_schema.REQUIRED) <= set(columns) <= set(_schema.LOADED)

@@ -690,7 +690,7 @@ def test_ids_of_a_log_are_checked():
     with pytest.raises(
         TypeError, match=r"log\['user_id'\] must hold strings or integers"
     ):
-        BatchRollout(n_personas=2).fit(log.astype({"user_id": float}))
+        BatchRollout(n_personas=2).fit(log.astype({"user_id": bool}))
 
 
 def test_videos_of_a_learned_response_are_of_the_kind_of_the_log():

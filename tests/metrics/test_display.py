@@ -61,7 +61,7 @@ def test_the_best_pass_is_marked():
     for axes in display.axes_:
         marks = [m for m in axes.get_lines() if m not in display.lines_]
         assert [m.get_xdata()[0] for m in marks] == [2]
-        assert [m.get_label() for m in marks] == ["best pass: 2"]
+        assert [m.get_label() for m in marks] == ["best epoch: 2"]
 
 
 def test_without_early_stopping_there_are_two_curves():

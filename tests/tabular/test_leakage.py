@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from skchallenge.exceptions import LeakageWarning
-from skchallenge.tabular._leakage import warn_if_leaking
-from skchallenge.tabular._roles import column_roles
+from skchallenge.tabular import MetadataFeaturizer
+from skchallenge.tabular._guard import column_roles, warn_if_leaking
 
 
 def study(n=1500, seed=0):
@@ -128,3 +128,12 @@ def test_thousands_of_tags_do_not_warn():
     rng = np.random.default_rng(0)
     tags = pd.DataFrame(rng.random((len(y), 2000)) < 0.02).add_prefix("tag_")
     assert suspects(pd.concat([table[["n_followers"]], tags], axis=1), y) == set()
+
+
+def test_the_warning_names_the_line_that_calls_fit():
+    rng = np.random.default_rng(0)
+    followers, views = rng.lognormal(10, 2, size=(2, 1000))
+    table = pd.DataFrame({"n_followers": followers.round(), "mine": views})
+    with pytest.warns(LeakageWarning, match="'mine'") as caught:
+        MetadataFeaturizer().fit(table, views > followers)
+    assert caught[0].filename == __file__

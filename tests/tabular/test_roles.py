@@ -2,11 +2,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skchallenge._schema import canonical_name
-from skchallenge.datasets._tiktok_layouts import KINDS, LAYOUTS
+from skchallenge._schema import LAYOUTS, LOADED, canonical_name
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles
-from skchallenge.tabular._roles import check_nowcast, check_roles
+from skchallenge.tabular._guard import check_nowcast, check_roles
 
 # The columns of the report's scraper, in its order.
 NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
@@ -57,7 +56,7 @@ def test_every_name_that_the_loader_reads_is_the_column_it_becomes(layout):
 
 
 def test_every_column_of_the_loader_has_a_role():
-    roles = column_roles(KINDS)
+    roles = column_roles(LOADED)
     assert {c for c in roles if roles[c] == "post_outcome"} == set(OUTCOMES)
     assert {c for c in roles if roles[c] == "exposure"} == {"create_time", "video_id"}
     assert {c for c in roles if roles[c] == "label_part"} == {"n_followers"}

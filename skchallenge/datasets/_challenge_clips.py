@@ -2,7 +2,6 @@
 
 import colorsys
 from fractions import Fraction
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,17 @@ import av
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_random_state
 
-from skchallenge._table import check_real
-from skchallenge.datasets._participation import make_participation
+from skchallenge._table import check_count, check_real
+from skchallenge.datasets._pairs import make_participation
 
 _SIZE = 96  # pixels
 _N_FRAMES = _FPS = 12
 _N_SEEDS = 5
 _START = pd.Timestamp("2020-09-01")
-_BIAS, _STRENGTH = (
-    -1.0,
-    5.0,
-)  # logit = bias + signal * strength * (hue + topic affinity)
+# logit = bias + signal * strength * (cos of hues apart + cos of topics apart)
+_BIAS, _STRENGTH = -1.0, 5.0
 _HUE_NOISE = 0.4  # radians, per video
 _FOCUS = 3.0  # how closely words follow the topic; a von Mises concentration
 
@@ -37,18 +34,7 @@ _TOPICS = (
     "makeup fashion outfit hair style nails",
     "painting drawing craft sewing art pottery",
 )
-_FILLERS = [
-    "my",
-    "new",
-    "today",
-    "look",
-    "this",
-    "best",
-    "day",
-    "love",
-    "when",
-    "finally",
-]
+_FILLERS = "my new today look this best day love when finally"
 _SONGS = ("original sound", "sunset drive", "paper planes", "slow tide", "neon rain")
 
 
@@ -133,7 +119,7 @@ def make_challenge_clips(
         ("n_challenges", n_challenges),
         ("videos_per_user", videos_per_user),
     ):
-        check_scalar(value, name, Integral, min_val=1)
+        check_count(name, value)
     check_real("signal", signal)
     rng = check_random_state(random_state)
     tastes = _Tastes(rng, n_users, n_challenges, signal)
@@ -236,7 +222,7 @@ def _words(rng: np.random.RandomState, topic: float) -> list[str]:
     weight = np.exp(_FOCUS * np.cos(angles - topic))
     chosen = rng.choice(len(_TOPICS), size=4, p=weight / weight.sum())
     words = [str(rng.choice(_TOPICS[i].split())) for i in chosen]
-    return [w for word in words for w in (str(rng.choice(_FILLERS)), word)]
+    return [w for word in words for w in (str(rng.choice(_FILLERS.split())), word)]
 
 
 def _render(path: str, hue: float, rng: np.random.RandomState) -> None:

@@ -1,5 +1,6 @@
 """Scores of a virality model under its own labels, beside floors and a baseline."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,13 +26,12 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._parse import to_counts
+from skchallenge._parse import read_counts
 from skchallenge._schema import find_columns
 from skchallenge._table import as_frame
-from skchallenge._warn import warn
 from skchallenge.exceptions import LeakageWarning
 from skchallenge.metrics._bootstrap import resampled_means
-from skchallenge.metrics._report import (
+from skchallenge.metrics._participation_report import (
     _check_binary,
     _check_bootstrap,
     _check_groups,
@@ -173,12 +173,13 @@ def _warn_of_users(videos: pd.DataFrame) -> None:
     column = find_columns(videos).get("user_id")
     if column is None or not videos[column].dropna().duplicated().any():
         return
-    warn(
+    warnings.warn(
         f"groups=None, but videos[{column!r}] names users with several videos. On both "
         "sides of a split they flatter a model that recognises its users, and the "
         f"intervals are too narrow. Pass groups=videos[{column!r}] and a splitter that "
         "heeds them, such as GroupKFold.",
         LeakageWarning,
+        stacklevel=3,
     )
 
 
@@ -209,9 +210,7 @@ def _by_followers(train: pd.DataFrame, y: Labels, test: pd.DataFrame) -> Floats 
 
 
 def _followers(videos: pd.DataFrame, column: str) -> Floats:
-    cells = videos[column].astype(object).reset_index(drop=True)
-    counts = to_counts(cells.where(cells.notna(), None), column)
-    return np.log1p(counts.to_numpy(dtype=np.float64))[:, None]
+    return np.log1p(read_counts(videos[column], column))[:, None]
 
 
 def _table(y: Labels, p: Floats, baseline: Floats | None, y_train: Labels) -> Floats:

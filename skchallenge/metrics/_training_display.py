@@ -10,26 +10,26 @@ _PANELS = ("loss", "accuracy")
 
 
 class TrainingCurvesDisplay:
-    """Loss and accuracy after each pass of training.
+    """Loss and accuracy after each epoch of training.
 
     Make one with `from_estimator`. The dotted line marks the lowest validation loss.
-    Early stopping keeps the weights of that pass, or of one that is as good to four
+    Early stopping keeps the weights of that epoch, or of one that is as good to four
     digits.
 
     The validation curves are no score. They are of rows, not of users: other rows of
-    the same users are trained on, and the pass was chosen by them. Score with folds by
+    the same users are trained on, and the epoch was chosen by them. Score with folds by
     user.
 
     Parameters
     ----------
-    loss : sequence of float of length n_passes
-        Mean training loss of each pass.
-    accuracy : sequence of float of length n_passes
-        Training accuracy of each pass, in [0, 1].
-    validation_loss : sequence of float of length n_passes or None, default=None
-        Mean loss of the held-out rows after each pass.
-    validation_accuracy : sequence of float of length n_passes or None, default=None
-        Accuracy on the held-out rows after each pass.
+    loss : sequence of float of length n_epochs
+        Mean training loss of each epoch.
+    accuracy : sequence of float of length n_epochs
+        Training accuracy of each epoch, in [0, 1].
+    validation_loss : sequence of float of length n_epochs or None, default=None
+        Mean loss of the held-out rows after each epoch.
+    validation_accuracy : sequence of float of length n_epochs or None, default=None
+        Accuracy on the held-out rows after each epoch.
     estimator_name : str or None, default=None
         What the legend calls the model.
 
@@ -144,20 +144,20 @@ class TrainingCurvesDisplay:
         self.axes_ = _two_axes(ax)
         self.figure_ = self.axes_[0].figure
         self.lines_ = []
-        passes = np.arange(1, len(self.loss) + 1)
+        epochs = np.arange(1, len(self.loss) + 1)
         for axes, panel in zip(self.axes_, _PANELS, strict=True):
             for prefix, side in (("", "training"), ("validation_", "validation")):
                 values = getattr(self, prefix + panel)
                 if values is not None:
                     label = ", ".join(filter(None, (self.estimator_name, side)))
                     options = {"label": label, **kwargs}
-                    self.lines_ += axes.plot(passes, values, **options)
+                    self.lines_ += axes.plot(epochs, values, **options)
             if self.validation_loss is not None:
                 best = 1 + int(np.argmin(self.validation_loss))
-                label = f"best pass: {best}"
+                label = f"best epoch: {best}"
                 axes.axvline(best, color="0.5", linestyle=":", label=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set(xlabel="Pass over the training rows", ylabel=panel.capitalize())
+            axes.set(xlabel="Epoch", ylabel=panel.capitalize())
             axes.legend()
         return self
 

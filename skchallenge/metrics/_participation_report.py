@@ -1,6 +1,5 @@
 """Scores of a participation model beside their intervals and chance floors."""
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
-from sklearn.utils import assert_all_finite, check_consistent_length, check_scalar
+from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skchallenge._table import check_real
+from skchallenge._table import check_count, check_real
 from skchallenge.metrics._bootstrap import resampled_scores
 
 
@@ -66,13 +65,13 @@ def chance_floors(y_true: ArrayLike) -> pd.DataFrame:
     assert_all_finite(labels, input_name="y_true")
     check_classification_targets(labels)
     _, counts = np.unique(labels, return_counts=True)
-    share = counts / counts.sum()
+    fraction = counts / counts.sum()
     ways = {
-        "majority": np.eye(len(share))[share.argmax()],
-        "uniform": np.full(len(share), 1 / len(share)),
-        "stratified": share,
+        "majority": np.eye(len(fraction))[fraction.argmax()],
+        "uniform": np.full(len(fraction), 1 / len(fraction)),
+        "stratified": fraction,
     }
-    rows = {name: _expected_scores(share, guess) for name, guess in ways.items()}
+    rows = {name: _expected_scores(fraction, guess) for name, guess in ways.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -86,16 +85,16 @@ def _check_no_missing(values: NDArray[Any], name: str) -> None:
 
 
 def _expected_scores(
-    share: NDArray[np.float64], guess: NDArray[np.float64]
+    fraction: NDArray[np.float64], guess: NDArray[np.float64]
 ) -> dict[str, float]:
     """Score guesses that are independent of the labels."""
-    hit = share * guess  # expected share of rows that are right, by class
-    precision = np.where(guess > 0, share, 0.0)
+    hit = fraction * guess  # expected fraction of rows that are right, by class
+    precision = np.where(guess > 0, fraction, 0.0)
     return {
         "accuracy": float(hit.sum()),
         "macro_precision": float(precision.mean()),
         "macro_recall": float(guess.mean()),
-        "macro_f1": float((2 * hit / (share + guess)).mean()),
+        "macro_f1": float((2 * hit / (fraction + guess)).mean()),
     }
 
 
@@ -213,7 +212,7 @@ def _check_groups(groups: ArrayLike, rows: Any) -> NDArray[Any]:
 
 
 def _check_bootstrap(confidence_level: float, n_resamples: int) -> None:
-    check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
+    check_count("n_resamples", n_resamples)
     check_real("confidence_level", confidence_level, "neither", max_val=1)
 
 

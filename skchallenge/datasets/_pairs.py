@@ -1,62 +1,30 @@
 """From a table of videos to (user, challenge) pairs with labels."""
 
+import warnings
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_scalar
+from sklearn.utils import Bunch
 
 from skchallenge._table import (
     as_frame,
     check_columns,
+    check_count,
     check_ids,
     check_times,
-    plain_ids,
-    plain_times,
     read_duration,
 )
-from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
 from skchallenge.exceptions import OneClassWarning
 
 # Tags of the platform itself: they say nothing about what is joined.
-_GENERIC_TAGS = frozenset(
-    [
-        "fyp",
-        "foryou",
-        "foryoupage",
-        "fy",
-        "fypシ",
-        "fypage",
-        "foru",
-        "4u",
-        "viral",
-        "viralvideo",
-        "viralpost",
-        "goviral",
-        "trending",
-        "trend",
-        "trendy",
-        "tiktok",
-        "tiktoker",
-        "tiktokviral",
-        "tiktoktrend",
-        "xyzbca",
-        "xyzcba",
-        "duet",
-        "stitch",
-        "explore",
-        "featureme",
-        "funny",
-        "comedy",
-        "love",
-        "follow",
-        "like",
-        "share",
-    ]
+_GENERIC_TAGS = (
+    "fyp foryou foryoupage fy fypシ fypage foru 4u viral viralvideo viralpost goviral "
+    "trending trend trendy tiktok tiktoker tiktokviral tiktoktrend xyzbca xyzcba duet "
+    "stitch explore featureme funny comedy love follow like share"
 )
 
 
@@ -167,23 +135,25 @@ def make_participation(
     0     ann     dance     5  0
     1     bob     dance     5  1
     """
-    check_scalar(n_seeds, "n_seeds", Integral, min_val=2)
-    check_scalar(min_history, "min_history", Integral, min_val=1)
+    check_count("n_seeds", n_seeds, min_val=2)
+    check_count("min_history", min_history)
     videos = _check_videos(videos)
     window = _duration(horizon, "horizon", videos["create_time"])
     uses = _first_uses(videos)
     if challenges is None:
-        check_scalar(min_participants, "min_participants", Integral, min_val=n_seeds)
+        check_count("min_participants", min_participants, min_val=n_seeds)
         spread = _duration(max_spread, "max_spread", videos["create_time"])
         names = _find_challenges(uses, min_participants, spread, generic_tags)
     else:
         names = _given_challenges(challenges, uses, n_seeds)
     uses = uses[uses["challenge"].isin(names)]
     videos = videos.assign(challenge=_memberships(videos["hashtags"], set(names)))
+    # The n-th participant alone sets the cut-off, so that no later label shifts it.
     cut_offs = uses.groupby("challenge")["create_time"].nth(n_seeds - 1)
     cut_offs = uses.loc[cut_offs.index, ["challenge", "create_time"]]
     cut_offs = cut_offs.rename(columns={"create_time": "time"})
     cut_offs = cut_offs.sort_values(["time", "challenge"], ignore_index=True)
+    # Who is asked about is decided by videos of no challenge, for both classes alike.
     plain = _plain_videos(videos)
     pairs = _candidates(plain, cut_offs, min_history, window)
     pairs = _without_early_birds(pairs, uses)
@@ -196,7 +166,8 @@ def make_participation(
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
     if y.min() == y.max():
-        warn(_one_class(y, len(names), horizon, min_history), OneClassWarning)
+        message = _one_class(y, len(names), horizon, min_history)
+        warnings.warn(message, OneClassWarning, stacklevel=2)
     return Bunch(
         pairs=pairs,
         y=y,
@@ -210,10 +181,8 @@ def _check_videos(videos: Any) -> pd.DataFrame:
     needed = ["video_id", "user_id", "create_time", "hashtags"]
     check_columns(videos.columns, needed, "videos")
     for column in ("video_id", "user_id"):
-        check_ids(videos[column], column)
-        videos[column] = plain_ids(videos[column])  # sorted by name, not by category
-    check_times(videos["create_time"], "create_time")
-    videos["create_time"] = plain_times(videos["create_time"])
+        videos[column] = check_ids(videos[column], column)
+    videos["create_time"] = check_times(videos["create_time"], "create_time")
     text = videos["hashtags"].map(lambda tags: isinstance(tags, str))
     if text.any():
         raise TypeError(
@@ -254,7 +223,9 @@ def _find_challenges(
     max_spread: Any,
     generic_tags: Iterable[str] | None,
 ) -> list[str]:
-    generic = _GENERIC_TAGS if generic_tags is None else map(tag_name, generic_tags)
+    generic = (
+        _GENERIC_TAGS.split() if generic_tags is None else map(tag_name, generic_tags)
+    )
     times = uses.groupby("challenge")["create_time"]
     count = times.size()
     popular = uses[uses["challenge"].isin(count.index[count >= min_participants])]
