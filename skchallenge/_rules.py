@@ -11,8 +11,9 @@ from skchallenge._table import (
     check_ids,
     check_option,
     check_times,
+    time_values,
 )
-from skchallenge._time_index import Rows, TimeIndex, time_values
+from skchallenge._time_index import Rows, TimeIndex
 from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import LeakageWarning

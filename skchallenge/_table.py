@@ -1,94 +1,56 @@
-"""The desk where tables, columns, ids, times and numbers are read and checked."""
+"""The desk where tables, columns, ids, times, numbers and options are read and checked.
+
+Every part of the library that takes a user's table asks here, so that one column means
+the same to all of them:
+
+- a **column** is found by name, with or without the prefixes of a ColumnTransformer, or
+  by position, also from the end (`column_position`);
+- **ids** are strings or numbers, all of one kind, none missing (`check_ids`). A float
+  is the integer that it equals; floats so large that integers were rounded to them are
+  refused;
+- **times** are datetimes, with a time zone or without, or numbers such as Unix times,
+  none missing (`check_times`). The unit of a number is never guessed, nor is text read;
+- **numbers** are numbers of any type, and no text of them (`read_numbers`).
+
+What is returned has NumPy's usual types: pandas compares int64 with UInt64 as floats,
+which takes one long id for another, and cannot compare an Arrow type with a category.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from numbers import Number, Real
+from collections.abc import Callable, Collection, Iterable, Sequence
+from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import (
+    infer_dtype,
+    is_bool_dtype,
+    is_integer_dtype,
+)
 from scipy import sparse
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_scalar, validate_data
 
 # Numbers above this are Unix times: seconds from 1973 on, or a finer unit. Those of one
 # unit, today's and 1973's, differ by less than the factor; two units differ by 1000.
 _UNIX_SECONDS = 1e8
 _TWO_UNITS = 100
-_ROUNDED = 2**53  # from here on, floats are not exact
+# From here on, integers are rounded to floats: 2**53 for the usual float64.
+_ROUNDED = 2**53
+_ROUNDED_SINGLE = 2**24
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 Cells = NDArray[Any]  # of objects or strings
+Column = int | str
 
 
-def is_missing(value: Any) -> bool:
-    """Tell whether `value` is None, NaN, NaT or pandas.NA."""
-    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def text_or_none(cell: Any) -> str | None:
-    """Return a caption as text, None if it is missing; bytes may be of any encoding."""
-    if isinstance(cell, bytes):
-        raise TypeError(
-            f"X must hold texts, got bytes: {cell!r}. Decode them first, for instance "
-            "with pandas.Series.str.decode('utf-8')."
-        )
-    return None if is_missing(cell) else str(cell)
-
-
-def read_columns(
-    estimator: Any, X: Any, *, reset: bool, numbers: bool = False
-) -> Cells:
-    """Return X as an (n, columns) array and record its width and names.
-
-    A 1-D sequence of strings is one column. `numbers` takes 1-D numbers as a column
-    too, for callers that refuse numbers cell by cell; otherwise scikit-learn asks for
-    a 2-D array as it always does.
-    """
-    if _is_one_column(X, numbers):
-        values = X.to_numpy() if hasattr(X, "to_numpy") else X
-        X = np.empty((len(values), 1), dtype=object)
-        X[:, 0] = list(values)
-    if getattr(getattr(X, "dtype", None), "kind", "") == "c":
-        raise ValueError("Complex data not supported")
-    # NumPy would make texts of numbers, and "nan" of NaN, that share a list with texts.
-    is_mixed = hasattr(X, "columns") or isinstance(X, list | tuple)
-    dtype = object if is_mixed else None
-    return validate_data(
-        estimator, X, dtype=dtype, ensure_all_finite=False, reset=reset
-    )
-
-
-def _is_one_column(X: Any, numbers: bool) -> bool:
-    if sparse.issparse(X) or hasattr(X, "columns"):
-        return False
-    if isinstance(X, list | tuple):
-        cells = (str, os.PathLike, Number) if numbers else (str, os.PathLike)
-        return bool(X) and all(isinstance(v, cells) or is_missing(v) for v in X)
-    if len(getattr(X, "shape", ())) != 1:
-        return False
-    return numbers or hasattr(X, "to_numpy") or X.dtype.kind in "OUT"
-
-
-def places_of(cells: Iterable[str | None]) -> dict[str, list[int]]:
-    """Map each distinct string to the places where it stands; skip None."""
-    places: dict[str, list[int]] = {}
-    for place, cell in enumerate(cells):
-        if cell is not None:
-            places.setdefault(cell, []).append(place)
-    return places
-
-
-def check_count(name: str, value: object, *, auto: bool = False) -> None:
-    """Raise unless `value` is an integer of at least 1 (or "auto", if allowed)."""
-    if auto and isinstance(value, str):
-        if value != "auto":
-            raise ValueError(f"{name} must be 'auto' or an integer, got {value!r}.")
-        return
-    check_scalar(value, name, (int, np.integer), min_val=1)
+# Tables
 
 
 def as_frame(table: Any, name: str) -> pd.DataFrame:
@@ -127,6 +89,129 @@ def _polars_values(column: Any) -> Any:
     return column.to_list() or np.empty(0, dtype=object)  # no rows are no floats
 
 
+def read_table(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:
+    """Return X column by column, and record its width and names.
+
+    Each column of a table keeps its own type: one array of all would round ids beside
+    floats, and as objects numbers take eight times the memory. A nameless X takes the
+    names seen in `fit`, by position.
+    """
+    if hasattr(X, "columns"):
+        frame = as_frame(X, "X")
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if 0 in frame.shape:
+            check_array(np.empty(frame.shape), estimator=estimator)  # says so
+        return frame
+    frame = pd.DataFrame(read_columns(estimator, X, reset=reset)).infer_objects()
+    names = None if reset else getattr(estimator, "feature_names_in_", None)
+    return frame if names is None else frame.set_axis(names, axis=1)
+
+
+def read_columns(
+    estimator: Any, X: Any, *, reset: bool, numbers: bool = False
+) -> Cells:
+    """Return X as an (n, columns) array and record its width and names.
+
+    A 1-D sequence of strings is one column. `numbers` takes 1-D numbers as a column
+    too, for callers that refuse numbers cell by cell; otherwise scikit-learn asks for
+    a 2-D array as it always does.
+    """
+    if _is_one_column(X, numbers):
+        values = X.to_numpy() if hasattr(X, "to_numpy") else X
+        X = np.empty((len(values), 1), dtype=object)
+        X[:, 0] = list(values)
+    if getattr(getattr(X, "dtype", None), "kind", "") == "c":
+        raise ValueError("Complex data not supported")
+    # NumPy would make texts of numbers, and "nan" of NaN, that share a list with texts.
+    is_mixed = hasattr(X, "columns") or isinstance(X, list | tuple)
+    dtype = object if is_mixed else None
+    return validate_data(
+        estimator, X, dtype=dtype, ensure_all_finite=False, reset=reset
+    )
+
+
+def _is_one_column(X: Any, numbers: bool) -> bool:
+    if sparse.issparse(X) or hasattr(X, "columns"):
+        return False
+    if isinstance(X, list | tuple):
+        cells = (str, os.PathLike, Number) if numbers else (str, os.PathLike)
+        return bool(X) and all(isinstance(v, cells) or is_missing(v) for v in X)
+    if len(getattr(X, "shape", ())) != 1:
+        return False
+    return numbers or hasattr(X, "to_numpy") or X.dtype.kind in "OUT"
+
+
+# Columns
+
+
+def column_position(
+    parameter: str, column: Column, n_columns: int, names: Sequence[Any] | None
+) -> int:
+    """Return the position, from 0, of the column that a parameter asks for.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of the parameter, for error messages.
+    column : int or str
+        A position, from the end if negative; or a name. A name that no column has
+        stands for the one that has it behind a prefix, as a ColumnTransformer makes
+        them: ``"cover"`` finds ``"remainder__cover"``.
+    n_columns : int
+        Number of columns of X.
+    names : sequence of length n_columns or None
+        Names of the columns of X, or those seen in `fit` if X has none.
+
+    Raises
+    ------
+    TypeError
+        If `column` is neither a name nor a position.
+    ValueError
+        If X has no such column, or several.
+    """
+    if isinstance(column, Integral) and not isinstance(column, bool):
+        if not -n_columns <= column < n_columns:
+            raise ValueError(
+                f"{parameter} must be the position of a column of X, got {column}, but "
+                f"X has {n_columns} columns."
+            )
+        return int(column) % n_columns
+    if not isinstance(column, str):
+        raise TypeError(
+            f"{parameter} must be the name or the position of a column of X, got "
+            f"{column!r}."
+        )
+    names = [] if names is None else list(names)
+    if not any(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{parameter}={column!r} needs an X whose columns have names. Give the "
+            "position of the column, or call set_output(transform='pandas') on the "
+            "step before."
+        )
+    exact = [i for i, name in enumerate(names) if name == column]
+    prefixed = [i for i, name in enumerate(names) if str(name).endswith(f"__{column}")]
+    found = exact or prefixed
+    if not found:
+        raise ValueError(
+            f"{parameter} must be a column of X, got {column!r}; X has {names}."
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{parameter} must be one column of X, got {column!r}, which may be any of "
+            f"{[names[i] for i in found]}. Give the whole name, or the position."
+        )
+    return found[0]
+
+
+def find_column(parameter: str, column: Column, table: pd.DataFrame) -> pd.Series[Any]:
+    """Return the column of a table from `read_table` that a parameter asks for.
+
+    Raises as `column_position` does.
+    """
+    names = table.columns.to_list()
+    return table.iloc[:, column_position(parameter, column, table.shape[1], names)]
+
+
 def check_columns(
     found: Iterable[str], needed: Iterable[str], name: str, remedy: str = ""
 ) -> None:
@@ -146,65 +231,221 @@ def _check_names_differ(columns: Iterable[Any], name: str) -> None:
         )
 
 
-def check_option(name: str, value: object, options: Collection[object]) -> None:
-    """Raise a ValueError unless `value` is one of `options`."""
-    if value not in options:
-        raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+def creator_column(
+    columns: Iterable[str], name: str, wanted: str = "creator_id"
+) -> str:
+    """Return the column of a video's creator: `creator_id`, or an export's `user_id`.
 
+    A column that was asked for by another name is taken by that name only.
 
-def check_flag(name: str, value: object) -> None:
-    """Raise a TypeError unless `value` is True or False: the text "False" is true."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
-
-
-def check_real(
-    name: str,
-    value: float,
-    boundaries: str = "both",
-    *,
-    min_val: float = 0,
-    max_val: float | None = None,
-) -> None:
-    """Raise unless `value` is a number within limits, and a finite one.
-
-    The limits are those of check_scalar, which lets NaN pass.
+    Raises
+    ------
+    ValueError
+        If the table called `name` has neither.
     """
-    limits = {"min_val": min_val, "max_val": max_val}
-    check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
-    check_finite(name, value)
+    found = list(columns)
+    if wanted == "creator_id" and wanted not in found and "user_id" in found:
+        return "user_id"
+    remedy = " A column 'user_id' is taken as well." if wanted == "creator_id" else ""
+    check_columns(found, [wanted], name, remedy)
+    return wanted
 
 
-def check_finite(name: str, value: float) -> None:
-    """Raise a ValueError if a number is NaN or infinite."""
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value}.")
+# Cells
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether `value` is None, NaN, NaT or pandas.NA."""
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def text_or_none(cell: Any) -> str | None:
+    """Return a caption as text, None if it is missing; bytes may be of any encoding."""
+    if isinstance(cell, bytes):
+        raise TypeError(
+            f"X must hold texts, got bytes: {cell!r}. Decode them first, for instance "
+            "with pandas.Series.str.decode('utf-8')."
+        )
+    return None if is_missing(cell) else str(cell)
+
+
+def read_paths(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    column: Column | None = None,
+    parameter: str = "path",
+) -> list[str | None]:
+    """Return a column of X as paths of files; None where a value is missing.
+
+    Without `column`, X must have one column only; with it, it is found as by
+    `column_position`.
+    """
+    table = read_columns(estimator, X, reset=reset, numbers=True)
+    n_columns = table.shape[1]
+    if column is None:
+        if n_columns != 1:
+            raise ValueError(
+                f"X must have one column, the paths of the files, got {n_columns}. "
+                "Select it, for example with X[['path']]."
+            )
+        return path_cells(table[:, 0], "X")
+    names = getattr(estimator, "feature_names_in_", None)
+    return path_cells(
+        table[:, column_position(parameter, column, n_columns, names)], "X"
+    )
+
+
+def path_cells(cells: Iterable[Any], name: str) -> list[str | None]:
+    """Return the cells of a column as paths of files; None where one is missing.
+
+    Raises
+    ------
+    TypeError
+        If a cell is no path. The error begins with the name.
+    """
+    paths: list[str | None] = []
+    for row, cell in enumerate(cells):
+        if is_missing(cell):
+            paths.append(None)
+        elif isinstance(cell, str | os.PathLike):
+            paths.append(os.fsdecode(cell))
+        else:
+            raise TypeError(
+                f"{name} must hold paths of files (str or os.PathLike), but row {row} "
+                f"is a {type(cell).__name__}: {cell!r:.80}."
+            )
+    return paths
+
+
+def indices_of(cells: Iterable[str | None]) -> dict[str, list[int]]:
+    """Map each distinct string to the indices where it stands; skip None."""
+    indices: dict[str, list[int]] = {}
+    for index, cell in enumerate(cells):
+        if cell is not None:
+            indices.setdefault(cell, []).append(index)
+    return indices
+
+
+places_of = indices_of  # until the rooms that say so are rebuilt
+
+
+# Ids
 
 
 def check_ids(
-    values: pd.Series[Any], name: str, like: pd.Series[Any] | None = None
-) -> None:
-    """Raise unless `values` are strings or integers, none missing.
+    values: pd.Series[Any],
+    name: str,
+    like: pd.Series[Any] | pd.Index[Any] | str | None = None,
+    known: str = "",
+) -> pd.Series[Any]:
+    """Return ids in NumPy's usual types; raise unless they are strings or numbers.
 
-    With `like`, they must also be of the same kind as those.
+    Parameters
+    ----------
+    values : Series
+        None missing, and all of one kind. Whole floats become integers.
+    name : str
+        What error messages call them.
+    like : Series, Index, str or None
+        Ids that they are compared with, or what `id_kind` says of these: strings are
+        never among numbers.
+    known : str
+        What error messages call `like`; by default the catalog's column.
+
+    Raises
+    ------
+    TypeError
+        If they are of no usable kind, or of another one than `like`.
+    ValueError
+        If one is missing, or is a float that may have been rounded.
     """
     _check_no_missing(values, name)
     kind = id_kind(values)
-    if kind not in {"strings", "integers"}:
+    if kind not in {"strings", "integers", "floats"}:
         raise TypeError(
-            f"{name} must hold strings or integers, got {kind}. Make ids strings with "
-            f".astype(str) before missing values turn them into floats."
+            f"{name} must hold strings or integers, all of one kind, got {kind}: an "
+            "argument must be a string or a number. Make ids strings with "
+            ".astype(str); make one string of a list of several, '39,68', with "
+            ".str.join(',')."
         )
-    _check_same_kind(kind, id_kind, name, like)
+    if kind == "floats":
+        _check_exact(values, name)
+    _check_same_kind(kind, like, id_kind, name, known)
+    return plain_ids(values)
+
+
+def id_kind(values: pd.Series[Any] | pd.Index[Any]) -> str:
+    """Name what ids are: strings, integers, floats, or what ids may not be."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = pd.Series(values)
+        return id_kind(values.cat.remove_unused_categories().cat.categories)
+    inferred = infer_dtype(values, skipna=True)
+    if inferred in _NUMBERS:
+        return "integers" if inferred == "integer" else "floats"
+    names = {"string": "strings", "empty": "strings"}
+    return names.get(inferred, f"values of type {inferred}")
+
+
+def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn nullable, Arrow, categorical, unsigned and float ids into NumPy's types."""
+    if values.dtype == np.int64:
+        return values
+    if values.dtype != object or infer_dtype(values, skipna=False) in _NUMBERS:
+        values = pd.Series(values.to_list(), index=values.index, name=values.name)
+    if infer_dtype(values, skipna=False) not in _NUMBERS - {"integer"}:
+        return values
+    numbers = values.astype(np.float64)
+    is_whole = ((numbers == np.floor(numbers)) & (numbers.abs() < _ROUNDED)).all()
+    return numbers.astype(np.int64) if is_whole else numbers
+
+
+plain_integers = plain_ids  # until the rooms that say so are rebuilt
+
+
+def _check_exact(values: pd.Series[Any], name: str) -> None:
+    """Refuse floats so large that whole numbers next to them are rounded to them."""
+    is_single = str(values.dtype).lower() in {"float32", "float[pyarrow]"}
+    least = _ROUNDED_SINGLE if is_single else _ROUNDED
+    numbers = pd.Series(values.to_list(), dtype=np.float64)
+    if (numbers.abs() >= least).any():
+        raise ValueError(
+            f"{name} must not hold floats of {least} or more: long ids are rounded to "
+            "them, and several become one. Read the column as integers or strings, "
+            "before missing values turn it into floats."
+        )
+
+
+# Times
 
 
 def check_times(
-    values: pd.Series[Any], name: str, like: pd.Series[Any] | None = None
-) -> None:
-    """Raise unless `values` are numbers or datetimes, none missing.
+    values: pd.Series[Any],
+    name: str,
+    like: pd.Series[Any] | str | None = None,
+    known: str = "",
+) -> pd.Series[Any]:
+    """Return times in NumPy's types; raise unless they are numbers or datetimes.
 
-    With `like`, they must also be of the same kind as those, and Unix times of the
-    same unit.
+    Parameters
+    ----------
+    values : Series
+        None missing: all datetimes with a time zone, all without, or all numbers.
+    name : str
+        What error messages call them.
+    like : Series, str or None
+        Times that they are compared with, or what `time_kind` says of these. Unix times
+        must also be of the same unit as the numbers among them.
+    known : str
+        What error messages call `like`; by default the catalog's column.
+
+    Raises
+    ------
+    TypeError
+        If they are of no usable kind, such as text, or of another one than `like`.
+    ValueError
+        If one is missing, or seconds stand beside milliseconds.
     """
     _check_no_missing(values, name)
     kind = time_kind(values)
@@ -213,9 +454,50 @@ def check_times(
             f"{name} must hold numbers or datetimes, got {kind}. Parse text with "
             f"pandas.to_datetime."
         )
-    _check_same_kind(kind, time_kind, name, like)
+    _check_same_kind(kind, like, time_kind, name, known)
     if kind == "numbers":
-        _check_one_unit([values] if like is None else [values, like], name)
+        others = [] if like is None or isinstance(like, str) else [like]
+        _check_one_unit([values, *others], name)
+    return plain_times(values)
+
+
+def time_kind(values: pd.Series[Any]) -> str:
+    """Name what times are: numbers, datetimes with a zone or without, or neither."""
+    values = plain_times(values)
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return "datetimes with a time zone"
+    if pd.api.types.is_datetime64_dtype(values):
+        return "datetimes"
+    if pd.api.types.is_numeric_dtype(values) and not is_bool_dtype(values):
+        return "numbers"
+    return f"values of type {infer_dtype(values, skipna=True)}"
+
+
+def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn nullable, Arrow and object times into NumPy's types; zones stay.
+
+    A comparison with a missing value is False there, and missing elsewhere.
+    """
+    is_extension = pd.api.types.is_extension_array_dtype(values.dtype)
+    is_zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
+    if values.dtype == object or (is_extension and not is_zoned):
+        return pd.Series(values.to_list(), index=values.index, name=values.name)
+    return values
+
+
+def time_values(times: pd.Series[Any]) -> NDArray[Any]:
+    """Return times as a sortable array: datetime64 in UTC, int64 or float64.
+
+    Differences are of the kind of the duration that `read_duration` reads.
+    """
+    times = plain_times(times)
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    if is_integer_dtype(times.dtype):
+        return times.to_numpy(dtype=np.int64)
+    if pd.api.types.is_datetime64_dtype(times.dtype):
+        return times.to_numpy()
+    return times.to_numpy(dtype=np.float64)
 
 
 def read_duration(
@@ -277,62 +559,95 @@ def _check_one_unit(columns: list[pd.Series[Any]], name: str) -> None:
 
 def _check_same_kind(
     kind: str,
-    kind_of: Callable[[pd.Series[Any]], str],
+    like: Any,
+    kind_of: Callable[[Any], str],
     name: str,
-    like: pd.Series[Any] | None,
+    known: str,
 ) -> None:
-    if like is not None and len(like) and kind_of(like) != kind:
+    if like is None or not len(like):
+        return
+    other = like if isinstance(like, str) else kind_of(like)
+    numbers = {"integers", "floats"}  # ids that may be equal
+    if kind != other and not {kind, other} <= numbers:
+        known = known or f"the catalog's {like.name}"
         raise TypeError(
-            f"{name} holds {kind}, but the catalog's {like.name} holds "
-            f"{kind_of(like)}. Convert one of them: units and types are never guessed."
+            f"{name} holds {kind}, but {known} holds {other}. Convert one of them: "
+            "units and types are never guessed."
         )
 
 
-def id_kind(values: pd.Series[Any]) -> str:
-    """Name what ids are: strings, integers, or something that ids may not be."""
-    inferred = pd.api.types.infer_dtype(values, skipna=True)
-    names = {"string": "strings", "integer": "integers", "empty": "strings"}
-    if inferred == "categorical":
-        return id_kind(pd.Series(values.cat.categories))
-    return names.get(inferred, f"values of type {inferred}")
+# Numbers
 
 
-def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn nullable, Arrow, categorical and unsigned ids into NumPy's usual types.
+def read_numbers(values: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Return numbers of any type as floats, missing values as NaN.
 
-    pandas compares int64 with UInt64 as floats, which takes one long id for another,
-    and cannot compare an Arrow type with a category at all.
+    Raises
+    ------
+    TypeError
+        If they are no numbers, but text of numbers, say. The error begins with the
+        name.
     """
-    if values.dtype in (np.dtype(object), np.dtype(np.int64)):
-        return values
-    return pd.Series(values.to_list(), index=values.index, name=values.name)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    kind = infer_dtype(values, skipna=True)
+    may_be_text = kind in {"string", "mixed", "mixed-integer"}
+    try:
+        if may_be_text and any(isinstance(value, str) for value in values):
+            # pandas would read some of it, by version.
+            raise TypeError("text is not read; pandas.to_numeric does it")
+        numbers = values.astype("Float64")
+    except (TypeError, ValueError) as error:  # of pandas or of Arrow
+        raise TypeError(
+            f"{name} must hold numbers, got {kind} values: {error}. Convert them."
+        ) from error
+    return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
 
 
-def plain_integers(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn integers of any type into NumPy's usual one, and leave other ids alone."""
-    is_integer = pd.api.types.is_integer_dtype(values.dtype)
-    return plain_ids(values) if is_integer else values
+# Parameters
 
 
-def plain_times(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn nullable, Arrow and object times into NumPy's types; zones stay.
+def check_count(
+    name: str, value: object, *, auto: bool = False, min_val: int = 1
+) -> None:
+    """Raise unless `value` is an integer of at least `min_val` (or "auto")."""
+    if auto and isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f"{name} must be 'auto' or an integer, got {value!r}.")
+        return
+    check_scalar(value, name, Integral, min_val=min_val)
 
-    A comparison with a missing value is False there, and missing elsewhere.
+
+def check_option(name: str, value: object, options: Collection[object]) -> None:
+    """Raise a ValueError unless `value` is one of `options`."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise a TypeError unless `value` is True or False: the text "False" is true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_real(
+    name: str,
+    value: float,
+    boundaries: str = "both",
+    *,
+    min_val: float = 0,
+    max_val: float | None = None,
+) -> None:
+    """Raise unless `value` is a number within limits, and a finite one.
+
+    The limits are those of check_scalar, which lets NaN pass.
     """
-    is_extension = pd.api.types.is_extension_array_dtype(values.dtype)
-    is_zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
-    if values.dtype == object or (is_extension and not is_zoned):
-        return pd.Series(values.to_list(), index=values.index, name=values.name)
-    return values
+    limits = {"min_val": min_val, "max_val": max_val}
+    check_scalar(value, name, Real, **limits, include_boundaries=boundaries)
+    check_finite(name, value)
 
 
-def time_kind(values: pd.Series[Any]) -> str:
-    """Name what times are: numbers, datetimes with a zone or without, or neither."""
-    values = plain_times(values)
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return "datetimes with a time zone"
-    if pd.api.types.is_datetime64_dtype(values):
-        return "datetimes"
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        return "numbers"
-    return f"values of type {pd.api.types.infer_dtype(values, skipna=True)}"
+def check_finite(name: str, value: float) -> None:
+    """Raise a ValueError if a number is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}.")

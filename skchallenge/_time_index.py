@@ -1,12 +1,8 @@
 """Find the newest videos of an entity before a time."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-from skchallenge._table import plain_times
 
 Rows = NDArray[np.intp]
 
@@ -59,23 +55,11 @@ class TimeIndex:
     ) -> Rows:
         """Return the newest `k` rows of each entity, -1 where there are fewer."""
         start, stop = self.spans(entity, before)
-        place = stop[:, None] - 1 - np.arange(k)
+        index = stop[:, None] - 1 - np.arange(k)
         if not len(self._row):
-            return np.full(place.shape, -1)
-        return np.where(place >= start[:, None], self._row[place.clip(0)], -1)
+            return np.full(index.shape, -1)
+        return np.where(index >= start[:, None], self._row[index.clip(0)], -1)
 
     def rows(self, start: int, stop: int) -> Rows:
         """Return the rows of one span, newest first."""
         return self._row[start:stop][::-1]
-
-
-def time_values(times: "pd.Series[Any]") -> NDArray[np.generic]:
-    """Return times as a sortable array; time zones are turned into UTC."""
-    times = plain_times(times)
-    if isinstance(times.dtype, pd.DatetimeTZDtype):
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    if pd.api.types.is_integer_dtype(times.dtype):
-        return times.to_numpy(dtype=np.int64)
-    if pd.api.types.is_datetime64_dtype(times.dtype):
-        return times.to_numpy()
-    return times.to_numpy(dtype=np.float64)

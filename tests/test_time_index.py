@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skchallenge._time_index import TimeIndex, time_values
+from skchallenge._table import time_values
+from skchallenge._time_index import TimeIndex
 
 
 def brute_force(entity, time, tie, row, query, before, k):

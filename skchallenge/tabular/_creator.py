@@ -19,8 +19,9 @@ from skchallenge._table import (
     check_times,
     plain_ids,
     read_duration,
+    time_values,
 )
-from skchallenge._time_index import Rows, TimeIndex, time_values
+from skchallenge._time_index import Rows, TimeIndex
 from skchallenge._warn import warn
 from skchallenge.exceptions import EmptyHistoryWarning
 from skchallenge.tabular._metadata import read_counts
@@ -226,8 +227,7 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         times, rows = time_values(videos[catalog.time]), np.arange(len(videos))
         tie = pd.factorize(videos[catalog.video], sort=True)[0]
         index = TimeIndex(users, times, tie, rows)
-        before = time_values(frame[catalog.time])
-        before = before - (age.to_timedelta64() if hasattr(age, "asm8") else age)
+        before = time_values(frame[catalog.time]) - age
         start, stop = index.spans(pd.Index(frame[catalog.user]), before)
         order = index.rows(0, len(videos))[::-1]  # by user, oldest first
         user = users.take(order)

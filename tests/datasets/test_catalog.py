@@ -129,9 +129,14 @@ def test_append_refuses(new, error, match):
             r"user_id has 1 missing values, first in row 1",
         ),
         (
-            {"user_id": [1.0, 2.0, 3.0, 4.0]},
+            {"user_id": [True, False, True, True]},
             TypeError,
-            r"user_id must hold strings or integers, got values of type floating",
+            r"user_id must hold strings or integers, .* got values of type boolean",
+        ),
+        (
+            {"user_id": [1.0, 2.0, 3.0, 2.0**53]},
+            ValueError,
+            r"user_id must not hold floats of 9007199254740992 or more",
         ),
         (
             {"create_time": ["1", "2", "3", "4"]},
