@@ -472,7 +472,8 @@ def _cover_network(
     if encoder == "cnn":
         reader = CoverCNN(image_size, dropout)
     elif n_metadata:  # 2,048 features become as many as those of the CNN
-        reader = nn.Sequential(_resnet50(), nn.Linear(_RESNET_WIDTH, width), nn.ReLU())
+        squeeze = nn.Linear(_RESNET_WIDTH, width)
+        reader = nn.Sequential(_resnet50(), squeeze, nn.ReLU())
     else:
         reader, width = _resnet50(), _RESNET_WIDTH
     module = CoverFusion(
