@@ -14,7 +14,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
-from skchallenge._rules import Protocol
+from skchallenge._rules import ParticipationRules
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning, MediaError
 
 VIDEOS = pd.DataFrame(
@@ -436,7 +436,7 @@ def test_what_is_appended_in_the_midst_of_a_call_is_not_of_it(monkeypatch):
     catalog, X = VideoCatalog(VIDEOS.assign(caption="a waltz")), pairs(("bob", "", 99))
     encoder = HistoryEncoder(catalog, CaptionLength(), by="user_id", before="time")
     expected = encoder.fit_transform(X)
-    of_catalog = Protocol.history
+    of_catalog = ParticipationRules.history
 
     def appending(self, *arguments):
         rows = of_catalog(self, *arguments)
@@ -444,7 +444,7 @@ def test_what_is_appended_in_the_midst_of_a_call_is_not_of_it(monkeypatch):
         return rows
 
     with monkeypatch.context() as patch:
-        patch.setattr(Protocol, "history", appending)
+        patch.setattr(ParticipationRules, "history", appending)
         np.testing.assert_array_equal(encoder.transform(X), expected)
     assert (encoder.transform(X) < expected).any()
 
@@ -657,9 +657,9 @@ def test_transform_warns_of_and_excludes_own_videos():
 
 
 def test_own_videos_are_counted_once_a_call(monkeypatch):
-    calls, count = [], Protocol.n_own
+    calls, count = [], ParticipationRules.n_own
     monkeypatch.setattr(
-        Protocol, "n_own", lambda *given: calls.append(1) or count(*given)
+        ParticipationRules, "n_own", lambda *given: calls.append(1) or count(*given)
     )
     X = pairs(("bob", "dance", 40))
     encoder = challenge_side(make_catalog(candidates=["bob"])).fit(X)
