@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -154,8 +155,12 @@ def make_deep_challenger(
     }
     frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
     encoders = [
-        make_pipeline(
-            features, StandardScaler(), ProxyEncoder(embedding_size, **network)
+        Pipeline(
+            [
+                *make_pipeline(features).steps,
+                ("standardscaler", _DenseScaler()),
+                ("proxyencoder", ProxyEncoder(embedding_size, **network)),
+            ]
         )
         for features in _features(user_features, challenge_features, frozen)
     ]
@@ -171,6 +176,20 @@ def make_deep_challenger(
         hidden_layer_sizes, fusion=fusion, class_weight=class_weight, **network
     )
     return Pipeline([("sides", sides), ("classifier", classifier)])
+
+
+class _DenseScaler(StandardScaler):
+    """Standardise features; refuse sparse ones in words of `make_deep_challenger`."""
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Learn mean and deviation; `fit` does it by this method."""
+        if sparse.issparse(X):
+            raise ValueError(
+                "user_features and challenge_features must return dense numbers, got "
+                "a sparse matrix. End them with TruncatedSVD, for example "
+                "make_pipeline(TfidfVectorizer(), TruncatedSVD(100))."
+            )
+        return super().partial_fit(X, y, sample_weight)
 
 
 def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, Any]:
