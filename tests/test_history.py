@@ -651,8 +651,11 @@ def test_own_videos_that_nobody_excludes_are_refused_where_x_tells():
 def test_transform_warns_of_and_excludes_own_videos():
     catalog = make_catalog(candidates=["ann", "bob"])
     encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
-    with pytest.warns(LeakageWarning, match="users who took part before 'time'"):
-        blocks = encoder.transform(pairs(("ann", "dance", 31), ("bob", "dance", 31)))
+    X = pairs(("ann", "dance", 31), ("bob", "dance", 31))
+    match = "users who took part before 'time'"
+    with pytest.warns(LeakageWarning, match=match) as caught:
+        blocks = encoder.transform(X)
+    assert caught[0].filename == __file__
     np.testing.assert_allclose(blocks, [[9, 0, 0.5], [5, 9, 1]])
 
 
@@ -673,8 +676,10 @@ def test_all_empty_histories_raise_in_fit_and_warn_in_transform():
     with pytest.raises(ValueError, match="every history by 'user_id' is empty"):
         user_side().fit(nobody)
     encoder = user_side(max_videos=1).fit(pairs(("ann", "dance", 50)))
-    with pytest.warns(EmptyHistoryWarning, match="Every history by 'user_id' is empty"):
+    match = "Every history by 'user_id' is empty"
+    with pytest.warns(EmptyHistoryWarning, match=match) as caught:
         np.testing.assert_array_equal(encoder.transform(nobody), [[0, 0]])
+    assert caught[0].filename == __file__
 
 
 def test_a_fit_set_without_videos_raises():

@@ -286,8 +286,9 @@ def test_a_missing_cover_is_learned_where_training_has_some(table, y):
 def test_no_cover_at_all_is_a_constant(table, y):
     with pytest.warns(
         MediaWarning, match="No row .* cells of image='cover' .*image=None"
-    ):
+    ) as caught:
         fitted = model().fit(table.assign(cover=np.nan), y)
+    assert caught[0].filename == __file__
     assert np.isfinite(fitted.predict_proba(table.assign(cover=np.nan))).all()
 
 
@@ -787,6 +788,5 @@ def test_a_disguised_copy_of_the_views_warns(videos, image):
     X = X if image else X.drop(columns="cover")
     quick = model(image=image, max_iter=1)
     quick.fit(X, y)  # no warning
-    with pytest.warns(LeakageWarning, match="'my_column'") as caught:
+    with pytest.warns(LeakageWarning, match="'my_column'"):
         quick.fit(X.assign(my_column=views), y)
-    assert caught[0].filename == __file__
