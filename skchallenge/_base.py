@@ -1,85 +1,121 @@
-"""The one bridge between scikit-learn estimators and skorch nets."""
+"""How networks are trained: a scikit-learn classifier around a skorch net.
 
+`_BaseTorchClassifier.fit` is the whole algorithm: read X, weight the rows, hold some
+out, build the net, run its epochs, keep the best weights. What it calls stands below it
+in the order of use; prediction and pickling follow. Models differ in three places: what
+X becomes (`_read`), which module reads it (`_module_options` and `_build_module`), and
+what surrounds the epochs (`_train`).
+"""
+
+import copy
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
-from skorch.helper import predefined_split
+from skorch.callbacks import EpochTimer, PrintLog
 from torch import Tensor, nn
 
-from skchallenge._rows import (
-    TensorBatches,
-    TensorData,
-    as_tensor,
-    finite_outputs,
-    plain_labels,
-    row_weights,
-    tensors_of,
-    validation_rows,
-)
 from skchallenge._table import check_count, check_flag, check_real
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
-
-# Arrays that have one entry a row, the features first; arrays that all rows share.
-Inputs = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
 
 _FLOATS = (np.float64, np.float32)
 _AUTO_BATCH = 256
 _PREDICT_ROWS = 8192  # rows a forward pass; fixed, so batch_size cannot change results
+_TOLERANCE = 1e-4  # a loss that falls by less of itself has not improved
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What X becomes for a network."""
+
+    arrays: tuple[NDArray[Any], ...]
+    """One entry a row, in the order of the module's `forward`. The first holds the
+    features (n, F); its type is the type of training."""
+
+    key: NDArray[Any]
+    """(n, K) numbers that tell rows apart: rows of one key are held out together."""
+
+    chunk_size: int
+    """Rows that go through the module at once where nothing is trained."""
+
+    shared: tuple[NDArray[Any], ...] = ()
+    """Whole arrays that follow in `forward`, such as images that rows index into."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows on the device, as batches (y, weight, *inputs).
+
+    A DataLoader, which collates row by row, would cost a third of the time.
+    """
+
+    aligned: tuple[Tensor, ...]  # y, weight and the arrays of `Inputs`, one entry a row
+    shared: tuple[Tensor, ...]  # stay where they are, and go whole with every batch
+    batch_size: int
+    shuffle: bool = False
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        y = self.aligned[0]
+        order = torch.randperm(len(y)) if self.shuffle else torch.arange(len(y))
+        for index in torch.split(order, self.batch_size):
+            index = index.to(y.device)
+            yield *(tensor[index] for tensor in self.aligned), *self.shared
 
 
 class _Net(NeuralNet):
-    """A skorch net that takes (y, weight, *inputs) batches and keeps epoch means."""
+    """A skorch net that takes batches (y, weight, *inputs) and keeps epoch means."""
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
-    def _batch_loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the weight of the rows that are right."""
-        y, weight, *inputs = batch
-        logits = self.module_(*inputs)
-        hits = ((logits.detach().argmax(dim=1) == y) * weight).sum()
-        return (self.criterion_(logits, y) * weight).mean(), hits
-
-    def train_step(
-        self, batch: tuple[Tensor, ...], **fit_params: Any
-    ) -> tuple[Tensor, Tensor]:
+    def train_step(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Take one gradient step; return the mean loss and the weight of the hits."""
         self.optimizer_.zero_grad()
-        loss, hits = self._batch_loss(batch)
+        loss, hits = self.validation_step(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.optimizer_.step()
         return loss.detach(), hits
 
-    @torch.no_grad()
-    def validation_step(
-        self, batch: tuple[Tensor, ...], **fit_params: Any
-    ) -> tuple[Tensor, Tensor]:
-        return self._batch_loss(batch)
+    def validation_step(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the mean loss, and the weight of the rows that are right."""
+        y, weight, *inputs = batch
+        logits = self.module_(*inputs)  # (B, C)
+        hits = ((logits.detach().argmax(dim=1) == y) * weight).sum()
+        return (self.criterion_(logits, y) * weight).mean(), hits
 
-    def run_single_epoch(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **kwargs: Any
-    ) -> None:
-        if iterator is None:
-            return
+    def run_epoch(self, batches: Batches, *, training: bool) -> None:
+        """Go through all rows once; record their mean loss and weighted accuracy."""
         self.module_.train(training)
+        step = self.train_step if training else self.validation_step
         total, right = 0.0, 0.0
-        for batch in iterator:
-            loss, hits = step_fn(batch)
-            # Summed on the device: reading every batch's loss would stall a GPU.
-            total, right = total + loss * len(batch[0]), right + hits
-        n_rows, weight = len(iterator.dataset), iterator.dataset.aligned[1]
-        self.history.record(f"{prefix}_loss", float(total) / n_rows)
-        self.history.record(f"{prefix}_accuracy", float(right) / float(weight.sum()))
+        with torch.set_grad_enabled(training):
+            for batch in batches:
+                loss, hits = step(batch)
+                # Summed on the device: reading every batch's loss would stall a GPU.
+                total, right = total + loss * len(batch[0]), right + hits
+        y, weight, *_ = batches.aligned
+        name = "train" if training else "valid"
+        self.history.record(f"{name}_loss", float(total) / len(y))
+        self.history.record(f"{name}_accuracy", float(right) / float(weight.sum()))
 
 
 class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
@@ -87,7 +123,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     The net is held in ``net_``, never inherited from: skorch sets public
     attributes in its constructor, which scikit-learn forbids. Subclasses name
-    every hyper-parameter in their own ``__init__`` and say how to build the module.
+    every hyper-parameter in their own ``__init__``.
     """
 
     dropout: float
@@ -97,18 +133,11 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
+    alpha: float = 0.0  # of the penalty; not every model has the parameter
     class_weight: dict[Any, float] | str | None
     random_state: int | np.random.RandomState | None
     device: str
     verbose: int
-
-    @abstractmethod
-    def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
-        """Keyword arguments of `_build_module`, plain Python values only."""
-
-    @abstractmethod
-    def _build_module(self, **options: Any) -> nn.Module:
-        """Return a module with fresh weights of the type ``options["dtype"]``."""
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -137,18 +166,147 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """
         self._check_parameters()
         self.__dict__.pop("net_", None)  # never an old network under new labels
-        (aligned, shared), y = self._read_training(X, plain_labels(y))
+        y = validate_data(self, X="no_validation", y=_labels(y))
+        inputs = self._read(X, y)
         check_classification_targets(y)
         self.classes_, target = np.unique(y, return_inverse=True)
-        weight = row_weights(aligned[0], y, sample_weight, self.class_weight)
-        keep = weight > 0  # a row of weight 0 must not shape the batches either
-        aligned = tuple(part[keep] for part in aligned)
-        target, weight = target[keep], weight[keep]
-        n_features = aligned[0].shape[1]
+        features = inputs.arrays[0]
+        n_features, dtype = features.shape[1], features.dtype
         self._module_options_ = self._module_options(n_features, len(self.classes_))
-        weight = (weight / weight.mean()).astype(aligned[0].dtype)
-        self._train((aligned, shared), target, weight)
+
+        # Rows of weight zero must not shape the batches either. Of the rest only the
+        # ratio counts: with a mean of 1, `lr` means the same whatever the weights are.
+        weight = _row_weights(features, y, sample_weight, self.class_weight)
+        rows = np.flatnonzero(weight)
+        target, weight = target[rows], weight[rows] / weight[rows].mean()
+
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        is_held_out = np.zeros(len(rows), dtype=bool)
+        if self.early_stopping:
+            is_held_out = validation_rows(
+                inputs.key[rows], target, self.validation_fraction, seed
+            )
+        n_train = int((~is_held_out).sum())
+        is_auto = self.batch_size == "auto"
+        batch_size = min(_AUTO_BATCH, n_train) if is_auto else int(self.batch_size)
+
+        device = resolve_device(self.device)
+
+        def batches_of(part: NDArray[np.bool_], **options: Any) -> Batches:
+            chosen = [array[rows[part]] for array in inputs.arrays]
+            arrays = target[part].astype(np.int64), weight[part].astype(dtype), *chosen
+            aligned = tuple(_as_tensor(array).to(device) for array in arrays)
+            shared = tuple(_as_tensor(array) for array in inputs.shared)
+            return Batches(aligned, shared, **options)
+
+        # One seed for the weights, the order of rows and dropout, in this order.
+        # Training needs gradients, also where the caller has turned them off.
+        with (
+            isolated_rng(device, seed),
+            torch.inference_mode(False),
+            no_autocast(device),
+        ):
+            net = self._build_net(dtype.name, device)
+            train = batches_of(~is_held_out, batch_size=batch_size, shuffle=True)
+            held_out = None
+            if self.early_stopping:
+                held_out = batches_of(is_held_out, batch_size=inputs.chunk_size)
+            with threads_for(net.module_, batch_size):
+                self._train(net, train, held_out)
+
+        self.net_ = net
+        self.n_iter_ = len(net.history)
+        self.loss_curve_ = net.history[:, "train_loss"]
+        self.accuracy_curve_ = net.history[:, "train_accuracy"]
+        self.validation_loss_curve_ = self.validation_accuracy_curve_ = None
+        if self.early_stopping:
+            self.validation_loss_curve_ = net.history[:, "valid_loss"]
+            self.validation_accuracy_curve_ = net.history[:, "valid_accuracy"]
         return self
+
+    def _check_parameters(self) -> None:
+        check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
+        check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
+        check_real("dropout", self.dropout, "left", max_val=1)
+        fraction = self.validation_fraction
+        check_real("validation_fraction", fraction, "neither", max_val=1)
+        check_real("lr", self.lr, "neither")
+        check_real("alpha", self.alpha)
+        check_count("batch_size", self.batch_size, auto=True)
+        check_flag("early_stopping", self.early_stopping)
+
+    def _read(self, X: Any, y: NDArray[Any] | None = None) -> Inputs:
+        """Validate X and turn it into what the module reads.
+
+        `y` is given in `fit`, which also learns the columns of X.
+        """
+        X = validate_data(self, X, dtype=_FLOATS, reset=y is not None)
+        if y is not None:
+            check_consistent_length(X, y)
+        return Inputs((X,), key=X, chunk_size=_PREDICT_ROWS)
+
+    @abstractmethod
+    def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
+        """Options of `_build_module`; plain values only, for pickles hold them."""
+
+    @abstractmethod
+    def _build_module(self, *, dtype: torch.dtype, **options: Any) -> nn.Module:
+        """Return a module with fresh weights, whatever was set since `fit`."""
+
+    def _build_net(self, dtype: str, device: torch.device) -> _Net:
+        """Return an initialised net whose module has fresh weights."""
+        options: dict[str, Any] = {}
+        if self.alpha:  # weight decay is the gradient of alpha / 2 * sum(weight ** 2)
+            decay = {"weight_decay": self.alpha}
+            options["optimizer__param_groups"] = [("*weight", decay)]
+        return _Net(
+            self._build_module(dtype=getattr(torch, dtype), **self._module_options_),
+            criterion=nn.CrossEntropyLoss,
+            criterion__reduction="none",
+            optimizer=torch.optim.Adam,
+            optimizer__fused=device.type in {"cpu", "cuda"},
+            **options,
+            lr=self.lr,
+            max_epochs=self.max_iter,
+            train_split=None,
+            device=device,
+            verbose=self.verbose,
+        ).initialize()
+
+    def _train(self, net: _Net, train: Batches, held_out: Batches | None) -> None:
+        """Run the epochs; with held-out rows, stop early and restore the best weights.
+
+        To extend: set the weights to start from before, or complete them after.
+        """
+        best_loss, best_weights, n_no_change = np.inf, None, 0
+        for _ in range(self.max_iter):
+            net.notify("on_epoch_begin")
+            net.run_epoch(train, training=True)
+            if held_out is not None:
+                net.run_epoch(held_out, training=False)
+            net.notify("on_epoch_end")  # prints a line
+            if held_out is None:
+                continue
+            loss = net.history[-1, "valid_loss"]
+            if loss < best_loss * (1 - _TOLERANCE):
+                best_loss, n_no_change = loss, 0
+                best_weights = copy.deepcopy(net.module_.state_dict())
+            else:
+                n_no_change += 1
+            if n_no_change == self.n_iter_no_change:
+                break
+        if best_weights is not None:
+            net.module_.load_state_dict(best_weights)
+        net.module_.eval()
+        first = (tensor[:_AUTO_BATCH] for tensor in train.aligned[2:])
+        with torch.inference_mode():
+            logits = net.module_(*first, *train.shared)
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"Training diverged to a loss of {net.history[-1, 'train_loss']:g} and "
+                f"outputs that are no finite numbers. Lower lr, got lr={self.lr:g}, or "
+                "scale X."
+            )
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Compute the logits.
@@ -198,128 +356,31 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         best = self._forward(X).argmax(axis=1)
         return self.classes_[best]
 
-    def _read_training(self, X: Any, y: Any) -> tuple[Inputs, NDArray[Any]]:
-        """Validate what `fit` is given."""
-        X, y = validate_data(self, X, y, dtype=_FLOATS)
-        return ((X,), ()), y
-
-    def _read(self, X: Any) -> Inputs:
-        """Validate what a fitted estimator is given."""
-        return (validate_data(self, X, dtype=_FLOATS, reset=False),), ()
-
-    def _split_key(self, inputs: Inputs) -> NDArray[Any]:
-        """Return what tells rows apart: those alike are on one side of the split."""
-        aligned, _ = inputs
-        return np.column_stack(aligned)
-
-    def _optimizer_options(self) -> dict[str, Any]:
-        """Further options of the optimizer, by skorch's names."""
-        return {}
-
-    def _before_training(self, module: nn.Module) -> None:
-        """Change fresh weights, which are then trained."""
-
-    def _after_training(self, module: nn.Module, data: TensorData) -> None:
-        """Change trained weights; `data` holds target, weight and the inputs."""
-
-    def _check_parameters(self) -> None:
-        check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
-        check_scalar(self.n_iter_no_change, "n_iter_no_change", Integral, min_val=1)
-        check_real("dropout", self.dropout, "left", max_val=1)
-        fraction = self.validation_fraction
-        check_real("validation_fraction", fraction, "neither", max_val=1)
-        check_real("lr", self.lr, "neither")
-        check_count("batch_size", self.batch_size, auto=True)
-        check_flag("early_stopping", self.early_stopping)
-
-    def _train(
-        self, inputs: Inputs, target: NDArray[Any], weight: NDArray[Any]
-    ) -> None:
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        device = resolve_device(self.device)
-        aligned, shared = inputs
-        valid = np.zeros(len(target), dtype=bool)
-        if self.early_stopping:
-            key = self._split_key(inputs)
-            valid = validation_rows(key, target, self.validation_fraction, seed)
-        arrays = (target.astype(np.int64), weight, *aligned)
-        # Training needs gradients, also where the caller has turned them off.
-        with (
-            isolated_rng(device, seed),
-            torch.inference_mode(False),
-            no_autocast(device),
-        ):
-            net = self._build_net(weight.dtype.name, device, int((~valid).sum()))
-            self._before_training(net.module_)
-            held_out = tensors_of(arrays, shared, valid, device)
-            net.train_split = predefined_split(held_out) if valid.any() else None
-            rest = tensors_of(arrays, shared, ~valid, device)
-            with threads_for(net.module_, net.batch_size):
-                _run(net, rest)
-                _check_outputs(net, rest)
-                self._after_training(net.module_.eval(), rest)
-        net.train_split = None  # it holds the held-out rows, and all covers
-        self.net_ = net
-        self._keep_history(net)
-
-    def _keep_history(self, net: _Net) -> None:
-        self.n_iter_ = len(net.history)
-        self.loss_curve_ = net.history[:, "train_loss"]
-        self.accuracy_curve_ = net.history[:, "train_accuracy"]
-        self.validation_loss_curve_ = self.validation_accuracy_curve_ = None
-        if self.early_stopping:
-            self.validation_loss_curve_ = net.history[:, "valid_loss"]
-            self.validation_accuracy_curve_ = net.history[:, "valid_accuracy"]
-
-    def _build_net(self, dtype: str, device: torch.device, n_rows: int) -> _Net:
-        """Return an initialized net whose module has fresh weights."""
-        module = self._build_module(
-            dtype=getattr(torch, dtype), **self._module_options_
-        )
-        stop = EarlyStopping(
-            patience=self.n_iter_no_change, load_best=True, sink=_discard
-        )
-        return _Net(
-            module,
-            criterion=nn.CrossEntropyLoss,
-            criterion__reduction="none",
-            optimizer=torch.optim.Adam,
-            optimizer__fused=device.type in {"cpu", "cuda"},
-            **self._optimizer_options(),
-            lr=self.lr,
-            max_epochs=self.max_iter,
-            batch_size=(
-                min(_AUTO_BATCH, n_rows)
-                if self.batch_size == "auto"
-                else int(self.batch_size)  # torch takes no number of NumPy
-            ),
-            iterator_train=TensorBatches,
-            iterator_train__shuffle=True,
-            iterator_valid=TensorBatches,
-            iterator_valid__batch_size=self._rows_a_pass(),
-            callbacks=[("stop", stop)] if self.early_stopping else None,
-            device=device,
-            verbose=self.verbose,
-        ).initialize()
-
     def _forward(self, X: ArrayLike, method: str = "forward") -> NDArray[Any]:
         """Run one method of the trained module over the rows of X."""
         check_is_fitted(self)
-        aligned, shared = self._read(X)
+        inputs = self._read(X)
         module = self.net_.module_.eval()
         weight = next(module.parameters())
         run = getattr(module, method)
-        whole = [as_tensor(part) for part in shared]
-        pieces = [torch.split(as_tensor(part), self._rows_a_pass()) for part in aligned]
+        shared = [_as_tensor(array) for array in inputs.shared]
+        size = inputs.chunk_size
+        chunks = [torch.split(_as_tensor(array), size) for array in inputs.arrays]
         with torch.inference_mode(), no_autocast(weight.device):
-            logits = [
-                run(*(_like(weight, part) for part in parts), *whole).cpu()
-                for parts in zip(*pieces, strict=True)
-            ]
-        return finite_outputs(torch.cat(logits))
-
-    def _rows_a_pass(self) -> int:
-        return _PREDICT_ROWS
+            outputs = torch.cat(
+                [
+                    run(*(_like(weight, part) for part in chunk), *shared).cpu()
+                    for chunk in zip(*chunks, strict=True)
+                ]
+            )
+        bad = ~outputs.isfinite().all(dim=1)
+        if bad.any():
+            raise ValueError(
+                f"X holds numbers that are too large for the network: in "
+                f"{int(bad.sum())} rows, first in row {int(bad.int().argmax())}, its "
+                "outputs are no finite numbers. Scale X as it was scaled in training."
+            )
+        return outputs.numpy()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
@@ -347,44 +408,114 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         tensors = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
         dtype = next(iter(weights.values())).dtype.name
         with isolated_rng(device, 0):
-            self.net_ = self._build_net(dtype, device, n_rows=1)
+            self.net_ = self._build_net(dtype, device)
         self.net_.module_.load_state_dict(tensors)
 
 
-def _run(net: _Net, data: TensorData) -> None:
-    """Train as `net.fit` does, but let a real Ctrl-C through.
+def _labels(y: Any) -> Any:
+    """Turn nullable integers and booleans, none missing, into NumPy's.
 
-    skorch ends early stopping with the same KeyboardInterrupt that it swallows.
+    scikit-learn makes floats of them, which long ids of users do not survive.
     """
-    net.notify("on_train_begin", X=data, y=None)
-    try:
-        net.fit_loop(data)
-    except KeyboardInterrupt:
-        stop = dict(net.callbacks_).get("stop")
-        if stop is None or stop.misses_ < stop.patience:
-            raise
-        dict(net.callbacks_)["print_log"].on_epoch_end(net)  # stopping cut it off
-    net.notify("on_train_end", X=data, y=None)
+    dtype: Any = getattr(y, "dtype", None)
+    if not pd.api.types.is_extension_array_dtype(dtype) or pd.isna(y).any():
+        return y
+    is_bool = pd.api.types.is_bool_dtype(dtype)
+    is_label = is_bool or pd.api.types.is_integer_dtype(dtype)
+    return np.asarray(y.tolist()) if is_label else y
 
 
-def _check_outputs(net: _Net, data: TensorData) -> None:
-    """Raise if training has driven the outputs beyond what numbers can hold."""
-    _, _, *inputs = data[:_AUTO_BATCH]
-    with torch.inference_mode():
-        logits = net.module_.eval()(*inputs)
-    if not logits.isfinite().all():
-        loss = net.history[-1]["train_loss"]
-        raise ValueError(
-            f"Training diverged to a loss of {loss:g} and outputs that are no finite "
-            f"numbers. Lower lr, got lr={net.lr:g}, or scale X."
+def _row_weights(
+    X: NDArray[Any], y: NDArray[Any], sample_weight: Any, class_weight: Any
+) -> NDArray[np.float64]:
+    """Multiply the weights of rows and classes; two classes must be left.
+
+    The greatest is between 0.5 and 1, so that no sum overflows. What is zero beside it,
+    in the type of X, is zero.
+    """
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    weight = _scaled(weight)
+    rows = weight > 0
+    if class_weight is not None and rows.any():
+        classes, code = np.unique(y[rows], return_inverse=True)
+        per_class = compute_class_weight(
+            class_weight, classes=classes, y=y[rows], sample_weight=weight[rows]
         )
+        if not (np.isfinite(per_class) & (per_class >= 0)).all():
+            raise ValueError(
+                "class_weight must hold finite numbers that are not negative, got "
+                f"one among these: {per_class.tolist()}."
+            )
+        weight[rows] *= _scaled(per_class)[code]
+        weight = _scaled(weight)
+    weight[weight.astype(X.dtype) == 0] = 0
+    found = np.unique(y[weight > 0]).tolist()
+    if len(found) < 2:
+        number = "1 class" if found else "no class"
+        raise ValueError(
+            f"y must hold at least 2 classes, got {number}: {found}. Rows to which "
+            "sample_weight or class_weight gives zero do not count, nor do those whose "
+            "weight is lost beside the greatest."
+        )
+    return weight
+
+
+def _scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide by a power of two, which rounds nothing."""
+    return np.ldexp(weights, -np.frexp(weights.max())[1])
+
+
+def validation_rows(
+    key: NDArray[Any], target: NDArray[Any], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Mark the rows to hold out; rows of one key stay together.
+
+    Otherwise an oversampled row would be trained on and watched at the same time.
+    Classes are stratified where each can be on both sides; among identical rows the
+    smallest label counts. The order of the rows does not matter; nor, to speak of, how
+    numbers were rounded.
+    """
+    # Adding zero makes the negative zero, which has other bytes, a zero.
+    digests = [hashlib.blake2b(row + 0.0, digest_size=16).digest() for row in key]
+    _, group = np.unique(digests, return_inverse=True)
+    by_label = np.argsort(target, kind="stable")
+    first = by_label[np.unique(group[by_label], return_index=True)[1]]
+    order = np.argsort(random_projection(key)[first], kind="stable")
+    n_valid = int(np.ceil(fraction * len(first)))
+    n_train = len(first) - n_valid
+    if n_train < 1:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} leaves no row to "
+            f"train on, got n_samples = {len(key)} with {len(first)} different. Give 2 "
+            "at least, lower validation_fraction, or set early_stopping=False."
+        )
+    label = target[first][order]
+    _, counts = np.unique(label, return_counts=True)
+    can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
+    _, valid = train_test_split(
+        order,
+        test_size=n_valid,
+        stratify=label if can_stratify else None,
+        random_state=seed,
+    )
+    return np.isin(group, valid)
+
+
+def random_projection(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Give each row a number by which to sort: as good as random, and continuous."""
+    direction = np.random.default_rng(0).standard_normal(X.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.einsum("ij,j->i", X, direction, dtype=np.float64)
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    """Share memory where torch allows it: it refuses read-only arrays."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _like(weight: Tensor, part: Tensor) -> Tensor:
-    """Move features or places to the weight's device; features take its type."""
-    is_places = not part.is_floating_point()
-    return part.to(weight.device, part.dtype if is_places else weight.dtype)
-
-
-def _discard(text: str) -> None:
-    """Take skorch's early-stopping message, which ignores `verbose`."""
+    """Move features or indices to the weight's device; features take its type."""
+    is_index = not part.is_floating_point()
+    return part.to(weight.device, part.dtype if is_index else weight.dtype)

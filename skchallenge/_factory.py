@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -48,7 +49,7 @@ def make_deep_challenger(
     embeddings; the newest 8 videos of the user and of the challenge; one hidden
     layer; batches of 4. Any other features may take the place of the first step.
     Features are standardised before the proxy task, which the paper does not mention;
-    without it pictures and captions of different scale do not meet on equal terms.
+    without it images and captions of different scale do not meet on equal terms.
 
     Parameters
     ----------
@@ -76,14 +77,14 @@ def make_deep_challenger(
     fusion : {"concat", "attention"}, default="concat"
         How the two sides meet, see `DeepChallenger`.
     dropout : float, default=0.2
-        Share of hidden units dropped in training, in [0, 1), in all networks.
+        Fraction of hidden units dropped in training, in [0, 1), in all networks.
     lr : float, default=1e-3
-        Step size of Adam, above 0, in all networks.
+        Learning rate of Adam, above 0, in all networks.
     batch_size : int or "auto", default=4
         Rows per gradient step, in all networks. 4 is the paper's; ``"auto"``
-        (at most 256) is many times faster, but needs more passes on small tables.
+        (at most 256) is many times faster, but needs more epochs on small tables.
     max_iter : int, default=30
-        Most passes over the training rows, in all networks.
+        Maximum number of epochs, in all networks.
     early_stopping : bool, default=True
         Whether networks stop when rows held out from training no longer improve.
         Where a side has only a few dozen videos, these rows are too few to tell.
@@ -97,7 +98,7 @@ def make_deep_challenger(
         Where the paper's features are kept, so that a search embeds each video once.
         Features of your own have a `store` of their own.
     verbose : int, default=0
-        Whether embedders show progress and networks print one line a pass.
+        Whether embedders show progress and networks print one line per epoch.
 
     Returns
     -------
@@ -154,8 +155,12 @@ def make_deep_challenger(
     }
     frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
     encoders = [
-        make_pipeline(
-            features, StandardScaler(), ProxyEncoder(embedding_size, **network)
+        Pipeline(
+            [
+                *make_pipeline(features).steps,
+                ("standardscaler", _DenseScaler()),
+                ("proxyencoder", ProxyEncoder(embedding_size, **network)),
+            ]
         )
         for features in _features(user_features, challenge_features, frozen)
     ]
@@ -171,6 +176,20 @@ def make_deep_challenger(
         hidden_layer_sizes, fusion=fusion, class_weight=class_weight, **network
     )
     return Pipeline([("sides", sides), ("classifier", classifier)])
+
+
+class _DenseScaler(StandardScaler):
+    """Standardise features; refuse sparse ones in words of `make_deep_challenger`."""
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Learn mean and deviation; `fit` does it by this method."""
+        if sparse.issparse(X):
+            raise ValueError(
+                "user_features and challenge_features must return dense numbers, got "
+                "a sparse matrix. End them with TruncatedSVD, for example "
+                "make_pipeline(TfidfVectorizer(), TruncatedSVD(100))."
+            )
+        return super().partial_fit(X, y, sample_weight)
 
 
 def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, Any]:

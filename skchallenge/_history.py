@@ -1,5 +1,7 @@
 """Turn a user or a challenge into a block of learned video embeddings."""
 
+import warnings
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
@@ -7,7 +9,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -15,13 +19,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._proxy_task import CrossFit, Encode, embed_videos, fit_encoder
-from skchallenge._rules import Protocol, check_catalog
-from skchallenge._table import as_frame, check_option, plain_ids
+from skchallenge._rules import ParticipationRules, check_catalog
+from skchallenge._table import as_frame, check_option
 from skchallenge._time_index import Rows
-from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog, snapshot
-from skchallenge.exceptions import EmptyHistoryWarning
+from skchallenge.exceptions import EmptyHistoryWarning, MediaError
+
+Encode = Callable[[pd.DataFrame], NDArray[np.float32]]  # catalog rows -> embeddings
 
 
 class HistoryEncoder(TransformerMixin, BaseEstimator):
@@ -186,20 +190,20 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             If slots are empty and the catalog seems to hold users' latest videos only.
         """
         self._check_parameters()
-        protocol = self._protocol()
-        X = self._check_table(X, protocol, reset=True)
-        n_own = protocol.n_own(X)
-        protocol.check_own_videos(X, n_own)
-        history = protocol.history(X, self.max_videos, n_own)
+        rules = self._rules_of_call()
+        X = self._read(X, rules, reset=True)
+        n_own = rules.n_own(X)
+        rules.check_own_videos(X, n_own)
+        history = rules.history(X, self.max_videos, n_own)
         if (history < 0).all():
             raise ValueError(
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
-        protocol.warn_of_cut_histories(X, history)
-        self.encoder_ = fit_encoder(self.encoder, protocol, X)[0]
+        rules.warn_of_cut_histories(X, history)
+        self.encoder_ = _fit_encoder(self.encoder, rules, X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
-        self._rules = self._rules_of_now()  # last: of this encoder, and no other
+        self._fitted_rules = self._rule_parameters()  # last: of this encoder only
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -229,18 +233,19 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             If X holds users who took part before the cut-off.
         """
         check_is_fitted(self)
-        protocol = self._protocol()
-        X = self._check_table(X, protocol, reset=False)
-        n_own = protocol.n_own(X)
-        protocol.warn_of_own_videos(n_own)
-        history = protocol.history(X, self.max_videos, n_own)
+        rules = self._rules_of_call()
+        X = self._read(X, rules, reset=False)
+        n_own = rules.n_own(X)
+        rules.warn_of_own_videos(n_own)
+        history = rules.history(X, self.max_videos, n_own)
         if len(X) and (history < 0).all():
-            warn(
+            warnings.warn(
                 f"Every history by {self.by!r} is empty: no row of X has a video in "
                 "the catalog before its time.",
                 EmptyHistoryWarning,
+                stacklevel=3,  # scikit-learn wraps `transform`
             )
-        return self._encode(protocol, history, partial(embed_videos, self.encoder_))
+        return self._encode(rules, history, partial(_embed, self.encoder_))
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Fit, then encode the same rows, across folds if `cross_fit` is set.
@@ -267,16 +272,58 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self.fit(X)
         if self.cross_fit is None:
             return self.transform(X)
-        protocol = self._protocol()
-        X = self._check_table(X, protocol, reset=False)
-        blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
-        none = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
-        history = protocol.history(X, self.max_videos, none)
-        crossed = CrossFit(
-            self.encoder, self.encoder_, protocol, self.cross_fit, self.random_state
+        return self._cross_fit_transform(X, self.cross_fit)
+
+    def _cross_fit_transform(self, X: Any, n_folds: int) -> NDArray[np.float32]:
+        """Encode each fold's entities by an encoder that was not trained on them.
+
+        Networks trained apart have different latent spaces. So each fold's encoder is
+        mapped linearly onto the space of the final one, by the videos that it was
+        fitted on.
+        """
+        rules = self._rules_of_call()
+        X = self._read(X, rules, reset=False)
+        n_entities = X[self.by].nunique()
+        remedy = (
+            f"Give X more of {self.by!r} that have videos, take fewer folds, or set "
+            "cross_fit=None."
         )
-        for held_out, encode in crossed.folds(X):
-            blocks[held_out] = self._encode(protocol, history[held_out], encode)
+        if n_entities < n_folds:
+            raise ValueError(
+                f"cross_fit={n_folds} makes more folds than X has of {self.by!r}, "
+                f"which is {n_entities}. {remedy}"
+            )
+        splitter = GroupKFold(n_folds, shuffle=True, random_state=self.random_state)
+        folds = [
+            (X.iloc[rest].reset_index(drop=True), held_out)
+            for rest, held_out in splitter.split(X, groups=X[self.by])
+        ]
+        for number, (rest, _) in enumerate(folds, start=1):  # before any training
+            if rules.fit_set(rest).empty:
+                raise ValueError(
+                    f"cross_fit={n_folds}: outside of fold {number} of {n_folds} X has "
+                    "no video in the catalog that may train the fold's encoder. "
+                    f"{remedy}"
+                )
+        no_own = np.zeros(len(X), dtype=np.intp)  # `fit` has seen to that
+        history = rules.history(X, self.max_videos, no_own)
+        blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
+        for number, (rest, held_out) in enumerate(folds, start=1):
+            try:
+                encoder, rows = _fit_encoder(self.encoder, rules, rest)
+                videos = rules.catalog.encoder_view(np.unique(rows))
+                source, target = _embed(encoder, videos), _embed(self.encoder_, videos)
+                bridge = Ridge(alpha=1e-3 * len(videos)).fit(source, target)
+            except MediaError:  # of one file: the folds are not at fault
+                raise
+            except ValueError as error:
+                raise ValueError(
+                    f"cross_fit={n_folds}: no encoder can be fitted on what is outside "
+                    f"of fold {number} of {n_folds}, though one can on all of X. "
+                    f"{remedy} It said: {error}"
+                ) from error
+            encode = partial(_embed_and_map, encoder, bridge)
+            blocks[held_out] = self._encode(rules, history[held_out], encode)
         return blocks
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -307,9 +354,10 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         slots = self.max_videos if self.aggregation == "concat" else 1
         return slots * self._width + 1
 
-    def _protocol(self) -> Protocol:
+    def _rules_of_call(self) -> ParticipationRules:
         """Return the rules, for one call: videos may be appended meanwhile."""
-        return Protocol(snapshot(self.catalog), self.by, self.before, self.exclude)
+        catalog = snapshot(self.catalog)
+        return ParticipationRules(catalog, self.by, self.before, self.exclude)
 
     def _check_parameters(self) -> None:
         check_catalog(self.catalog)
@@ -317,35 +365,34 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         check_scalar(self.max_videos, "max_videos", Integral, min_val=1)
         if self.cross_fit is not None:
             check_scalar(self.cross_fit, "cross_fit", Integral, min_val=2)
-        self._protocol().check()
+        self._rules_of_call().check()
 
-    def _check_table(self, X: Any, protocol: Protocol, *, reset: bool) -> pd.DataFrame:
+    def _read(self, X: Any, rules: ParticipationRules, *, reset: bool) -> pd.DataFrame:
+        """Return X as a table that fits the catalog."""
         frame = as_frame(X, "X")
-        rules = self._rules_of_now()
-        if not reset and rules != self._rules:
+        now = self._rule_parameters()
+        if not reset and now != self._fitted_rules:
             raise ValueError(
-                f"{rules} were set after fit with {self._rules}, but they say what the "
-                "encoder may be trained on. Call fit again."
+                f"{now} were set after fit with {self._fitted_rules}, but they say "
+                "what the encoder may be trained on. Call fit again."
             )
         validate_data(self, X, reset=reset, skip_check_array=True)
-        protocol.check_table(frame)
-        ids = [c for c in (self.catalog.user, self.catalog.challenge) if c in frame]
-        return frame.assign(**{c: plain_ids(frame[c]) for c in ids})
+        return rules.read(frame)
 
-    def _rules_of_now(self) -> dict[str, str | None]:
+    def _rule_parameters(self) -> dict[str, str | None]:
         return {name: getattr(self, name) for name in ("by", "before", "exclude")}
 
     def _encode(
-        self, protocol: Protocol, history: Rows, encode: Encode
+        self, rules: ParticipationRules, history: Rows, encode: Encode
     ) -> NDArray[np.float32]:
         """Embed every needed video once and gather the blocks."""
         filled = history >= 0
-        rows, place = np.unique(history[filled], return_inverse=True)
+        rows, index = np.unique(history[filled], return_inverse=True)
         vectors = np.zeros((len(rows) + 1, self._width), dtype=np.float32)
         if len(rows):
-            vectors[:-1] = encode(protocol.catalog.encoder_view(rows))
+            vectors[:-1] = encode(rules.catalog.encoder_view(rows))
         slot = np.full(history.shape, len(rows))  # the last vector stays zero
-        slot[filled] = place
+        slot[filled] = index
         videos = vectors[slot]  # (n, max_videos, width)
         fill = filled.mean(axis=1, dtype=np.float32, keepdims=True)
         return np.hstack([self._aggregate(videos, filled), fill])
@@ -368,10 +415,58 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
+def _fit_encoder(
+    encoder: Any, rules: ParticipationRules, X: pd.DataFrame
+) -> tuple[Any, Rows]:
+    """Train a clone on the proxy task; also return the catalog rows it was given."""
+    members, catalog = rules.fit_set(X), rules.catalog
+    if members.empty:
+        raise ValueError(
+            f"No video of the catalog may train the encoder by {rules.by!r}: none "
+            "belongs to an entity of X, before the latest time in X, made by users "
+            f"whom X or the catalog's candidates allow. Pass exclude={catalog.user!r}, "
+            "or give the catalog its candidates."
+        )
+    row = members["row"].to_numpy()
+    labels = members["entity"].infer_objects().to_numpy()
+    try:
+        return clone(encoder).fit(catalog.encoder_view(row), labels), row
+    except MediaError:  # of one file: the labels are not at fault
+        raise
+    except (KeyError, ValueError) as error:
+        if isinstance(error, KeyError) or len(np.unique(labels)) > 1:
+            error.add_note(
+                f"This is the encoder by {rules.by!r}, which was given {len(row)} "
+                f"videos to fit. No encoder sees {catalog.hidden_columns}: who made "
+                "the video, and what is known as of the scrape only."
+            )
+            raise
+        raise ValueError(
+            f"The proxy task by {rules.by!r} needs videos of at least two to tell "
+            f"apart, but X entitles it to those of {labels[0]!r} only. Add another "
+            f"to X, or take an encoder that needs no label. It said: {error}"
+        ) from error
+
+
+def _embed(encoder: Any, videos: pd.DataFrame) -> NDArray[np.float32]:
+    """Return the dense float32 embeddings of catalog rows."""
+    vectors = encoder.transform(videos)
+    if hasattr(vectors, "toarray"):
+        vectors = vectors.toarray()
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _embed_and_map(
+    encoder: Any, bridge: Ridge, videos: pd.DataFrame
+) -> NDArray[np.float32]:
+    mapped = bridge.predict(_embed(encoder, videos))
+    return mapped.reshape(len(videos), -1)  # Ridge flattens a width of 1
+
+
 def _width(encoder: Any, catalog: VideoCatalog, history: Rows) -> int:
     """Find the embedding width, without media where the encoder knows its names."""
     try:
         return len(encoder.get_feature_names_out())
     except (AttributeError, ValueError):
         one = history[history >= 0][:1]
-        return embed_videos(encoder, catalog.encoder_view(one)).shape[1]
+        return _embed(encoder, catalog.encoder_view(one)).shape[1]

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from sklearn.utils import check_scalar
 
 from skchallenge._base import _BaseTorchClassifier
@@ -35,26 +36,26 @@ class DeepChallenger(_BaseTorchClassifier):
         (``{by}_video{k}_{j}`` and ``{by}_fill``, after any prefix); other columns
         form a plain block. A mapping gives, in column order, the number of slots and
         the width of each block, which takes ``slots * width + 1`` columns, the fill
-        share last; columns that are left are plain. Only ``fusion="attention"``
+        last; columns that are left are plain. Only ``fusion="attention"``
         looks at it.
     fusion : {"concat", "attention"}, default="concat"
         How the two sides meet.
     dropout : float, default=0.2
-        Share of hidden units dropped in training, in [0, 1).
+        Fraction of hidden units dropped in training, in [0, 1).
     lr : float, default=1e-3
-        Step size of Adam, above 0.
+        Learning rate of Adam, above 0.
     batch_size : int or "auto", default="auto"
         Rows per gradient step; ``"auto"`` is ``min(256, n_samples)``. The paper
         used 4.
     max_iter : int, default=30
-        Most passes over the training rows.
+        Maximum number of epochs.
     early_stopping : bool, default=True
         Whether to hold rows out, stop when their loss no longer falls, and keep the
-        weights of the best pass. Identical rows are never on both sides.
+        weights of the best epoch. Identical rows are never on both sides.
     validation_fraction : float, default=0.1
-        Share of the different rows that early stopping holds out, in (0, 1).
+        Fraction of the distinct rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
-        Passes without improvement before early stopping.
+        Epochs without improvement before early stopping.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     random_state : int, RandomState instance or None, default=None
@@ -62,7 +63,7 @@ class DeepChallenger(_BaseTorchClassifier):
     device : str, default="auto"
         Torch device; ``"auto"`` is CUDA where there is one, else the CPU.
     verbose : int, default=0
-        Whether to print one line a pass.
+        Whether to print one line per epoch.
 
     Attributes
     ----------
@@ -72,15 +73,15 @@ class DeepChallenger(_BaseTorchClassifier):
         The trained network. A pickle holds its weights as NumPy arrays and no
         optimizer state.
     n_iter_ : int
-        Passes made.
+        Number of epochs run.
     loss_curve_ : list of float
-        Mean training loss of each pass.
+        Mean training loss of each epoch.
     accuracy_curve_ : list of float
-        Training accuracy of each pass, with dropout, in [0, 1].
+        Training accuracy of each epoch, with dropout, in [0, 1].
     validation_loss_curve_ : list of float or None
-        Mean loss of the held-out rows after each pass; None without early stopping.
+        Mean loss of the held-out rows after each epoch; None without early stopping.
     validation_accuracy_curve_ : list of float or None
-        Accuracy on the held-out rows after each pass; None without early stopping.
+        Accuracy on the held-out rows after each epoch; None without early stopping.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -94,7 +95,7 @@ class DeepChallenger(_BaseTorchClassifier):
     Notes
     -----
     Do not scale the columns between `HistoryEncoder` and this classifier when
-    ``fusion="attention"``: the fill shares say which slots hold a video.
+    ``fusion="attention"``: the fills say which slots hold a video.
 
     References
     ----------
@@ -181,8 +182,11 @@ class DeepChallenger(_BaseTorchClassifier):
             options["blocks"] = self._find_blocks(n_features)
         return options
 
-    def _build_module(self, **options: Any) -> MLP | AttentionFusion:
-        return AttentionFusion(**options) if "blocks" in options else MLP(**options)
+    def _build_module(
+        self, *, dtype: torch.dtype, **options: Any
+    ) -> MLP | AttentionFusion:
+        network = AttentionFusion if "blocks" in options else MLP
+        return network(dtype=dtype, **options)
 
     def _find_blocks(self, n_features: int) -> tuple[tuple[int, int, int], ...]:
         if self.blocks is not None:
@@ -201,18 +205,18 @@ class DeepChallenger(_BaseTorchClassifier):
 def _blocks_from_mapping(
     blocks: Mapping[str, tuple[int, int]], n_features: int
 ) -> tuple[tuple[int, int, int], ...]:
-    """Place the named blocks one after the other: name -> (start, slots, width)."""
+    """Lay the named blocks side by side: name -> (start, slots, width)."""
     _check_blocks(blocks)
-    placed, start = [], 0
+    found, start = [], 0
     for slots, width in blocks.values():
-        placed.append((start, slots, width))
+        found.append((start, slots, width))
         start += slots * width + 1
-    if not placed or start > n_features:
+    if not found or start > n_features:
         raise ValueError(
             f"blocks={dict(blocks)!r} takes {start} columns (slots * width + 1 each), "
             f"but X has {n_features}."
         )
-    return tuple(placed)
+    return tuple(found)
 
 
 def _check_blocks(blocks: Any) -> None:
@@ -226,18 +230,18 @@ def _check_blocks(blocks: Any) -> None:
 
 def _blocks_from_names(names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
     """Find runs of ``{by}_video{k}_{j}`` columns that end in ``{by}_fill``."""
-    places = {name: i for i, name in enumerate(names)}
+    index_of = {name: i for i, name in enumerate(names)}
     last: dict[str, re.Match[str]] = {}
     for name in names:
         match = _SLOT.fullmatch(name)
-        if match and f"{match['block']}_fill" in places:
+        if match and f"{match['block']}_fill" in index_of:
             last[match["block"]] = match
     found = []
     for block, match in last.items():
         slots, width = int(match["slot"]) + 1, int(match["column"]) + 1
         expected = [f"{block}_video{k}_{j}" for k in range(slots) for j in range(width)]
         expected += [f"{block}_fill"]
-        start = places.get(expected[0], 0)
+        start = index_of.get(expected[0], 0)
         if list(names[start : start + len(expected)]) != expected:
             raise ValueError(
                 f"The columns of block {block!r} are incomplete or out of order: "

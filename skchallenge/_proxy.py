@@ -4,6 +4,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
@@ -27,21 +28,21 @@ class ProxyEncoder(
     embedding_size : int, default=128
         Width of the hidden layer, which `transform` returns.
     dropout : float, default=0.2
-        Share of hidden units dropped in training, in [0, 1).
+        Fraction of hidden units dropped in training, in [0, 1).
     lr : float, default=1e-3
-        Step size of Adam, above 0.
+        Learning rate of Adam, above 0.
     batch_size : int or "auto", default="auto"
         Rows per gradient step; ``"auto"`` is ``min(256, n_samples)``. The paper
         used 4.
     max_iter : int, default=30
-        Most passes over the training rows.
+        Maximum number of epochs.
     early_stopping : bool, default=True
         Whether to hold rows out, stop when their loss no longer falls, and keep the
-        weights of the best pass. Identical rows are never on both sides.
+        weights of the best epoch. Identical rows are never on both sides.
     validation_fraction : float, default=0.1
-        Share of the different rows that early stopping holds out, in (0, 1).
+        Fraction of the distinct rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
-        Passes without improvement before early stopping.
+        Epochs without improvement before early stopping.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     random_state : int, RandomState instance or None, default=None
@@ -49,7 +50,7 @@ class ProxyEncoder(
     device : str, default="auto"
         Torch device; ``"auto"`` is CUDA where there is one, else the CPU.
     verbose : int, default=0
-        Whether to print one line a pass.
+        Whether to print one line per epoch.
 
     Attributes
     ----------
@@ -59,15 +60,15 @@ class ProxyEncoder(
         The trained network. A pickle holds its weights as NumPy arrays and no
         optimizer state.
     n_iter_ : int
-        Passes made.
+        Number of epochs run.
     loss_curve_ : list of float
-        Mean training loss of each pass.
+        Mean training loss of each epoch.
     accuracy_curve_ : list of float
-        Training accuracy of each pass, with dropout, in [0, 1].
+        Training accuracy of each epoch, with dropout, in [0, 1].
     validation_loss_curve_ : list of float or None
-        Mean loss of the held-out rows after each pass; None without early stopping.
+        Mean loss of the held-out rows after each epoch; None without early stopping.
     validation_accuracy_curve_ : list of float or None
-        Accuracy on the held-out rows after each pass; None without early stopping.
+        Accuracy on the held-out rows after each epoch; None without early stopping.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -152,8 +153,8 @@ class ProxyEncoder(
             "dropout": self.dropout,
         }
 
-    def _build_module(self, **options: Any) -> MLP:
-        return MLP(**options)
+    def _build_module(self, *, dtype: torch.dtype, **options: Any) -> MLP:
+        return MLP(dtype=dtype, **options)
 
     @property
     def _n_features_out(self) -> int:

@@ -1,5 +1,6 @@
 """What a row may know: the rules that keep the answer out of the features."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,16 @@ from skchallenge._table import (
     check_ids,
     check_option,
     check_times,
+    plain_ids,
     time_values,
 )
 from skchallenge._time_index import Rows, TimeIndex
-from skchallenge._warn import warn
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import LeakageWarning
 
 # A table of each user's latest videos has one length for most users, whether they took
 # part or not; fewer users or videos may be alike by chance.
-_CUT_SHARE = 0.5
+_CUT_FRACTION = 0.5
 _FEWEST_USERS = 20
 _FEWEST_VIDEOS = 5
 
@@ -35,10 +36,12 @@ def check_catalog(catalog: object) -> None:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """Rules of one side, for tables X that were checked.
+class ParticipationRules:
+    """The rules of one side: which videos a row's history and the fit set may hold.
 
-    The fields are parameters of `HistoryEncoder`, whose notes state the rules.
+    The fields are parameters of `HistoryEncoder`, whose notes state the rules. A
+    *membership* is a pair of a video's row in the catalog and an entity, a user or a
+    challenge, that the video belongs to. X is a table from `read`.
     """
 
     catalog: VideoCatalog
@@ -75,8 +78,8 @@ class Protocol:
                 "its candidates, or name a column of cut-off times."
             )
 
-    def check_table(self, X: pd.DataFrame) -> None:
-        """Raise unless X has the columns, in the types of the catalog."""
+    def read(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return X with ids in NumPy's types; raise unless they fit the catalog's."""
         catalog = self.catalog
         needed = [c for c in (self.by, self.before, self.exclude) if c is not None]
         check_columns(X.columns, needed, "X")
@@ -91,6 +94,7 @@ class Protocol:
             check_times(X[self.before], self.before, like=catalog.videos[catalog.time])
         elif self.of_users and catalog.candidates is not None:
             self._check_candidates(X[self.by])
+        return X.assign(**{c: plain_ids(X[c]) for c in entities if c in X})
 
     def _check_candidates(self, users: "pd.Series[Any]") -> None:
         """Raise where a challenge's timeless history may hold a row's own video."""
@@ -102,71 +106,9 @@ class Protocol:
                 "the challenge's history. Name a column of cut-off times."
             )
 
-    def check_own_videos(self, X: pd.DataFrame, n_own: Rows) -> None:
-        """Raise if any row's user has a video among the challenge's."""
-        author = self._author(X)
-        if author is None or not n_own.any():
-            return
-        first, n_rows = X.iloc[int(n_own.argmax())], (n_own > 0).sum()
-        who = f"{n_rows} rows, such as {first[author]!r} in {first[self.by]!r}"
-        if self.exclude is None:
-            raise ValueError(
-                f"exclude=None leaves the user's own video in the challenge's history "
-                f"of {who}: users who took part before {self.before!r}. That video is "
-                "the label: drop these pairs, as make_participation does, and pass "
-                f"exclude={self.catalog.user!r}."
-            )
-        raise ValueError(
-            f"exclude={self.exclude!r} removes a video from {who}: users who "
-            f"took part before {self.before!r}. A missing video is the label: drop "
-            "these pairs, as make_participation does."
-        )
+    # Which videos.
 
-    def warn_of_cut_histories(self, X: pd.DataFrame, history: Rows) -> None:
-        """Warn of empty slots if the catalog seems to hold latest videos only."""
-        if not self.of_users or self.before is None or (history >= 0).all():
-            return
-        n_videos = self._common_length(X)
-        if n_videos is None:
-            return
-        warn(
-            f"Most users have exactly {n_videos} videos in the catalog, whether they "
-            "took part or not: it seems to hold the latest of each. Then who posts "
-            "more after the cut-off, a participation or not, has fewer before it, and "
-            f"{self.by}_fill tells. Ask make_participation for min_history="
-            f"{history.shape[1]}, which is max_videos, or lower max_videos.",
-            LeakageWarning,
-        )
-
-    def _common_length(self, X: pd.DataFrame) -> int | None:
-        """Return how many videos most users have, None if there is no such number."""
-        catalog = self.catalog
-        authors = catalog.videos[catalog.user]
-        counts = authors[authors.isin(X[self.by])].value_counts()
-        if len(counts) < _FEWEST_USERS:
-            return None
-        common = int(counts.mode().max())
-        took_part = counts.index.isin(authors[catalog.is_challenge_video])
-        shares = [(counts[side] == common).mean() for side in (took_part, ~took_part)]
-        is_cut = common >= _FEWEST_VIDEOS and min(shares) >= _CUT_SHARE
-        return common if is_cut else None
-
-    def warn_of_own_videos(self, n_own: Rows) -> None:
-        """Warn of the same when a fitted encoder is asked about it."""
-        if not n_own.any():
-            return
-        what = (
-            "stand among the challenge's, and tell"
-            if self.exclude is None
-            else "are left out of the challenge's, and what is missing tells"
-        )
-        warn(
-            f"X holds users who took part before {self.before!r}: their own videos "
-            f"{what} that they took part.",
-            LeakageWarning,
-        )
-
-    def lines(self) -> pd.DataFrame:
+    def memberships(self) -> pd.DataFrame:
         """List (row, entity): each video once for each entity that it belongs to."""
         catalog = self.catalog
         if not self.of_users:
@@ -174,33 +116,47 @@ class Protocol:
         users = catalog.videos[catalog.user]
         return pd.DataFrame({"row": np.arange(len(users)), "entity": users})
 
-    def _history_lines(self) -> pd.DataFrame:
-        """Keep the lines that may stand in some row's history."""
-        lines, catalog = self.lines(), self.catalog
-        row = lines["row"].to_numpy()
-        if self.of_users:
-            hidden = catalog.is_challenge_video | catalog.has_challenge_sound
-            return lines[~hidden[row]]
-        if self.before is None:
-            author = catalog.videos[catalog.user].iloc[row]
-            return lines[~author.isin(catalog.candidates or ()).to_numpy()]
-        return lines
-
     def history(self, X: pd.DataFrame, max_videos: int, n_own: Rows) -> Rows:
         """Find the catalog rows of each row's history, (n, max_videos), -1 if none."""
-        lines, before = self._history_lines(), self._times(X)
-        index = self._index(pd.Index(lines["entity"]), lines["row"].to_numpy())
-        entity = pd.Index(X[self.by])
+        members, catalog = self.memberships(), self.catalog
+        row = members["row"].to_numpy()
+        author = catalog.videos[catalog.user]
+        if self.of_users:
+            hidden = catalog.is_challenge_video | catalog.has_challenge_sound
+            members = members[~hidden[row]]
+        elif self.before is None:
+            is_candidate = author.isin(catalog.candidates or ()).to_numpy()
+            members = members[~is_candidate[row]]
+        entity, before = pd.Index(X[self.by]), self._times(X)
+        index = self._index(pd.Index(members["entity"]), members["row"].to_numpy())
         history = index.newest(entity, before, max_videos)
         if self.exclude is None:
             return history
         for i in np.flatnonzero(n_own):  # rare: such pairs are at fault
             start, stop = index.spans(entity[[i]], before[[i]])
             rows = index.rows(start[0], stop[0])
-            author = self.catalog.videos[self.catalog.user].iloc[rows]
-            rows = rows[(author != X[self.exclude].iloc[i]).to_numpy()][:max_videos]
+            is_other = author.iloc[rows] != X[self.exclude].iloc[i]
+            rows = rows[is_other.to_numpy()][:max_videos]
             history[i] = np.pad(rows, (0, max_videos - len(rows)), constant_values=-1)
         return history
+
+    def fit_set(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the memberships that may train the encoder; there may be none."""
+        members, catalog = self.memberships(), self.catalog
+        row = members["row"].to_numpy()
+        keep = members["entity"].isin(X[self.by]).to_numpy()
+        if self.before is not None:
+            time = time_values(catalog.videos[catalog.time])
+            keep = keep & (time[row] < self._times(X).max())
+        if self.of_users:
+            return members[keep & ~catalog.is_challenge_video[row]]
+        author = catalog.videos[catalog.user].iloc[row]
+        allowed = np.zeros(len(row), dtype=bool)
+        if self.exclude is not None:
+            allowed = allowed | author.isin(X[self.exclude]).to_numpy()
+        if catalog.candidates is not None:
+            allowed = allowed | ~author.isin(catalog.candidates).to_numpy()
+        return members[keep & allowed]
 
     def n_own(self, X: pd.DataFrame) -> Rows:
         """Count each row's videos of the challenge by the user, before its time."""
@@ -233,35 +189,66 @@ class Protocol:
     def _times(self, X: pd.DataFrame) -> Any:
         return None if self.before is None else time_values(X[self.before])
 
-    def fit_lines(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Return the lines that may train the encoder; raise if there is none."""
-        lines = self._allowed_lines(X)
-        if not len(lines):
+    # Pairs and catalogs that tell the label all the same.
+
+    def check_own_videos(self, X: pd.DataFrame, n_own: Rows) -> None:
+        """Raise if any row's user has a video among the challenge's."""
+        author = self._author(X)
+        if author is None or not n_own.any():
+            return
+        first, n_rows = X.iloc[int(n_own.argmax())], (n_own > 0).sum()
+        who = f"{n_rows} rows, such as {first[author]!r} in {first[self.by]!r}"
+        if self.exclude is None:
             raise ValueError(
-                f"No video of the catalog may train the encoder by {self.by!r}: none "
-                "belongs to an entity of X, before the latest time in X, made by "
-                "users whom X or the catalog's candidates allow. Pass exclude="
-                f"{self.catalog.user!r}, or give the catalog its candidates."
+                f"exclude=None leaves the user's own video in the challenge's history "
+                f"of {who}: users who took part before {self.before!r}. That video is "
+                "the label: drop these pairs, as make_participation does, and pass "
+                f"exclude={self.catalog.user!r}."
             )
-        return lines
+        raise ValueError(
+            f"exclude={self.exclude!r} removes a video from {who}: users who "
+            f"took part before {self.before!r}. A missing video is the label: drop "
+            "these pairs, as make_participation does."
+        )
 
-    def may_train(self, X: pd.DataFrame) -> bool:
-        """Whether there is a line that may train the encoder."""
-        return len(self._allowed_lines(X)) > 0
+    def warn_of_own_videos(self, n_own: Rows) -> None:
+        """Warn of the same when a fitted encoder is asked about it."""
+        if not n_own.any():
+            return
+        what = (
+            "stand among the challenge's, and tell"
+            if self.exclude is None
+            else "are left out of the challenge's, and what is missing tells"
+        )
+        warnings.warn(
+            f"X holds users who took part before {self.before!r}: their own videos "
+            f"{what} that they took part.",
+            LeakageWarning,
+            stacklevel=4,  # scikit-learn wraps `transform`
+        )
 
-    def _allowed_lines(self, X: pd.DataFrame) -> pd.DataFrame:
-        lines, catalog = self.lines(), self.catalog
-        row = lines["row"].to_numpy()
-        keep = lines["entity"].isin(X[self.by]).to_numpy()
-        if self.before is not None:
-            time = time_values(catalog.videos[catalog.time])
-            keep = keep & (time[row] < self._times(X).max())
-        if self.of_users:
-            return lines[keep & ~catalog.is_challenge_video[row]]
-        author = catalog.videos[catalog.user].iloc[row]
-        allowed = np.zeros(len(row), dtype=bool)
-        if self.exclude is not None:
-            allowed = allowed | author.isin(X[self.exclude]).to_numpy()
-        if catalog.candidates is not None:
-            allowed = allowed | ~author.isin(catalog.candidates).to_numpy()
-        return lines[keep & allowed]
+    def warn_of_cut_histories(self, X: pd.DataFrame, history: Rows) -> None:
+        """Warn of empty slots if the catalog seems to hold latest videos only."""
+        if not self.of_users or self.before is None or (history >= 0).all():
+            return
+        catalog = self.catalog
+        authors = catalog.videos[catalog.user]
+        counts = authors[authors.isin(X[self.by])].value_counts()
+        if len(counts) < _FEWEST_USERS:
+            return
+        common = int(counts.mode().max())
+        took_part = counts.index.isin(authors[catalog.is_challenge_video])
+        fractions = [
+            (counts[part] == common).mean() for part in (took_part, ~took_part)
+        ]
+        if common < _FEWEST_VIDEOS or min(fractions) < _CUT_FRACTION:
+            return
+        warnings.warn(
+            f"Most users have exactly {common} videos in the catalog, whether they "
+            "took part or not: it seems to hold the latest of each. Then who posts "
+            "more after the cut-off, a participation or not, has fewer before it, and "
+            f"{self.by}_fill tells. Ask make_participation for min_history="
+            f"{history.shape[1]}, which is max_videos, or lower max_videos.",
+            LeakageWarning,
+            stacklevel=3,
+        )

@@ -1,5 +1,7 @@
 """Small torch helpers shared by every layer."""
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -7,10 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from skchallenge._locks import ForkSafeLock
+_PARALLEL_WORK = 10_000_000  # multiplications a step, see `threads_for`
 
-_SHARED_WORK = 10_000_000  # multiplications a step
-one_at_a_time = ForkSafeLock()  # for threads that change what all of them share
+# Where threads meet: fits and predictions in a joblib threading backend change what
+# torch keeps once for the whole process, such as its random generator.
+one_at_a_time = threading.RLock()
+
+# A forked child has none of its parent's threads, but torch counts on them: its first
+# parallel operation would wait for ever (multiprocessing.Pool, Celery, gunicorn with
+# --preload). On one thread it answers. Nothing is promised to a child that was forked
+# in the midst of a call: use spawn or loky.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:
@@ -34,13 +44,14 @@ def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch
 def threads_for(module: nn.Module, batch_size: int) -> Iterator[None]:
     """Train on one thread where a step is too small to share; restore the count after.
 
-    Two threads win nothing below some ten million multiplications a step, and where
-    another process takes a core they wait for each other most of the time.
+    Measured on 2 cores: two threads win nothing below some ten million multiplications
+    a step, and where another process takes a core they wait for each other most of the
+    time.
     """
     n_threads = torch.get_num_threads()
     work = batch_size * sum(p.numel() for p in module.parameters())
     try:
-        torch.set_num_threads(1 if work < _SHARED_WORK else n_threads)
+        torch.set_num_threads(1 if work < _PARALLEL_WORK else n_threads)
         yield
     finally:
         torch.set_num_threads(n_threads)

@@ -1,4 +1,4 @@
-"""One model a modality, and a model that weighs them."""
+"""Stacking with one base model per modality."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,13 +20,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skchallenge._table import check_columns, is_missing
 from skchallenge.tabular import MetadataFeaturizer
 
-_MOST_SPLITS = 5
+_MAX_SPLITS = 5
 
 
 def make_virality_stack(
     *, image: str | None = None, caption: str | None = None, group: str = "user_id"
 ) -> StackingClassifier:
-    """Make a virality classifier that stacks one model a modality.
+    """Make a virality classifier that stacks one base model per modality.
 
     The columns of an export go through `MetadataFeaturizer` into a linear model and
     into boosted trees; captions into a linear model of their words; covers into the CNN
@@ -116,13 +116,13 @@ class GroupColumnKFold(BaseCrossValidator):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds: five, or as many as there are groups."""
-        n_groups = _MOST_SPLITS if X is None else len(np.unique(self._groups(X)))
+        n_groups = _MAX_SPLITS if X is None else len(np.unique(self._groups(X)))
         if n_groups < 2:
             raise ValueError(
                 f"X must hold at least two groups in the column {self.column!r}, got "
                 "one. The inner folds of the stack keep the videos of a group together."
             )
-        return min(n_groups, _MOST_SPLITS)
+        return min(n_groups, _MAX_SPLITS)
 
     def split(
         self, X: Any, y: Any = None, groups: Any = None

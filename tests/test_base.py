@@ -1,5 +1,6 @@
 """What ProxyEncoder and DeepChallenger share: training, prediction, persistence."""
 
+import os
 import pickle
 import pickletools
 import subprocess
@@ -356,7 +357,7 @@ def test_parameters_that_are_refused_leave_a_fitted_model_alone(cls):
 
 @BOTH
 @pytest.mark.parametrize("lr, stops", [(0.1, True), (0.003, False)])
-def test_the_weights_of_the_best_pass_are_kept(cls, lr, stops):
+def test_the_weights_of_the_best_epoch_are_kept(cls, lr, stops):
     X, y = planted(120)
     y = np.where(np.random.default_rng(1).random(120) < 0.3, 1 - y, y)
     model = make(cls, 16, lr=lr, max_iter=25, n_iter_no_change=4).fit(X, y)
@@ -491,14 +492,14 @@ def test_one_ctrl_c_ends_fit(cls, early_stopping, monkeypatch):
 
 
 @BOTH
-def test_verbose_prints_one_line_a_pass(cls, capsys):
+def test_verbose_prints_one_line_per_epoch(cls, capsys):
     X, y = planted(60)
     make(cls, max_iter=20, lr=0.5, n_iter_no_change=1).fit(X, y)
     assert capsys.readouterr().out == ""
     model = make(cls, max_iter=20, lr=0.5, verbose=1, n_iter_no_change=1).fit(X, y)
     assert model.n_iter_ < 20
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + model.n_iter_  # a header, a rule, the passes
+    assert len(lines) == 2 + model.n_iter_  # a header, a rule, the epochs
     assert f"{model.loss_curve_[-1]:.4f}" in lines[-1]
 
 
@@ -529,6 +530,37 @@ def test_sixteen_rows_are_learned_by_heart(cls):
     model = make(cls, 64, max_iter=150, **EXACT).fit(X, y)
     assert model.score(X, y) == 1
     assert model.loss_curve_[-1] < 0.05
+
+
+# Forks.
+
+FORK = """
+import os, signal, warnings
+import numpy as np, torch
+from skchallenge import DeepChallenger
+
+torch.set_num_threads(2)
+X = np.random.default_rng(0).normal(size=(3000, 400)).astype(np.float32)
+model = DeepChallenger((512,), max_iter=1, batch_size=256, random_state=0)
+model.fit(X, X[:, 0] > 0).predict_proba(X)  # the parent has computed on two threads
+warnings.simplefilter("ignore")  # Python 3.12 warns of any fork beside threads
+child = os.fork()
+if not child:
+    signal.alarm(60)  # else it might never end
+    expected = model.predict_proba(X)
+    os._exit(int(not np.isfinite(expected).all()))
+status = os.waitpid(child, 0)[1]
+assert torch.get_num_threads() == 2  # the parent's count is its own
+print(status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_predicts():
+    found = subprocess.run(
+        [sys.executable, "-c", FORK], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "0\n", found.stderr
 
 
 # Persistence.

@@ -14,7 +14,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, ProxyEncoder, VideoCatalog
-from skchallenge._rules import Protocol
+from skchallenge._rules import ParticipationRules
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning, MediaError
 
 VIDEOS = pd.DataFrame(
@@ -436,7 +436,7 @@ def test_what_is_appended_in_the_midst_of_a_call_is_not_of_it(monkeypatch):
     catalog, X = VideoCatalog(VIDEOS.assign(caption="a waltz")), pairs(("bob", "", 99))
     encoder = HistoryEncoder(catalog, CaptionLength(), by="user_id", before="time")
     expected = encoder.fit_transform(X)
-    of_catalog = Protocol.history
+    of_catalog = ParticipationRules.history
 
     def appending(self, *arguments):
         rows = of_catalog(self, *arguments)
@@ -444,7 +444,7 @@ def test_what_is_appended_in_the_midst_of_a_call_is_not_of_it(monkeypatch):
         return rows
 
     with monkeypatch.context() as patch:
-        patch.setattr(Protocol, "history", appending)
+        patch.setattr(ParticipationRules, "history", appending)
         np.testing.assert_array_equal(encoder.transform(X), expected)
     assert (encoder.transform(X) < expected).any()
 
@@ -651,15 +651,18 @@ def test_own_videos_that_nobody_excludes_are_refused_where_x_tells():
 def test_transform_warns_of_and_excludes_own_videos():
     catalog = make_catalog(candidates=["ann", "bob"])
     encoder = challenge_side(catalog, max_videos=2).fit(pairs(("bob", "dance", 40)))
-    with pytest.warns(LeakageWarning, match="users who took part before 'time'"):
-        blocks = encoder.transform(pairs(("ann", "dance", 31), ("bob", "dance", 31)))
+    X = pairs(("ann", "dance", 31), ("bob", "dance", 31))
+    match = "users who took part before 'time'"
+    with pytest.warns(LeakageWarning, match=match) as caught:
+        blocks = encoder.transform(X)
+    assert caught[0].filename == __file__
     np.testing.assert_allclose(blocks, [[9, 0, 0.5], [5, 9, 1]])
 
 
 def test_own_videos_are_counted_once_a_call(monkeypatch):
-    calls, count = [], Protocol.n_own
+    calls, count = [], ParticipationRules.n_own
     monkeypatch.setattr(
-        Protocol, "n_own", lambda *given: calls.append(1) or count(*given)
+        ParticipationRules, "n_own", lambda *given: calls.append(1) or count(*given)
     )
     X = pairs(("bob", "dance", 40))
     encoder = challenge_side(make_catalog(candidates=["bob"])).fit(X)
@@ -673,8 +676,10 @@ def test_all_empty_histories_raise_in_fit_and_warn_in_transform():
     with pytest.raises(ValueError, match="every history by 'user_id' is empty"):
         user_side().fit(nobody)
     encoder = user_side(max_videos=1).fit(pairs(("ann", "dance", 50)))
-    with pytest.warns(EmptyHistoryWarning, match="Every history by 'user_id' is empty"):
+    match = "Every history by 'user_id' is empty"
+    with pytest.warns(EmptyHistoryWarning, match=match) as caught:
         np.testing.assert_array_equal(encoder.transform(nobody), [[0, 0]])
+    assert caught[0].filename == __file__
 
 
 def test_a_fit_set_without_videos_raises():

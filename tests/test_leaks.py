@@ -20,7 +20,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skchallenge import HistoryEncoder, VideoCatalog, make_participation
-from skchallenge._rules import Protocol
+from skchallenge._rules import ParticipationRules
 from skchallenge.datasets import _pairs
 from skchallenge.exceptions import LeakageWarning
 
@@ -110,7 +110,9 @@ def test_videos_after_the_cut_off(monkeypatch):
     one = pairs["challenge"] == NAMES[0]
     pairs, y = pairs[one].reset_index(drop=True), y[one]
     assert at_chance(auc(encoder, pairs, y))
-    monkeypatch.setattr(Protocol, "_times", lambda self, X: np.full(len(X), 10**6))
+    monkeypatch.setattr(
+        ParticipationRules, "_times", lambda self, X: np.full(len(X), 10**6)
+    )
     assert auc(encoder, pairs, y) > 0.9
 
 
@@ -224,7 +226,7 @@ def test_excluded_videos_are_the_label(monkeypatch):
     encoder = sides(catalog_of(rows + own, pairs), aggregation="mean").challenge
     with pytest.raises(ValueError, match="A missing video is the label"):
         encoder.fit(pairs)
-    monkeypatch.setattr(Protocol, "check_own_videos", lambda *given: None)
+    monkeypatch.setattr(ParticipationRules, "check_own_videos", lambda *given: None)
     with pytest.warns(LeakageWarning, match="what is missing tells"):
         assert auc(encoder, pairs, y) > 0.9
 
@@ -263,7 +265,9 @@ def test_timeless_histories_of_candidates(monkeypatch):
     assert at_chance(score(set(style)))
     with pytest.raises(ValueError, match="before=None asks about catalog.candidates"):
         score({"s0"})
-    monkeypatch.setattr(Protocol, "_check_candidates", lambda self, users: None)
+    monkeypatch.setattr(
+        ParticipationRules, "_check_candidates", lambda self, users: None
+    )
     assert score({"s0"}) > 0.9
 
 

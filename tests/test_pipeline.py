@@ -12,6 +12,7 @@ from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from torch import nn
@@ -208,6 +209,18 @@ def test_the_factory_refuses_a_table_for_a_catalog(data):
         TypeError, match="got DataFrame. Pass the `catalog` of make_participation"
     ):
         make_deep_challenger(data.videos)
+
+
+def test_the_factory_asks_for_dense_features_in_its_own_words(data):
+    words = TfidfVectorizer(token_pattern=r"\S")
+    sparse = make_column_transformer((words, "caption"), sparse_threshold=1)
+    model = make_deep_challenger(data.catalog, sparse, **FAST)
+    names = [name for name, _ in model[0].transformers[0][1].encoder.steps]
+    assert names == ["columntransformer", "standardscaler", "proxyencoder"]
+    match = "user_features and challenge_features must return dense .*TruncatedSVD"
+    with pytest.raises(ValueError, match=match) as caught:
+        model.fit(data.pairs, data.y)
+    assert "with_mean" not in str(caught.value)
 
 
 def test_the_factory_clones_one_side_for_the_other(data):

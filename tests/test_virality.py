@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skchallenge import MultimodalVirality, _base, _virality
-from skchallenge._cover_column import numbers_of, read_table
+from skchallenge._table import read_table
 from skchallenge.exceptions import (
     LeakageError,
     LeakageWarning,
@@ -261,15 +261,15 @@ def test_the_cover_alone_looks_at_no_column(table, y):
 def test_a_missing_cover_is_the_mean_of_training_that_lacks_none(
     table, y, metadata_layers, weight, monkeypatch
 ):
-    monkeypatch.setattr(_virality, "_ROWS_A_PASS", 50)
+    monkeypatch.setattr(_virality, "_CHUNK_SIZE", 50)
     options = {"metadata_layers": metadata_layers, "early_stopping": False}
     fitted = model(**options).fit(table, y, sample_weight=weight)
     module = fitted.net_.module_
-    (_, places), covers = fitted._read(table)
-    places, covers = torch.from_numpy(places), torch.from_numpy(covers[0])
+    inputs = fitted._read(table)
+    (_, index), (covers,) = inputs.arrays, inputs.shared
     with torch.no_grad():
-        embedded = module.embed(places, covers).numpy()
-    expected = np.average(embedded, axis=0, weights=weight)
+        embedded = module.embed(torch.from_numpy(index), torch.from_numpy(covers))
+    expected = np.average(embedded.numpy(), axis=0, weights=weight)
     np.testing.assert_allclose(module.missing.detach(), expected, rtol=1e-4, atol=1e-6)
     bare = table.assign(cover=None)
     assert np.isfinite(fitted.predict_proba(bare)).all()
@@ -286,8 +286,9 @@ def test_a_missing_cover_is_learned_where_training_has_some(table, y):
 def test_no_cover_at_all_is_a_constant(table, y):
     with pytest.warns(
         MediaWarning, match="No row .* cells of image='cover' .*image=None"
-    ):
+    ) as caught:
         fitted = model().fit(table.assign(cover=np.nan), y)
+    assert caught[0].filename == __file__
     assert np.isfinite(fitted.predict_proba(table.assign(cover=np.nan))).all()
 
 
@@ -458,9 +459,9 @@ def test_copies_of_a_cover_stay_on_one_side(table, y, tmp_path):
         copies.append(shutil.copy(table["cover"][row], tmp_path / f"copy{i}.png"))
     X = table.assign(cover=copies)
     fitted = model(metadata_layers=None).fit(X, y)
-    aligned, covers = fitted._read(X)
-    assert len(covers[0]) == 10
-    valid = _base.validation_rows(np.column_stack(aligned), y, 0.2, 0)
+    inputs = fitted._read(X, y)
+    assert len(inputs.shared[0]) == 10
+    valid = _base.validation_rows(inputs.key, y, 0.2, 0)
     assert 0 < valid.sum() < 120
     assert (pd.Series(valid).groupby(original).nunique() == 1).all()
 
@@ -546,7 +547,7 @@ def test_class_weights_and_sample_weights_with_covers(table, y):
 def test_chunks_of_prediction_do_not_matter(table, y, monkeypatch):
     fitted = model().fit(table, y)
     whole = fitted.predict_proba(table)
-    monkeypatch.setattr(_virality, "_ROWS_A_PASS", 7)
+    monkeypatch.setattr(_virality, "_CHUNK_SIZE", 7)
     np.testing.assert_allclose(fitted.predict_proba(table), whole, rtol=1e-5)
 
 
@@ -563,17 +564,17 @@ def test_a_pickle_holds_no_covers(table, y):
 def test_a_fitted_model_holds_no_covers(table, y, monkeypatch, early_stopping):
     made = []
 
-    def spy(*args):
-        data = original(*args)
+    def spy(*args, **options):
+        data = original(*args, **options)
         made.append(weakref.ref(data))
         return data
 
-    original = _base.tensors_of
-    monkeypatch.setattr(_base, "tensors_of", spy)
+    original = _base.Batches
+    monkeypatch.setattr(_base, "Batches", spy)
     fitted = model(early_stopping=early_stopping).fit(table, y)
     gc.collect()
-    assert len(made) == 2
-    assert [data() for data in made] == [None, None]
+    assert len(made) == 1 + early_stopping
+    assert all(data() is None for data in made)
     assert fitted.predict(table).shape == (120,)
 
 
@@ -591,11 +592,27 @@ def test_the_table_alone_is_an_mlp():
 @pytest.mark.parametrize(
     "options, error, match",
     [
-        ({"image": "covers"}, ValueError, r"image='covers' must be one column of X"),
-        ({"image": 3}, ValueError, "image=3 is no position in X, which has 3 columns"),
-        ({"image": -4}, ValueError, "image=-4 is no position in X"),
-        ({"image": 2.0}, TypeError, "image must be a column's name, its position or"),
-        ({"image": True}, TypeError, "image must be a column's name"),
+        ({"image": "covers"}, ValueError, r"image must be a column of X, got 'covers'"),
+        (
+            {"image": 3},
+            ValueError,
+            "image must be the position .* got 3, but X has 3 columns",
+        ),
+        (
+            {"image": -4},
+            ValueError,
+            "image must be the position of a column of X, got -4",
+        ),
+        (
+            {"image": 2.0},
+            TypeError,
+            "image must be the name or the position of a column",
+        ),
+        (
+            {"image": True},
+            TypeError,
+            "image must be the name or the position of a column",
+        ),
         (
             {"image": 0, "metadata_layers": None},
             TypeError,
@@ -678,7 +695,7 @@ def test_numbers_do_not_become_objects_beside_a_cover():
     tracemalloc.start()
     try:
         table = read_table(estimator, X, reset=True)
-        numbers = numbers_of(table, range(30), list(X))
+        numbers = _virality._numbers(table, list(range(30)), list(X))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -703,7 +720,7 @@ def test_other_bad_tables(table, y):
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         model().fit(table, y[:50])
     twice = table.rename(columns={"duration_s": "a__cover", "cover": "b__cover"})
-    with pytest.raises(ValueError, match="2 of them are"):
+    with pytest.raises(ValueError, match=r"may be any of \['a__cover', 'b__cover'\]"):
         model().fit(twice, y)
 
 
@@ -771,6 +788,5 @@ def test_a_disguised_copy_of_the_views_warns(videos, image):
     X = X if image else X.drop(columns="cover")
     quick = model(image=image, max_iter=1)
     quick.fit(X, y)  # no warning
-    with pytest.warns(LeakageWarning, match="'my_column'") as caught:
+    with pytest.warns(LeakageWarning, match="'my_column'"):
         quick.fit(X.assign(my_column=views), y)
-    assert caught[0].filename == __file__

@@ -12,14 +12,14 @@ _WIDTHS = (256, 128, 64, 32)
 
 
 class CoverCNN(nn.Module):
-    """Two convolutions and four linear layers: a picture becomes 32 features.
+    """Two convolutions and four linear layers: an image becomes 32 features.
 
     Parameters
     ----------
     image_size : int, default=64
-        Height and width of the pictures in pixels, S, a multiple of 4.
+        Height and width of the images in pixels, S, a multiple of 4.
     dropout : float, default=0.0
-        Share of units dropped in training after the first linear layer, in [0, 1).
+        Fraction of units dropped in training after the first linear layer, in [0, 1).
 
     Examples
     --------
@@ -52,10 +52,10 @@ class CoverCNN(nn.Module):
         layers.insert(2, nn.Dropout(dropout))
         self.read = nn.Sequential(*layers)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map RGB pictures to features, (B, S, S, 3) uint8 -> (B, 32)."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Map RGB images to features, (B, S, S, 3) uint8 -> (B, 32)."""
         dtype = next(self.parameters()).dtype
-        x = pictures.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1  # (B, 3, S, S), [-1, 1]
+        x = images.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1  # (B, 3, S, S), [-1, 1]
         return self.read(self.see(x))
 
 
@@ -69,7 +69,7 @@ class CoverFusion(nn.Module):
     Parameters
     ----------
     encoder : torch.nn.Module
-        Maps pictures (B, S, S, 3) uint8 to features (B, W).
+        Maps images (B, S, S, 3) uint8 to features (B, W).
     width : int
         Number of its features, W.
     image_size : int
@@ -85,7 +85,7 @@ class CoverFusion(nn.Module):
         ``"full"``: the columns go through `hidden`, and meet the features in a layer
         of 64.
     dropout : float, default=0.0
-        Share of units dropped in training after each of these layers, in [0, 1).
+        Fraction of units dropped in training after each of these layers, in [0, 1).
 
     Examples
     --------
@@ -127,49 +127,49 @@ class CoverFusion(nn.Module):
         else:
             self.classify = MLP(width + n_metadata, out_features, hidden, dropout)
 
-    def forward(self, metadata: Tensor, places: Tensor, covers: Tensor) -> Tensor:
+    def forward(self, metadata: Tensor, cover_index: Tensor, covers: Tensor) -> Tensor:
         """Map rows to logits.
 
         Parameters
         ----------
         metadata : Tensor of shape (B, F)
             Columns of the table; not looked at where the cover is all there is.
-        places : Tensor of shape (B,), dtype int64
+        cover_index : Tensor of shape (B,), dtype int64
             Which of `covers` each row shows; -1 is none.
         covers : Tensor of shape (N, H, W, 3), dtype uint8
-            All pictures, at least S pixels high and wide.
+            All images, at least S pixels high and wide.
 
         Returns
         -------
         logits : Tensor of shape (B, C)
         """
-        features = self.embed(places, covers)
+        features = self.embed(cover_index, covers)
         if self.n_metadata == 0:
             return self.classify(features)
         joint = torch.cat([features, self.columns(metadata)], dim=1)  # (B, W + F')
         return self.classify(joint)
 
-    def embed(self, places: Tensor, covers: Tensor) -> Tensor:
-        """Map places of covers to their features or to `missing`, (B,) -> (B, W)."""
-        features = self.missing.expand(len(places), -1)
-        (rows,) = torch.nonzero(places >= 0, as_tuple=True)
+    def embed(self, cover_index: Tensor, covers: Tensor) -> Tensor:
+        """Map indices of covers to their features or to `missing`, (B,) -> (B, W)."""
+        features = self.missing.expand(len(cover_index), -1)
+        (rows,) = torch.nonzero(cover_index >= 0, as_tuple=True)
         if len(rows) == 0:
             return features
         # Covers may lie on another device, or in a file: take them there.
-        pictures = covers[places[rows].to(covers.device)].to(places.device)
-        seen = self.encoder(self._cut(pictures))
+        images = covers[cover_index[rows].to(covers.device)].to(cover_index.device)
+        seen = self.encoder(self._cut(images))
         return features.index_put((rows,), seen.to(features.dtype))
 
-    def _cut(self, pictures: Tensor) -> Tensor:
-        """Cut one square out of each picture, (B, H, W, 3) -> (B, S, S, 3)."""
+    def _cut(self, images: Tensor) -> Tensor:
+        """Cut one square out of each image, (B, H, W, 3) -> (B, S, S, 3)."""
         size = self.image_size
-        spare = pictures.shape[1] - size, pictures.shape[2] - size
+        margin = images.shape[1] - size, images.shape[2] - size
         if not self.training:
-            top, left = spare[0] // 2, spare[1] // 2
-            return pictures[:, top : top + size, left : left + size]
-        one_each, device = (len(pictures), 1), pictures.device
+            top, left = margin[0] // 2, margin[1] // 2
+            return images[:, top : top + size, left : left + size]
+        one_each, device = (len(images), 1), images.device
         along = torch.arange(size, device=device)
-        rows = torch.randint(spare[0] + 1, one_each, device=device) + along  # (B, S)
-        columns = torch.randint(spare[1] + 1, one_each, device=device) + along
-        picture = torch.arange(len(pictures), device=device)[:, None, None]
-        return pictures[picture, rows[:, :, None], columns[:, None, :]]
+        rows = torch.randint(margin[0] + 1, one_each, device=device) + along  # (B, S)
+        columns = torch.randint(margin[1] + 1, one_each, device=device) + along
+        image = torch.arange(len(images), device=device)[:, None, None]
+        return images[image, rows[:, :, None], columns[:, None, :]]

@@ -11,12 +11,13 @@ from skchallenge.nn._mlp import MLP
 class AttentionFusion(nn.Module):
     """Let each side of a pair attend over the videos of the other side.
 
-    A block holds up to S videos of width D and one fill share. A challenge's
+    A block holds up to S videos of width D and one fill. A challenge's
     videos ask which of the user's videos matter to it, and the other way round;
     the answers meet in interaction terms (their product and their distance).
 
-    The input is flat: `plain` columns and, at the given places, the blocks'
-    ``S * D + 1`` columns each (videos, newest first, then the fill share in [0, 1]).
+    The input is flat: `plain` columns and, from the given columns on, the blocks'
+    ``S * D + 1`` columns each (videos, newest first, then the fill: the fraction of
+    slots that hold a video).
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class AttentionFusion(nn.Module):
         Widths of the layers after the interaction; the first is also the width
         of the attention, H.
     dropout : float, default=0.0
-        Share of units dropped in training, in [0, 1).
+        Fraction of units dropped in training, in [0, 1).
     dtype : torch.dtype, default=torch.float32
         Type of the weights.
 

@@ -19,7 +19,7 @@ class MLP(nn.Module):
         Widths of the hidden layers; the last one is the embedding width, D. An
         empty sequence makes the network linear.
     dropout : float, default=0.0
-        Share of hidden units dropped in training, in [0, 1).
+        Fraction of hidden units dropped in training, in [0, 1).
     dtype : torch.dtype, default=torch.float32
         Type of the weights.
 
