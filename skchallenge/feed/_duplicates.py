@@ -13,14 +13,18 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._optional import import_optional
 from skchallenge._state import FramesAsBytes
-from skchallenge._table import check_option, check_real, places_of
+from skchallenge._table import check_option, check_real, indices_of, read_paths
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.feed._index import HashIndex
-from skchallenge.feed._motion import compare, moves_enough
-from skchallenge.feed._paths import read_paths
-from skchallenge.feed._signature import FPS, NO_SIGNATURE, Signature
-from skchallenge.feed._signing import sign_files
+from skchallenge.feed._similarity import (
+    FPS,
+    NO_SIGNATURE,
+    HashIndex,
+    Signature,
+    compare,
+    moves_enough,
+    sign_files,
+)
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._worker import asking_threads, map_in_order
 
@@ -273,10 +277,10 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         signatures = [NO_SIGNATURE] * len(paths)
         errors = {row: "is missing: no path" for row, p in enumerate(paths) if not p}
         self._raise_first(errors)
-        places = places_of(path or None for path in paths)
+        rows_of = indices_of(path or None for path in paths)
         limits = self.limits or MediaLimits()
-        for path, found in sign_files(list(places), self.store, limits, self.n_jobs):
-            for row in places[path]:
+        for path, found in sign_files(list(rows_of), self.store, limits, self.n_jobs):
+            for row in rows_of[path]:
                 if isinstance(found, MediaError):
                     errors[row] = f"{path}: {found}"
                 else:

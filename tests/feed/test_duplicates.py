@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from skchallenge.embed import EmbeddingStore, MediaLimits
 from skchallenge.exceptions import MediaError
 from skchallenge.feed import DuplicateFinder, _duplicates
-from skchallenge.feed import _signing as signing
+from skchallenge.feed import _similarity as similarity
 
 HERE = MediaLimits(timeout_s=None)
 
@@ -155,7 +155,7 @@ def test_threads_change_nothing(collection):
 def test_a_store_gives_the_same_and_decodes_once(collection, tmp_path, monkeypatch):
     plain = finder().fit(collection)
     store = EmbeddingStore(tmp_path / "signatures.db")
-    monkeypatch.setattr(signing, "_PAGE", 64)  # many pages a signature
+    monkeypatch.setattr(similarity, "_PAGE", 64)  # many pages a signature
     cold = finder(store=store).fit(collection)
     assert_frame_equal(cold.duplicates_, plain.duplicates_)
     assert len(store) > 5 * len(set(collection))
@@ -163,7 +163,7 @@ def test_a_store_gives_the_same_and_decodes_once(collection, tmp_path, monkeypat
     def refuse(*_args, **_options):
         raise AssertionError("a file was decoded")
 
-    monkeypatch.setattr(signing, "read_film", refuse)
+    monkeypatch.setattr(similarity, "read_film", refuse)
     warm = finder(store=store).fit(collection)
     assert_frame_equal(warm.duplicates_, plain.duplicates_)
     with pytest.raises(AssertionError, match="a file was decoded"):
@@ -171,7 +171,7 @@ def test_a_store_gives_the_same_and_decodes_once(collection, tmp_path, monkeypat
 
 
 def test_a_damaged_or_missing_page_is_computed_again(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(signing, "_PAGE", 64)
+    monkeypatch.setattr(similarity, "_PAGE", 64)
     store = EmbeddingStore(tmp_path / "signatures.db")
     plain = finder(store=store).fit(collection)
     from skchallenge.embed._database import Session
