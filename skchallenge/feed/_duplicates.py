@@ -53,7 +53,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     Two videos are duplicates if one is made from the other's recording: encoded again,
     resized, mirrored, trimmed to a half, set in a border of one colour, or with a
     caption burnt in. Two users who perform the same choreography, to the same sound,
-    before the same wall, are not. Hashes of single pictures find the pairs that are
+    before the same wall, are not. Hashes of single images find the pairs that are
     worth a comparison; motion alone decides.
 
     Parameters
@@ -119,10 +119,10 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     **Signature.** Ten times a second, the mean luminance of that tenth, on a grid of
     16 x 16 cells inside the border; and twice a second a hash of 512 bits
     (`imagehash`, difference hashes of rows and of columns), also of the mirrored
-    picture. A minute of video takes 154 KB.
+    image. A minute of video takes 154 KB.
 
     **Candidates.** Pairs that share one of the 16 pieces of a hash, by multi-index
-    hashing [1]_, and have pictures that differ in at most 128 bits.
+    hashing [1]_, and have images that differ in at most 128 bits.
 
     **Decision.** At the best lag, in the better of both orientations, over at least 0.8
     of the shorter video: the lower of the correlation of luminance and of that of its
@@ -307,8 +307,8 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         n_candidates = 0
         for row, signature in enumerate(signatures):
             if moves_enough(signature.cells):
-                pictures = np.vstack([signature.hashes, signature.mirrored])
-                found, n_seen = self._index.find(pictures, row if earlier else None)
+                images = np.vstack([signature.hashes, signature.mirrored])
+                found, n_seen = self._index.find(images, row if earlier else None)
                 jobs += [(row, int(other)) for other in found[self.comparable_[found]]]
                 n_candidates += n_seen
 

@@ -245,7 +245,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             If ids are of another kind than in `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
-        rows = self._rows(read_table(self, X, reset=False))
+        rows = self._rows(self._table(X, reset=False))
         if len(self.classes_) == 1:
             return np.ones((len(rows.user), 1))
         proba = expit(self._rates.log_odds(rows))
@@ -271,7 +271,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         """List videos for users, best first.
 
         A known user gets the videos with the highest probability among those never
-        shown to them, and, at random places, some drawn at random. A cold user, of whom
+        shown to them, and, at random ranks, some drawn at random. A cold user, of whom
         no row was seen, gets the videos with the highest lower bound of their rate of
         engagement, ties by how many different users engaged.
 
@@ -318,7 +318,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         reset: bool,
     ) -> Self:
         self._check_parameters()
-        table = read_table(self, X, reset=reset)
+        table = self._table(X, reset=reset)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
@@ -366,6 +366,13 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
                     f"half_life={self.half_life} needs time, the column of times, got "
                     "None. Name it, or set half_life=None."
                 )
+
+    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Return X column by column; an array, all of one type, must be finite."""
+        table = read_table(self, X, reset=reset)
+        if not hasattr(X, "columns"):
+            assert_all_finite(table.to_numpy(), input_name="X")
+        return table
 
     def _rows(self, table: pd.DataFrame) -> Rows:
         """Read the columns of ids, which must be of the kind of those learned."""
@@ -459,11 +466,6 @@ def _labels(
                 f"{labels.tolist()}. Call fit to start anew."
             )
         labels = first
-    _check_labels(y, labels)
-    return labels
-
-
-def _check_labels(y: NDArray[Any], labels: NDArray[Any]) -> None:
     if len(labels) > 2:
         raise ValueError(
             f"Only binary classification is supported, got {len(labels)} labels. Say "
@@ -480,6 +482,7 @@ def _check_labels(y: NDArray[Any], labels: NDArray[Any]) -> None:
             f"y must hold labels among {labels.tolist()}, got {unknown.tolist()}. Pass "
             "all labels as classes at the first call."
         )
+    return labels
 
 
 def _users(users: Any, known: "pd.Index[Any]") -> "pd.Series[Any]":

@@ -266,8 +266,8 @@ class ReviewGate(BaseEstimator):
                            separated by ``"; "``; empty for a pass
             width, height  pixels of the frames as stored
             duration_s     seconds; 0 for a still image
-            black_share    share of the time in which the picture is black
-            frozen_share   share of the time in which it stands still
+            black_share    fraction of the time in which the picture is black
+            frozen_share   fraction of the time in which it stands still
             loudness_lufs  integrated loudness; -inf for silence and for no sound
             p_<name>       probability of a violation, by each classifier
             =============  =======================================================

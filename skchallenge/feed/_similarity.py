@@ -1,6 +1,6 @@
 """Whether two videos are copies of one recording, from file to score.
 
-A file becomes a `Signature` (`sign_files`); videos with a picture in common are found
+A file becomes a `Signature` (`sign_files`); videos with an image in common are found
 by pieces of hashes (`HashIndex`); motion alone decides (`compare`).
 """
 
@@ -46,7 +46,7 @@ _FILES_A_WRITE = 64
 # The index
 _PIECE_BITS = 32
 _LEAST_BITS = 3  # set, and not set, in a piece that tells something
-_MOST_DISTANCE = 128  # bits, of 512, between pictures that may be the same
+_MOST_DISTANCE = 128  # bits, of 512, between images that may be the same
 # Motion
 _LEAST_STEPS = 8  # which are compared; with fewer, chance decides
 _OVERLAP = 0.8  # of the shorter video
@@ -66,9 +66,9 @@ class Signature(NamedTuple):
     cells : ndarray of shape (n_steps, 16, 16), dtype uint8
         Luminance inside the border, ten steps a second.
     hashes : ndarray of shape (n_hashes, 64), dtype uint8
-        Hashes of 512 bits of pictures half a second apart; each once.
+        Hashes of 512 bits of images half a second apart; each once.
     mirrored : ndarray of shape (n_hashes, 64), dtype uint8
-        The same of the mirrored pictures.
+        The same of the mirrored images.
     """
 
     cells: Bytes
@@ -205,21 +205,21 @@ def sign(thumbnails: Bytes) -> Signature:
     cells = _resample(thumbnails, rows, columns, GRID)
     hashed = thumbnails[_STEPS_A_HASH // 2 :: _STEPS_A_HASH]
     hashed = hashed if len(hashed) else thumbnails[:1]
-    pictures = _resample(hashed, rows, columns, SIDE)
+    images = _resample(hashed, rows, columns, SIDE)
     pairs = np.unique(
-        [np.r_[_hash(p), _hash(p[:, ::-1])] for p in pictures], axis=0
+        [np.r_[_hash(p), _hash(p[:, ::-1])] for p in images], axis=0
     )  # (n_hashes, 128)
     return Signature(cells, *(np.ascontiguousarray(h) for h in np.hsplit(pairs, 2)))
 
 
-def _hash(picture: Bytes) -> Bytes:
+def _hash(image: Bytes) -> Bytes:
     """Return imagehash's difference hashes, of rows and of columns, as 64 bytes."""
     imagehash = import_optional("imagehash", extra="feed", purpose="DuplicateFinder")
     from PIL import Image
 
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    across = imagehash.dhash(image, hash_size=_HASH_SIDE).hash
-    down = imagehash.dhash_vertical(image, hash_size=_HASH_SIDE).hash
+    pixels = Image.fromarray(np.ascontiguousarray(image))
+    across = imagehash.dhash(pixels, hash_size=_HASH_SIDE).hash
+    down = imagehash.dhash_vertical(pixels, hash_size=_HASH_SIDE).hash
     return np.packbits([across, down])
 
 
@@ -229,7 +229,7 @@ def content_box(
     """Return first and last line inside the border, of rows and of columns.
 
     A border is made of lines of one colour that never changes. Its end is found to a
-    part of a line, for a picture that is scaled down mixes border and content there.
+    part of a line, for an image that is scaled down mixes border and content there.
     """
     step = max(1, len(thumbnails) // _MOST_SAMPLES)
     some = thumbnails[::step].astype(np.float32)
@@ -265,8 +265,8 @@ def _resample(
     """Average the inside of a box over a grid of (size, size)."""
     down = _weights(*rows, thumbnails.shape[1], size)
     across = _weights(*columns, thumbnails.shape[2], size)
-    pictures = [down @ picture.astype(np.float32) @ across.T for picture in thumbnails]
-    small = np.array(pictures, dtype=np.float32).reshape(-1, size, size)
+    images = [down @ image.astype(np.float32) @ across.T for image in thumbnails]
+    small = np.array(images, dtype=np.float32).reshape(-1, size, size)
     return np.rint(small).astype(np.uint8)
 
 
@@ -279,15 +279,15 @@ def _weights(start: float, end: float, n_lines: int, size: int) -> Floats:
     return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-# Candidates: which videos have a picture in common
+# Candidates: which videos have an image in common
 
 
 class HashIndex:
     """Finds videos that share a piece of a hash (multi-index hashing).
 
     A hash of 512 bits is cut into 16 pieces. Two hashes that differ in fewer than 16
-    bits share a piece for certain [1]_; with edits that change a part of the picture,
-    such as a caption, so do hashes that differ in far more. Pieces of a picture's
+    bits share a piece for certain [1]_; with edits that change a part of the image,
+    such as a caption, so do hashes that differ in far more. Pieces of an image's
     flat parts are left out: they are shared by many.
 
     Parameters
@@ -312,7 +312,7 @@ class HashIndex:
     def find(
         self, hashes: Bytes, before: int | None = None
     ) -> tuple[NDArray[np.intp], int]:
-        """Return the videos with a like picture, and how many were looked at.
+        """Return the videos with a similar image, and how many were looked at.
 
         With `before`, only videos that stand before that one.
         """
@@ -336,8 +336,8 @@ def _pieces(hashes: Bytes) -> NDArray[np.uint64]:
 
 
 def _are_alike(some: Bytes, others: Bytes) -> bool:
-    """Tell whether any two pictures of two videos are alike."""
-    # One at a time: two long videos have millions of pairs of pictures.
+    """Tell whether any two images of two videos are alike."""
+    # One at a time: two long videos have millions of pairs of images.
     distances = (np.bitwise_count(one ^ others).sum(axis=1) for one in some)
     return any(bits.min() <= _MOST_DISTANCE for bits in distances)
 

@@ -221,7 +221,8 @@ class World:
 
     def run(self) -> None:
         """Let days pass until nothing can happen any more."""
-        while np.isin(self.phase, [WAITING, WIDENED]).any() or self._may_boost():
+        active = [WAITING, WIDENED]
+        while np.isin(self.phase, active).any() or self._may_be_boosted().any():
             self._upload()
             self._widen()
             self._cool()
@@ -393,41 +394,37 @@ class World:
         self.phase[video] = COOLED
         self._note("cooled down", video, day=self.day + 1)
 
-    def _may_boost(self) -> bool:
-        """Tell whether a paused video may get another chance from today on."""
+    def _may_be_boosted(self) -> Bools:
+        """Tell which paused videos may get another chance, from today on."""
         waits = (self.phase == PAUSED) & ~self.boosted
         if self.plan.momentum == "probe":
-            return bool((waits & (self.day <= self.paused_on + PROBE_DAYS)).any())
+            return waits & (self.day <= self.paused_on + PROBE_DAYS)
         if self.plan.momentum == "creator":
-            return bool(waits.any() and self.day < self.plan.falls.shape[1])
-        return False
+            return waits & (self.day < self.plan.falls.shape[1])
+        return waits & False
 
     def _boost(self) -> None:
         """Give paused videos another chance from tomorrow on, each once."""
-        if self.plan.momentum is None:
+        waits = self._may_be_boosted() & (self.paused_on < self.day)
+        if not waits.any():
             return
-        waits = (self.phase == PAUSED) & ~self.boosted & (self.paused_on < self.day)
         if self.plan.momentum == "creator":
-            is_known = self.day < self.plan.falls.shape[1]
-            fires = waits & (self.plan.falls[:, self.day] if is_known else False)
+            video = np.flatnonzero(waits & self.plan.falls[:, self.day])
         else:
-            waits &= self.day <= self.paused_on + PROBE_DAYS
-            fires = self._probe(np.flatnonzero(waits))
-        video = np.flatnonzero(fires)
+            video = self._probe(np.flatnonzero(waits))
         self.phase[video], self.boosted[video] = WIDENED, True
         self.since[video] = self.due[video] = self.day + 1
         self.decision[video], self.opened_with[video] = -1, 1.0
         self._note("boosted", video)
 
-    def _probe(self, video: Ints) -> Bools:
-        """Show paused videos to a few viewers; tell which have evidence enough."""
-        fires = np.zeros(len(self.phase), dtype=bool)
+    def _probe(self, video: Ints) -> Ints:
+        """Show paused videos to a few viewers; return those with evidence enough."""
         batches = self.audience.batches(video, self.persona[video], PROBES_A_DAY)
-        if len(batches.video):
-            self.opened_with[batches.video] = 1.0
-            shown = self._show(batches, 0, self.probe_log_e_value)
-            fires[batches.video] = shown.peak >= -np.log(self.plan.alpha)
-        return fires
+        if not len(batches.video):
+            return batches.video
+        self.opened_with[batches.video] = 1.0
+        shown = self._show(batches, 0, self.probe_log_e_value)
+        return batches.video[shown.peak >= -np.log(self.plan.alpha)]
 
     def _note(self, event: str, video: Ints, **columns: Any) -> None:
         """Log an event of some videos, of today unless another day is named."""

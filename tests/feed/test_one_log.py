@@ -76,6 +76,29 @@ def test_ids_may_be_texts():
 
 
 @pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda ids: pd.Timestamp("2020-01-01") + pd.to_timedelta(ids, "D"),
+        lambda ids: pd.to_timedelta(ids, "D"),
+        lambda ids: ids > 3,
+        lambda ids: ids.map(lambda i: "a" if i > 2 else i),
+    ],
+)
+def test_ids_are_strings_or_numbers_everywhere(name, convert):
+    log = make_log()
+    log = log.assign(**{name: convert(log[name])})
+    y = (log["is_like"] > 0).astype(int)
+    for fit in (
+        lambda: GenreProfiler("user_id", "genre", video="video_id").fit(log, y),
+        lambda: BatchRollout(n_personas=2).fit(log),
+    ):
+        match = f"{name.removesuffix('_id')}.* must hold strings or integers, all of on"
+        with pytest.raises(TypeError, match=match):
+            fit()
+
+
+@pytest.mark.parametrize("name", IDS)
 def test_missing_ids_fit_nothing(name):
     log = make_log()
     log[name] = log[name].where(log.index > 2)
