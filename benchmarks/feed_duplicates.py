@@ -22,10 +22,13 @@ import pandas as pd
 from common import DATA
 
 from skchallenge.feed import DuplicateFinder
-from skchallenge.feed._index import HashIndex
-from skchallenge.feed._motion import _align, compare
-from skchallenge.feed._signature import sign_film
-from skchallenge.feed._signing import sign_files
+from skchallenge.feed._similarity import (
+    HashIndex,
+    _align,
+    compare,
+    sign,
+    sign_files,
+)
 from skchallenge.media._limits import MediaLimits
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -234,9 +237,9 @@ def show_search():
     signed, copies = [], []
     for number in range(N_SIGNATURES - N_PLANTED):
         film = scene(rng)
-        signed.append(sign_film(noisy(film, rng)))
+        signed.append(sign(noisy(film, rng)))
         if number < N_PLANTED:
-            copies.append(sign_film(noisy(film[10:30, :, ::-1], rng)))
+            copies.append(sign(noisy(film[10:30, :, ::-1], rng)))
     pairs = {(number, len(signed) + number) for number in range(N_PLANTED)}
     signed += copies
     start = time.perf_counter()

@@ -181,7 +181,9 @@ def stage_rules(n_worlds=50, n_videos=200):
         f"\n{n_worlds} worlds of {n_videos} videos; {deserve:.0%} of them deserve the "
         "last stage; half are by small creators"
     )
-    print("rule           false kills   false wides   regret   Gini   small creators")
+    print(
+        "rule           false negative  false positive  regret   Gini   small creators"
+    )
     for rule in RULES:
         rollout = BatchRollout(rule=rule, threshold=WORTHY, random_state=0).fit()
         result = rollout.simulate(
@@ -193,9 +195,9 @@ def stage_rules(n_worlds=50, n_videos=200):
         wrong = rollout.mistakes(result, means).mean()
         share = result.worlds["small_creators"]
         print(
-            f"{rule:14} {wrong['false_kills']:11.3f} "
-            f"{wrong['false_wides']:13.3f} {wrong['regret']:8.3f} "
-            f"{result.worlds['gini'].mean():6.3f} {share.mean():14.3f} "
+            f"{rule:15} {wrong['false_negative_rate']:14.3f} "
+            f"{wrong['false_positive_rate']:15.3f} {wrong['regret']:7.3f} "
+            f"{result.worlds['gini'].mean():6.3f} {share.mean():15.3f} "
             f"(sd {share.std(ddof=0):.3f})"
         )
 

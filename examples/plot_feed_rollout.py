@@ -97,9 +97,9 @@ plt.show()
 # %%
 # What if another rule decided?
 # -----------------------------
-# The same videos in ten worlds under each rule. A false kill is a video that deserves
-# the last stage, by its true mean, and does not reach it; a false wide is the reverse.
-# Regret is the share of the gain of an oracle that is lost.
+# The same videos in ten worlds under each rule. A false negative is a video that
+# deserves the last stage, by its true mean, and does not reach it; a false positive is
+# the reverse. Regret is the fraction of the gain of an oracle that is lost.
 
 means = pd.DataFrame(rates @ [10, 8, 6, 4, 2], videos["video_id"], personas)
 rows = {}
@@ -133,10 +133,11 @@ for epsilon in (0.05, 0.2, 0.5):
 estimates = pd.DataFrame(estimates).T
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-table["false_kills"].plot.barh(ax=left)
+table["false_negative_rate"].plot.barh(ax=left)
 left.invert_yaxis()
 left.set(
-    title="Ten worlds under each rule", xlabel="share of good videos that are killed"
+    title="Ten worlds under each rule",
+    xlabel="fraction of good videos that are held back",
 )
 error = [estimates["value"] - estimates["low"], estimates["high"] - estimates["value"]]
 spots = np.arange(len(estimates))

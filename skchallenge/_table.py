@@ -173,7 +173,7 @@ def column_position(
         if not -n_columns <= column < n_columns:
             raise ValueError(
                 f"{parameter} must be the position of a column of X, got {column}, but "
-                f"X has {n_columns} columns."
+                f"X has {n_columns} feature(s)."
             )
         return int(column) % n_columns
     if not isinstance(column, str):

@@ -259,29 +259,6 @@ def test_an_estimator_of_media_answers_as_before(name, tmp_path):
     assert not others(check(*WITH_FILES[name](tmp_path)))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda days: days,
-        lambda days: days.astype("datetime64[ns]"),
-        lambda days: days.dt.tz_localize("Europe/Berlin"),
-        lambda days: days.dt.to_period("D"),
-        lambda days: days - days[0],
-    ],
-)
-def test_ids_may_be_dates(change):
-    days = change(pd.Timestamp("2020-01-01") + pd.to_timedelta(LOG["user_id"], "D"))
-    log = LOG.assign(user_id=days)
-    options = {"user": "user_id", "genre": "genre", "video": "video_id"}
-    fitted = GenreProfiler(**options, random_state=0).fit(log, LOG["like"] > 0)
-    some = days[:3]
-
-    def ask(model):
-        return [model.predict_proba(log), model.profile_, model.recommend(some, k=4)]
-
-    assert not others(check(fitted, ask))
-
-
 def test_captions_answer_as_before(tiny_bert):
     X = pd.DataFrame({"caption": ["a cat", "dance", None, "funny"]})
     embedder = CaptionEmbedder(tiny_bert, precision="float32")

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from skchallenge.feed._authority import CreatorAuthority
 from skchallenge.feed._display import JourneyDisplay
-from skchallenge.feed._engagement import EngagementScorer, engagement_signals
+from skchallenge.feed._engagement import (
+    EngagementScorer,
+    engagement_signals,
+    engagement_table,
+)
 from skchallenge.feed._offpolicy import doubly_robust, inverse_propensity, replay
 from skchallenge.feed._profile import GenreProfiler
 from skchallenge.feed._rollout import BatchRollout
-from skchallenge.feed._table import engagement_table
 from skchallenge.feed._workflow import FeedWorkflow
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ __all__ = [
     "replay",
 ]
 
-# Imported when first asked for: they need the decoder, and with it torch.
+# Imported when first asked for: they need the decoder, and the finder the store.
 _HOMES = {"DuplicateFinder": "_duplicates", "ReviewGate": "_review"}
 
 

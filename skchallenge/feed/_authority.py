@@ -1,13 +1,11 @@
 """How well a creator's first videos did."""
 
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import (
     _check_feature_names_in,
     check_is_fitted,
@@ -17,16 +15,19 @@ from sklearn.utils.validation import (
 from skchallenge._table import (
     as_frame,
     check_columns,
+    check_count,
     check_ids,
     check_real,
     check_times,
+    creator_column,
     id_kind,
-    plain_ids,
-    plain_times,
+    read_numbers,
     time_kind,
+    time_values,
 )
-from skchallenge.feed._engagement import floats_of
+from skchallenge._time_index import TimeIndex
 
+_KNOWN = "the table of fit"
 _NAMES = ("authority", "n_videos", "is_known")
 
 
@@ -42,13 +43,14 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     creator : str, default="creator_id"
-        Column of creator ids.
+        Column of creator ids. Where there is no `creator_id`, the default takes the
+        `user_id` of an export; where there are both, `creator_id` counts.
     time : str, default="create_time"
         Column of times, numbers or datetimes.
     score : str, default="score"
         Column of scores in the table that is fitted, finite numbers. For several
-        statistics, such as the mean of likes and the share above a threshold, put one
-        estimator each into `sklearn.pipeline.make_union`.
+        statistics, such as the mean of likes and the fraction above a threshold, put
+        one estimator each into `sklearn.pipeline.make_union`.
     total : str or None, default=None
         Column of how many videos a creator has made in all. Whoever has fewer rows in
         the fitted table, or no number there, is not known. None says that the table
@@ -64,7 +66,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         The latest prior: mean score of the first videos of known creators; of all
         videos if no creator is known.
     known_share_ : float
-        Share of the creators whose first videos are in the table.
+        Fraction of the creators whose first videos are in the table.
     n_features_in_ : int
         Number of columns seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -147,32 +149,38 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         TypeError
             If ids, times or scores are of no usable type.
         """
-        check_scalar(self.n_first, "n_first", Integral, min_val=1)
+        check_count("n_first", self.n_first)
         check_real("shrinkage", self.shrinkage, "neither")
         table = as_frame(X, "X")
-        needed = [self.creator, self.time, self.score]
-        check_columns(table.columns, needed + [c for c in [self.total] if c], "X")
+        needed = [self.time, self.score] + [c for c in [self.total] if c]
+        check_columns(table.columns, needed, "X")
         validate_data(self, table, skip_check_array=True)
-        score = floats_of(table, self.score, "X")
+        score = read_numbers(table[self.score], f"X[{self.score!r}]")
         if not len(score) or not np.isfinite(score).all():
             raise ValueError(
                 f"X[{self.score!r}] must hold finite numbers, at least one, got "
                 f"{len(score)}, {np.isfinite(score).sum()} of them finite. Drop the "
                 "other rows."
             )
-        # Moments by their rank: exact where floats would round large integers.
-        self._moments, clock = np.unique(
-            self._read_times(table, reset=True), return_inverse=True
-        )
-        table[self.creator] = plain_ids(table[self.creator])
-        order = np.lexsort([clock, pd.factorize(table[self.creator])[0]])
-        table, clock, score = table.iloc[order], clock[order], score[order]
-        # An array, which skops can save.
-        self._creators = pd.Index(table[self.creator].unique()).to_numpy()
-        self._known = self._is_complete(table)
-        self.known_share_ = float(self._known.mean())
-        self._remember(self._codes(table), clock, score)
-        self.prior_: float = float(self._priors[-1])
+        creator, time = self._read(table, reset=True)
+        is_known = self._is_complete(table, creator)
+        known_creators = pd.Series(is_known).groupby(creator, sort=False).first()
+        self.known_share_ = float(known_creators.mean())
+        # By creator, oldest first; of one time, the first rows.
+        order = np.lexsort([time, pd.factorize(creator)[0]])
+        rank = pd.Series(order).groupby(creator[order]).cumcount().to_numpy()
+        first = order[rank < self.n_first]
+        # Arrays, which skops can save.
+        self._creators, self._times = creator[first].to_numpy(), time[first]
+        self._known = is_known[first]
+        self._totals = _running(score[first], creator[first])
+        # The prior after each first video of a known creator, or of all if none is.
+        counted = first[self._known] if self._known.any() else order
+        counted = counted[np.argsort(time[counted], kind="stable")]
+        self._prior_times = time[counted]
+        means = score[counted].cumsum() / (np.arange(len(counted)) + 1)
+        self._priors = np.append(np.nan, means)
+        self.prior_: float = float(means[-1])
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -200,16 +208,7 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
             without a time zone for datetimes with one.
         """
         check_is_fitted(self)
-        table = as_frame(X, "X")
-        check_columns(table.columns, [self.creator, self.time], "X")
-        clock = self._clock(table)
-        code = self._codes(table)
-        known = np.append(self._known, False)[code]
-        count = (self._times[code] < clock[:, None]).sum(axis=1) * known
-        total = self._sum[code, count]
-        prior = self._prior_at(clock)
-        authority = prior + (total - count * prior) / (count + self.shrinkage)
-        return np.column_stack([authority, count, known]).astype(np.float64)
+        return self._look_up(X)[0]
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
         """Name the output columns.
@@ -228,90 +227,64 @@ class CreatorAuthority(TransformerMixin, BaseEstimator):
         _check_feature_names_in(self, input_features, generate_names=False)
         return np.array(_NAMES, dtype=object)
 
-    def _clock(self, table: pd.DataFrame) -> NDArray[np.intp]:
-        """Return how many of the moments seen in `fit` are before each row's time."""
-        return np.searchsorted(self._moments, self._read_times(table, reset=False))
+    def _look_up(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the features of each row, and the prior of its time."""
+        table = as_frame(X, "X")
+        check_columns(table.columns, [self.time], "X")
+        creator, time = self._read(table, reset=False)
+        # Mean of the first videos strictly before each time.
+        prior = self._priors[np.searchsorted(self._prior_times, time, side="left")]
+        rows = np.arange(len(self._times))
+        # The kept rows are in the order of the index, so that spans are slices of them.
+        index = TimeIndex(pd.Index(self._creators), self._times, -rows, rows)
+        start, stop = index.spans(creator, time)
+        known = creator.isin(self._creators[self._known])
+        count = np.where(known, stop - start, 0)
+        total = np.where(count > 0, self._totals[start + count - 1], 0.0)
+        authority = prior + (total - count * prior) / (count + self.shrinkage)
+        features = np.column_stack([authority, count, known])
+        return features.astype(np.float64), np.asarray(prior, dtype=np.float64)
 
-    def _read_times(self, table: pd.DataFrame, *, reset: bool) -> NDArray[Any]:
-        """Return times as numbers; all must be of one kind."""
-        creator, time = table[self.creator], table[self.time]
-        check_ids(creator, self.creator)
-        check_times(time, self.time)
-        kinds = id_kind(creator), time_kind(time)
+    def _read(
+        self, table: pd.DataFrame, *, reset: bool
+    ) -> tuple[pd.Index, NDArray[Any]]:
+        """Return creators and times, of the kinds seen in `fit`."""
+        column = creator_column(table.columns, "X", self.creator)
+        creator, time = table[column], table[self.time]
         if reset:
-            self._kinds = kinds
-        names = self.creator, self.time
-        for name, kind, fitted in zip(names, kinds, self._kinds, strict=True):
-            if kind != fitted and len(table):
-                raise TypeError(
-                    f"X[{name!r}] must hold {fitted}, as in fit, got "
-                    f"{kind}. Convert one of them: units and types are never guessed."
-                )
-        values = plain_times(time)
-        if pd.api.types.is_datetime64_any_dtype(values):
-            values = pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64")
-        # One type for all integers: NumPy compares signed with unsigned as floats.
-        return np.asarray(values.to_list())
+            self._kinds = id_kind(creator), time_kind(time)
+        of_creator, of_time = self._kinds
+        creator = check_ids(creator, f"X[{column!r}]", of_creator, _KNOWN)
+        time = check_times(time, f"X[{self.time!r}]", of_time, _KNOWN)
+        return pd.Index(creator), time_values(time)
 
-    def _codes(self, table: pd.DataFrame) -> NDArray[np.intp]:
-        """Return the place of each row's creator, -1 for strangers."""
-        return pd.Index(self._creators).get_indexer(plain_ids(table[self.creator]))
-
-    def _remember(
-        self,
-        code: NDArray[np.intp],
-        clock: NDArray[np.intp],
-        score: NDArray[np.float64],
-    ) -> None:
-        """Keep times and cumulative scores, one row a creator and one for strangers.
-
-        Keep the prior after each first video too.
-        """
-        n = len(self._creators)
-        total = np.bincount(code, minlength=n)
-        m = min(int(self.n_first), int(total.max()))
-        place = np.arange(len(code)) - (np.cumsum(total) - total)[code]
-        kept = place < m
-        self._times = np.full((n + 1, m), len(self._moments))
-        self._times[code[kept], place[kept]] = clock[kept]
-        scores = np.zeros((n + 1, m + 1))
-        scores[code[kept], place[kept] + 1] = score[kept]
-        self._sum = scores.cumsum(axis=1)
-        counts = kept & self._known[code]
-        if not counts.any():
-            counts[:] = True
-        order = np.flatnonzero(counts)
-        order = order[np.argsort(clock[order], kind="stable")]
-        self._prior_times = clock[order]
-        means = score[order].cumsum() / (np.arange(len(order)) + 1)
-        self._priors = np.append(np.nan, means)
-
-    def _prior_at(self, clock: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the mean of the first videos strictly before each time."""
-        place = np.searchsorted(self._prior_times, clock, side="left")
-        return np.asarray(self._priors[place])
-
-    def _is_complete(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+    def _is_complete(self, table: pd.DataFrame, creator: pd.Index) -> NDArray[np.bool_]:
+        """Tell of each row whether all videos of its creator are in the table."""
         if self.total is None:
-            return np.ones(len(self._creators), dtype=bool)
-        total = pd.Series(floats_of(table, self.total, "X"), index=table.index)
-        by = total.groupby(table[self.creator], sort=False, observed=True)
-        rows, total = by.size(), by.max()
-        more = rows > total
+            return np.ones(len(table), dtype=bool)
+        totals = pd.Series(read_numbers(table[self.total], f"X[{self.total!r}]"))
+        by = totals.groupby(creator, sort=False)
+        n_rows, total = by.transform("size"), by.transform("max")
+        more = (n_rows > total).to_numpy()
         if more.any():
-            row = int(more.to_numpy().argmax())
+            row = int(more.argmax())
             raise ValueError(
                 f"X[{self.total!r}] must be at least the number of a creator's rows, "
-                f"got {total.iloc[row]:g} for {rows.iloc[row]} rows of "
-                f"{rows.index[row]}. Drop repeated rows, or correct the total."
+                f"got {total[row]:g} for {n_rows[row]} rows of {creator[row]}. Drop "
+                "repeated rows, or correct the total."
             )
-        return (rows >= total).reindex(self._creators).to_numpy(dtype=bool)
+        return (n_rows >= total).to_numpy()
+
+
+def _running(score: NDArray[np.float64], creator: pd.Index) -> NDArray[np.float64]:
+    """Return the total of each creator's scores so far."""
+    totals = pd.Series(score).groupby(creator).cumsum()
+    return np.asarray(totals, dtype=np.float64)
 
 
 def with_prior(
     authority: CreatorAuthority, X: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the authority of each row, and the prior of its time."""
-    table = as_frame(X, "X")
-    found = np.asarray(authority.transform(table))[:, 0]
-    return found, authority._prior_at(authority._clock(table))
+    features, prior = authority._look_up(X)
+    return features[:, 0], prior

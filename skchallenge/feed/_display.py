@@ -24,6 +24,7 @@ _COLUMNS = {
     "cooled down": "end",
     "no viewers left": "end",
 }
+_FIXED = list(dict.fromkeys(_COLUMNS.values()))  # stages stand behind the fourth
 
 
 class JourneyDisplay:
@@ -162,38 +163,30 @@ class JourneyDisplay:
 
 def _cells(events: pd.DataFrame) -> tuple[list[tuple[Any, str, str, str]], list[str]]:
     """Turn events into (video, column, text, kind), and order the columns."""
-    cells = []
+    # Of several events in one cell the last is shown: a decision after its batch.
+    cells = {}
     for event in events.to_dict("records"):
-        name, stage, video = event["event"], event["stage"], event["video_id"]
-        if name in ("rescored", "wider batch"):
-            cells.append((video, f"stage {stage}", f"{event['score']:.2f}", _GO))
-        elif name in ("widened", "paused"):
-            kind = _GO if name == "widened" else _HOLD
-            cells.append((video, f"stage {stage}", f"{event['score']:.2f}", kind))
-        elif name in _COLUMNS:
-            text, kind = _read(name, event["reason"], event["score"])
-            cells.append((video, _COLUMNS[name], text, kind))
-    last = {(video, column): (text, kind) for video, column, text, kind in cells}
-    used = {column for _, column in last}
-    stages = sorted(
-        (c for c in used if c.startswith("stage ")), key=lambda c: int(c[6:])
-    )
-    fixed = list(dict.fromkeys(_COLUMNS.values()))
-    order = [*fixed[:4], *stages, *fixed[4:]]
-    found = [(video, column, *cell) for (video, column), cell in last.items()]
+        column, text, kind = _cell(event)
+        cells[event["video_id"], column] = text, kind
+    used = {column for _, column in cells}
+    stages = [column for column in used if column not in _FIXED]
+    stages.sort(key=lambda column: int(column.removeprefix("stage ")))
+    order = [*_FIXED[:4], *stages, *_FIXED[4:]]
+    found = [(video, column, *cell) for (video, column), cell in cells.items()]
     return found, [column for column in order if column in used]
 
 
-def _read(name: str, reason: str, score: Any) -> tuple[str, str]:
-    """Shorten an event to a word, and say what it means."""
-    if name == "first batch":
-        return f"{score:.2f}", _GO
+def _cell(event: dict[Any, Any]) -> tuple[str, str, str]:
+    """Shorten an event to its column, a word or the points, and what it means."""
+    name = event["event"]
+    column = _COLUMNS.get(name, f"stage {event['stage']}")
     if name == "boosted":
-        return "boosted", _AGAIN
+        return column, name, _AGAIN
     if name in ("cooled down", "no viewers left"):
-        return name.replace(" ", "\n") if name != "cooled down" else "cooled", _END
-    word = reason.partition(": ")[2]
-    kinds = {"pass": _GO, "new": _GO, "review": _HOLD, "waits": _HOLD}
-    first = word.split(" ")[0]
-    text = {"a": "copy", "waits": "waits"}.get(first, first)
-    return text, kinds.get(first, _END)
+        return column, "cooled" if name == "cooled down" else "no\nviewers\nleft", _END
+    if name in ("machine review", "human review", "duplicate check"):
+        # The reason begins with the step: "duplicate check: a copy of 'v1'; stopped".
+        word = event["reason"].partition(": ")[2].partition(" ")[0]
+        kinds = {"pass": _GO, "new": _GO, "review": _HOLD, "waits": _HOLD}
+        return column, "copy" if word == "a" else word, kinds.get(word, _END)
+    return column, f"{event['score']:.2f}", _HOLD if name == "paused" else _GO

@@ -14,14 +14,18 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._optional import import_optional
 from skchallenge._state import FramesAsBytes
-from skchallenge._table import check_option, check_real, places_of
+from skchallenge._table import check_option, check_real, indices_of, read_paths
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.feed._index import HashIndex
-from skchallenge.feed._motion import compare, moves_enough
-from skchallenge.feed._paths import read_paths
-from skchallenge.feed._signature import FPS, NO_SIGNATURE, Signature
-from skchallenge.feed._signing import sign_files
+from skchallenge.feed._similarity import (
+    FPS,
+    NO_SIGNATURE,
+    HashIndex,
+    Signature,
+    compare,
+    moves_enough,
+    sign_files,
+)
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import map_in_order
 
@@ -50,7 +54,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     Two videos are duplicates if one is made from the other's recording: encoded again,
     resized, mirrored, trimmed to a half, set in a border of one colour, or with a
     caption burnt in. Two users who perform the same choreography, to the same sound,
-    before the same wall, are not. Hashes of single pictures find the pairs that are
+    before the same wall, are not. Hashes of single images find the pairs that are
     worth a comparison; motion alone decides.
 
     Parameters
@@ -116,10 +120,10 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     **Signature.** Ten times a second, the mean luminance of that tenth, on a grid of
     16 x 16 cells inside the border; and twice a second a hash of 512 bits
     (`imagehash`, difference hashes of rows and of columns), also of the mirrored
-    picture. A minute of video takes 154 KB.
+    image. A minute of video takes 154 KB.
 
     **Candidates.** Pairs that share one of the 16 pieces of a hash, by multi-index
-    hashing [1]_, and have pictures that differ in at most 128 bits.
+    hashing [1]_, and have images that differ in at most 128 bits.
 
     **Decision.** At the best lag, in the better of both orientations, over at least 0.8
     of the shorter video: the lower of the correlation of luminance and of that of its
@@ -274,10 +278,10 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         signatures = [NO_SIGNATURE] * len(paths)
         errors = {row: "is missing: no path" for row, p in enumerate(paths) if not p}
         self._raise_first(errors)
-        places = places_of(path or None for path in paths)
+        rows_of = indices_of(path or None for path in paths)
         limits = self.limits or MediaLimits()
-        for path, found in sign_files(list(places), self.store, limits, self.n_jobs):
-            for row in places[path]:
+        for path, found in sign_files(list(rows_of), self.store, limits, self.n_jobs):
+            for row in rows_of[path]:
                 if isinstance(found, MediaError):
                     errors[row] = f"{path}: {found}"
                 else:
@@ -304,8 +308,8 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         n_candidates = 0
         for row, signature in enumerate(signatures):
             if moves_enough(signature.cells):
-                pictures = np.vstack([signature.hashes, signature.mirrored])
-                found, n_seen = self._index.find(pictures, row if earlier else None)
+                images = np.vstack([signature.hashes, signature.mirrored])
+                found, n_seen = self._index.find(images, row if earlier else None)
                 jobs += [(row, int(other)) for other in found[self.comparable_[found]]]
                 n_candidates += n_seen
 

@@ -1,18 +1,25 @@
 """Turn what users did with a video into signals, points and tables."""
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import _safe_indexing, check_array, check_scalar
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from skchallenge._table import as_frame, check_columns, check_real
-from skchallenge.feed._columns import kind_of
+from skchallenge._table import (
+    as_frame,
+    check_columns,
+    check_count,
+    check_ids,
+    check_option,
+    check_real,
+    read_numbers,
+)
 
 SIGNALS = ("rewatch", "completion", "share", "comment", "like")
 POINTS = {"rewatch": 10, "completion": 8, "share": 6, "comment": 4, "like": 2}
@@ -22,7 +29,7 @@ _CLICKS = {
     "like": "is_like",
     "hate": "is_hate",
 }
-_TIMES = ("play_time_ms", "duration_ms")
+_N_BINS = 10  # deciles of the duration
 
 
 def engagement_signals(
@@ -96,7 +103,7 @@ def engagement_signals(
     )
     check_real("completion_at", completion_at, "neither")
     check_real("rewatch_at", rewatch_at, min_val=completion_at)
-    check_scalar(max_rewatches, "max_rewatches", Integral, min_val=0)
+    check_count("max_rewatches", max_rewatches, min_val=0)
     log = log[~_repeats(log)]
     ratio = _times(log, "play_time_ms") / _times(log, "duration_ms", zero=np.nan)
     known = ~np.isnan(ratio)
@@ -121,7 +128,7 @@ def _repeats(log: pd.DataFrame) -> "pd.Series[bool]":
 
 def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.float64]:
     """Return milliseconds as floats, missing ones as NaN and zeros as `zero`."""
-    times = floats_of(log, column, "log")
+    times = read_numbers(log[column], f"log[{column!r}]")
     bad = (times < 0) | np.isinf(times)
     if bad.any():
         raise ValueError(
@@ -132,7 +139,7 @@ def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.floa
 
 
 def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    clicks = floats_of(log, column, "log")
+    clicks = read_numbers(log[column], f"log[{column!r}]")
     bad = ~np.isin(clicks, [0, 1])
     if bad.any():
         raise ValueError(
@@ -142,45 +149,11 @@ def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return clicks
 
 
-def floats_of(table: pd.DataFrame, column: str, name: str) -> NDArray[np.float64]:
-    """Return a column as floats, missing values as NaN.
-
-    Raises
-    ------
-    TypeError
-        If it does not hold numbers. The error names the table.
-    """
-    return floats(table[column], f"{name}[{column!r}]")
-
-
-def floats(values: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
-    """Return numbers as floats, missing values as NaN.
-
-    Raises
-    ------
-    TypeError
-        If they are no numbers, but text of numbers, say. The error begins with the
-        name.
-    """
-    kind = kind_of(values)
-    may_be_text = kind in {"string", "mixed", "mixed-integer"}
-    try:
-        if may_be_text and any(isinstance(value, str) for value in values):
-            # pandas would read some of it, by version.
-            raise TypeError("text is not read; pandas.to_numeric does it")
-        numbers = values.astype("Float64")
-    except (TypeError, ValueError) as error:  # of pandas or of Arrow
-        raise TypeError(
-            f"{name} must hold numbers, got {kind} values: {error}. Convert them."
-        ) from error
-    return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
-
-
 def _first(
     log: pd.DataFrame, values: NDArray[np.float64], bad: NDArray[np.bool_]
 ) -> str:
-    place = int(bad.argmax())
-    return f"{values[place]} in row {log.index.to_numpy()[place]}"
+    i = int(bad.argmax())
+    return f"{values[i]} in row {log.index.to_numpy()[i]}"
 
 
 class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -364,3 +337,111 @@ def _columns_of(points: dict[str, float], names: Any, n_features: int) -> list[i
             f"{list(points)}. Pass one column each in this order, or name the columns."
         )
     return list(range(len(points)))
+
+
+def engagement_table(
+    log: Any,
+    *,
+    by: str,
+    adjust_duration: bool = False,
+    max_rewatches: int = 1,
+    points: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Add up the engagement points of a feed log by video or by user.
+
+    Re-watches count at most `max_rewatches` times for each user and video, however
+    many impressions they are spread over.
+
+    Parameters
+    ----------
+    log : pandas or polars DataFrame of shape (n_impressions, n_columns)
+        A raw log as `engagement_signals` takes it, with `video_id` and `user_id`.
+    by : {"video_id", "user_id"}
+        Whose table to make.
+    adjust_duration : bool, default=False
+        Whether to subtract, from the points of each impression, the mean points of
+        videos of about that duration (the same tenth of all impressions). Short videos
+        are completed more often, so they lead any table of points.
+    max_rewatches : int, default=1
+        Most re-watches that count for one user and video, at least 0.
+    points : dict of str to float or None, default=None
+        What an impression earns by signal, as for `EngagementScorer`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row a video or user, sorted by id; the index is named `by`. Columns
+        `impressions`, `others` (different users of the video, or videos of the user),
+        the mean of each signal, and `score`, the mean points. Impressions without a
+        duration are in none of the means; whoever has no others has missing means.
+
+    Raises
+    ------
+    ValueError
+        If a column or an id is missing, there are no rows, a time is negative, or a
+        parameter is out of range.
+    TypeError
+        If ids are neither strings nor integers, or as `engagement_signals` does.
+
+    See Also
+    --------
+    engagement_signals : The signals of each impression.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.feed import engagement_table
+    >>> log = pd.DataFrame({
+    ...     "video_id": ["a", "a", "b"], "user_id": ["ann", "bob", "ann"],
+    ...     "play_time_ms": [20_000, 9000, 1000], "duration_ms": 10_000,
+    ...     "is_forward": 0, "is_comment": 0, "is_like": [1, 0, 0], "is_hate": 0,
+    ... })
+    >>> engagement_table(log, by="video_id")[["impressions", "others", "score"]]
+              impressions  others  score
+    video_id
+    a                   2       2   14.0
+    b                   1       1    0.0
+    """
+    check_option("by", by, ["video_id", "user_id"])
+    log = as_frame(log, "log")
+    check_columns(log.columns, ["video_id", "user_id"], "log")
+    names = ("video_id", "user_id")
+    log = log.assign(**{c: check_ids(log[c], f"log[{c!r}]") for c in names})
+    if log.empty:
+        raise ValueError(
+            "log must hold at least one impression, got none. Was it filtered?"
+        )
+    signals = engagement_signals(log, max_rewatches=max_rewatches)
+    known = signals["completion"].notna()
+    log = log.loc[signals.index]
+    signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
+    score = EngagementScorer(points).fit_transform(signals)[:, 0]
+    signals["score"] = np.where(known, score, np.nan)
+    if adjust_duration:
+        signals["score"] -= _mean_of_duration(signals["score"], log)
+    key = log[by]
+    other = log["user_id" if by == "video_id" else "video_id"].groupby(key).nunique()
+    means = signals[known].groupby(key[known]).mean()
+    counts = {"impressions": key.groupby(key).size(), "others": other}
+    return pd.DataFrame(counts).join(means).sort_index().rename_axis(by)
+
+
+def _cap_repeats(
+    rewatch: "pd.Series[float]", log: pd.DataFrame, most: int
+) -> "pd.Series[float]":
+    """Count re-watches of the same video by the same user up to `most`, early first."""
+    pair = [log["user_id"], log["video_id"]]
+    total = rewatch.fillna(0).groupby(pair).cumsum()
+    before = total - rewatch
+    return total.clip(upper=most) - before.clip(upper=most)
+
+
+def _mean_of_duration(
+    score: "pd.Series[float]", log: pd.DataFrame
+) -> "pd.Series[float]":
+    """Average the points over impressions of about the same duration."""
+    duration = pd.Series(read_numbers(log["duration_ms"], "log"), index=log.index)
+    rank = duration.where(score.notna()).rank()
+    # Equal durations have one rank, their mean one, and so stay in one bin.
+    tenth = np.ceil(rank * _N_BINS / rank.count())
+    return score.groupby(tenth).transform("mean")

@@ -13,9 +13,8 @@ from skchallenge._table import (
     check_columns,
     check_real,
     check_times,
-    plain_times,
+    read_numbers,
 )
-from skchallenge.feed._engagement import floats
 
 Floats = NDArray[np.float64]
 
@@ -271,9 +270,9 @@ def _units(log: pd.DataFrame) -> "pd.Series[int]":
         )
     unit = log.groupby(keys, sort=False, observed=True).ngroup()
     day = log["day"] if "day" in log.columns else unit
-    check_times(day, "log['day']")  # as text, "10" is before "9"
+    day = check_times(day, "log['day']")  # as text, "10" is before "9"
     # Ranks of numbers and of datetimes alike are numbers.
-    if (plain_times(day).rank().groupby(unit).diff() < 0).any():
+    if (day.rank().groupby(unit).diff() < 0).any():
         raise ValueError(
             "log must have the earlier decisions of a video first, got a later day "
             "before an earlier one. Sort log, target and all else alike."
@@ -282,7 +281,7 @@ def _units(log: pd.DataFrame) -> "pd.Series[int]":
 
 
 def _finite(values: ArrayLike, name: str, n: int) -> Floats:
-    numbers = floats(pd.Series(column_or_1d(values)), name)
+    numbers = read_numbers(pd.Series(column_or_1d(values)), name)
     if len(numbers) != n or not n or not np.isfinite(numbers).all():
         raise ValueError(
             f"{name} must hold one finite number a decision, {n}, got {len(numbers)}, "

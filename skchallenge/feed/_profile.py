@@ -1,41 +1,49 @@
 """Learn from a feed log which genres each user engages with."""
 
-from numbers import Integral
+from collections.abc import Callable
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, diags_array
 from scipy.special import expit
+from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_consistent_length, check_random_state, check_scalar
+from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from skchallenge._state import FramesAsBytes
-from skchallenge._table import as_frame, check_real
-from skchallenge.feed._columns import (
+from skchallenge._table import (
     Column,
-    check_kind,
-    check_points,
-    ids_of,
-    labels_of,
-    times_of,
-    users_of,
+    check_count,
+    check_ids,
+    check_real,
+    check_times,
+    find_column,
+    read_duration,
+    read_table,
+    time_kind,
+    time_values,
 )
-from skchallenge.feed._recommend import recommend
-from skchallenge.feed._tallies import (
+from skchallenge.feed._counts import (
     FORGOTTEN,
+    Counts,
+    Rates,
     Rows,
-    Tallies,
+    count,
     mean_points,
     rates_of,
-    tally,
 )
+
+_KNOWN = "the log of fit"
+_MICROSECOND = pd.Timedelta(1, "us")
 
 
 class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
@@ -46,29 +54,31 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
     and that towards the overall mean, so that few impressions say little.
 
     Probabilities add log odds: the rate of the video (of the genre, where the video is
-    new or none is named), how far the user is from the usual, and how far the user is
-    from that in this genre. All three are shrunk. All that is kept are sums, so
+    new or none is named), how far the user is from that, and how far the user is from
+    both in this genre. All three are shrunk. All that is kept are sums, so
     `partial_fit` in batches gives what `fit` gives.
 
     Parameters
     ----------
     user : int or str, default=0
-        Column of user ids, by position or name.
+        Column of user ids, by position, from the end if negative, or by name.
     genre : int or str, default=1
         Column of genres. Several genres of one video stand in one string with commas,
-        ``"39,68"``, and share its weight equally.
+        ``"39,68"``, and have equal parts of its weight.
     time : int, str or None, default=None
-        Column of times, numbers; `half_life` needs it.
+        Column of times, numbers or datetimes; `half_life` needs it.
     video : int, str or None, default=None
         Column of video ids; `recommend` needs it. If a video comes with several genres
         in turn, it belongs to each of them, in proportion to its impressions.
-    half_life : float or None, default=None
-        Age at which an impression counts half, in the unit of `time`, above 0, counted
-        back from the latest time seen; at 40 half-lives it is forgotten. None: never.
+    half_life : float, str, pandas.Timedelta or None, default=None
+        Age at which an impression counts half, counted back from the latest time seen;
+        at 40 half-lives it is forgotten. Above 0: a number in the unit of `time`, or
+        for datetimes a duration that `pandas.Timedelta` reads, such as ``"7D"``. None:
+        never.
     shrinkage : float, default=5.0
         How many impressions each prior mean is worth, above 0.
     exploration : float, default=0.1
-        Share of the recommended videos that are drawn at random, in [0, 1].
+        Fraction of the recommended videos that are drawn at random, in [0, 1].
     random_state : int, RandomState instance or None, default=None
         Seed of `recommend`.
 
@@ -78,7 +88,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Labels seen during `fit`; the second, or 1 if it is alone, means engaged.
     profile_ : pandas.DataFrame
         One row for each user and genre seen together: `user`, `genre`, `score` (mean
-        points, shrunk) and `weight` (impressions, faded and shared).
+        points, shrunk) and `weight` (impressions, faded and divided).
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -121,7 +131,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         *,
         time: Column | None = None,
         video: Column | None = None,
-        half_life: float | None = None,
+        half_life: float | str | pd.Timedelta | None = None,
         shrinkage: float = 5.0,
         exploration: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
@@ -148,7 +158,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Impressions, one a row. Ids and genres are strings or numbers, none
-            missing; floats must be below 2 ** 53, where they begin to be rounded.
+            missing. A float that is whole is that integer; one of 2 ** 53 or more,
+            where they begin to be rounded, is refused.
         y : array-like of shape (n_samples,)
             Whether the user engaged: two labels, the greater one means yes. If there is
             but one, it must be 0, no, or 1, yes.
@@ -169,9 +180,10 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             If a parameter is out of range, a column is not there, an id is missing, or
             there are more than two labels, or one that is neither 0 nor 1.
         TypeError
-            If a column holds ids of several kinds, or times that are no numbers.
+            If a column holds ids of several kinds, or times that are neither numbers
+            nor datetimes, or `half_life` is of another kind than the times.
         """
-        for name in ("_tallies", "_rates", "_now", "classes_"):
+        for name in ("_counts", "_rates", "_now", "_time_kind", "classes_"):
             self.__dict__.pop(name, None)
         return self._learn(X, y, None, sample_weight, points, reset=True)
 
@@ -211,7 +223,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         TypeError
             As `fit` does, or if ids are of another kind than at the first call.
         """
-        first = not hasattr(self, "_tallies")
+        first = not hasattr(self, "_counts")
         return self._learn(X, y, classes, sample_weight, points, reset=first)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -259,7 +271,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         """List videos for users, best first.
 
         A known user gets the videos with the highest probability among those never
-        shown to them, and, at random places, some drawn at random. A cold user, of whom
+        shown to them, and, at random ranks, some drawn at random. A cold user, of whom
         no row was seen, gets the videos with the highest lower bound of their rate of
         engagement, ties by how many different users engaged.
 
@@ -285,15 +297,15 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             `fit`, such as strings for numbers.
         """
         check_is_fitted(self)
-        check_scalar(k, "k", Integral, min_val=1)
-        if self._tallies.pairs.empty:
+        check_count("k", k)
+        if self._counts.pairs.empty:
             raise ValueError(
                 "recommend needs video, the column of video ids, None in fit. Set it, "
                 "and fit again."
             )
         rng = check_random_state(self.random_state)
-        asked = users_of(users, self._rates.user.index)
-        return recommend(self._tallies, self._rates, asked, k, self.exploration, rng)
+        asked = _users(users, self._rates.user.index)
+        return _recommend(self._counts, self._rates, asked, k, self.exploration, rng)
 
     def _learn(
         self,
@@ -314,32 +326,41 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             )
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
-        labels = labels_of(y, classes, getattr(self, "classes_", None))
+        labels = _labels(y, classes, getattr(self, "classes_", None))
         weight = _check_sample_weight(
             sample_weight, table, dtype=np.float64, ensure_non_negative=True
         )
         yes = labels[-1] if len(labels) == 2 else 1  # a lone label is 0 or 1
         engaged = (y == yes).astype(np.float64)
-        gained = engaged if points is None else check_points(points, len(table))
-        now, fade = self._fade(table, weight)
+        gained = engaged if points is None else _check_points(points, len(table))
+        counts = getattr(self, "_counts", None)
+        now, kind, fade = -np.inf, "", np.ones(len(table))
+        if self.half_life is not None and self.time is not None:
+            time, half_life, kind = self._read_times(table, self.time, self.half_life)
+            before = getattr(self, "_now", -np.inf)
+            now = max(time[weight > 0].max(), before)
+            # A row of no weight may be later than now; it is not counted.
+            fade = 0.5 ** (np.maximum(now - time, 0) / half_life)
+            if counts is not None:
+                counts = counts.fade(now - before, half_life)
         kept = np.flatnonzero((weight > 0) & (fade > FORGOTTEN))
-        rows = self._rows(table.iloc[kept])
-        values = (v[kept] for v in (weight, fade, engaged, gained))
-        tallies = tally(rows, *values) if reset else self._faded(now)
-        if len(kept) and not reset:
-            tallies += tally(rows, *values)
-        rates = rates_of(tallies, self.shrinkage)
+        if len(kept) or counts is None:
+            rows = self._rows(table.iloc[kept])
+            new = count(rows, *(v[kept] for v in (weight, fade, engaged, gained)))
+            counts = new if counts is None else counts + new
+        rates = rates_of(counts, self.shrinkage)
         # All checks are passed: nothing is half learned.
-        self.classes_, self._now, self._tallies = labels, now, tallies
-        self._rates = rates
-        self.profile_ = mean_points(self._tallies.cells, self.shrinkage)
+        self.classes_, self._now, self._time_kind = labels, now, kind
+        self._counts, self._rates = counts, rates
+        self.profile_ = mean_points(counts.cells, self.shrinkage)
         return self
 
     def _check_parameters(self) -> None:
         check_real("shrinkage", self.shrinkage, "neither")
         check_real("exploration", self.exploration, max_val=1)
         if self.half_life is not None:
-            check_real("half_life", self.half_life, "neither")
+            if isinstance(self.half_life, Real):  # else `read_duration` checks it
+                check_real("half_life", self.half_life, "neither")
             if self.time is None:
                 raise ValueError(
                     f"half_life={self.half_life} needs time, the column of times, got "
@@ -347,46 +368,48 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
                 )
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Check the shape and the names; keep each column's own type."""
+        """Return X column by column; an array, all of one type, must be finite."""
+        table = read_table(self, X, reset=reset)
         if not hasattr(X, "columns"):
-            X = validate_data(self, X, reset=reset, dtype=None)
-            return pd.DataFrame(X).infer_objects()
-        # No array is made: one float column would round the ids of all the others.
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        table = as_frame(X, "X")
-        if table.empty:
-            raise ValueError(f"X must have at least 1 row, got shape {table.shape}.")
+            assert_all_finite(table.to_numpy(), input_name="X")
         return table
 
     def _rows(self, table: pd.DataFrame) -> Rows:
-        user = ids_of(table, self.user, "user")
-        genre = ids_of(table, self.genre, "genre")
-        video = None if self.video is None else ids_of(table, self.video, "video")
-        if hasattr(self, "_tallies"):  # ids of another kind would all be unknown
-            known = self._tallies.cells.index
-            check_kind(user, known.unique("user"), "The column of user")
-            check_kind(genre, known.unique("genre"), "The column of genre")
-            if video is not None:
-                known = self._tallies.genres.index.unique("video")
-                check_kind(video, known, "The column of video")
-        return Rows(user, genre, video)
+        """Read the columns of ids, which must be of the kind of those learned."""
+        columns: dict[str, Any] = {}
+        for name in ("user", "genre", "video"):
+            column = getattr(self, name)
+            if column is None:
+                columns[name] = None
+                continue
+            like = None
+            if hasattr(self, "_counts"):  # ids of another kind would all be unknown
+                known = self._counts.genres if name == "video" else self._counts.cells
+                like = known.index.unique(name)
+            values = find_column(name, column, table)
+            columns[name] = check_ids(values, f"The column of {name}", like, _KNOWN)
+        return Rows(**columns)
 
-    def _fade(
-        self, table: pd.DataFrame, weight: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64]]:
-        """Return the latest time and each row's weight by its age."""
-        if self.half_life is None or self.time is None:
-            return -np.inf, np.ones(len(table))
-        time = times_of(table, self.time)
-        now = max(time[weight > 0].max(), getattr(self, "_now", -np.inf))
-        # A row of no weight may be later than now; it is not counted.
-        return now, 0.5 ** (np.maximum(now - time, 0) / self.half_life)
+    def _read_times(
+        self, table: pd.DataFrame, column: Column, half_life: Any
+    ) -> tuple[NDArray[np.float64], float, str]:
+        """Return times and half-life as floats, of datetimes in microseconds.
 
-    def _faded(self, now: float) -> Tallies:
-        """Weigh what was learned before by the time since then."""
-        if self.half_life is None:
-            return self._tallies
-        return self._tallies.fade(now - self._now, self.half_life)
+        Beside them, the kind of the times.
+        """
+        name, like = "The column of time", getattr(self, "_time_kind", None)
+        times = check_times(find_column("time", column, table), name, like, _KNOWN)
+        duration = read_duration(half_life, "half_life", times)
+        values = time_values(times)
+        if isinstance(duration, pd.Timedelta):
+            # Exact: 53 bits hold the microseconds from 1684 to 2255.
+            values, duration = values.astype("datetime64[us]"), duration / _MICROSECOND
+        values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must hold finite numbers. Drop the other rows.")
+        if duration <= 0:
+            raise ValueError(f"half_life must be above 0, got {half_life!r}.")
+        return values, duration, time_kind(times)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_rates")
@@ -396,3 +419,199 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         tags.input_tags.categorical = True
         return tags
+
+
+def _check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Return points as floats, one a row of X.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or one is not finite.
+    """
+    values = column_or_1d(points, dtype=np.float64)
+    if len(values) != n or not np.isfinite(values).all():
+        raise ValueError(
+            f"points must hold {n} finite numbers, one a row of X, got {len(values)}, "
+            f"{np.isfinite(values).sum()} of them finite. Drop impressions without "
+            "points: those of no known duration."
+        )
+    return values
+
+
+def _labels(
+    y: NDArray[Any], classes: ArrayLike | None, first: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Return all labels, of which the last says that a user engaged.
+
+    Parameters
+    ----------
+    y : labels of the rows
+    classes : all labels, if they were passed
+    first : the labels of the first call, if there was one
+
+    Raises
+    ------
+    ValueError
+        If there are more than two, one alone that is neither 0 nor 1, others in y, or
+        others than at the first call.
+    """
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    labels = np.unique(y if classes is None else classes)
+    if first is not None:
+        if classes is not None and not np.array_equal(labels, first):
+            raise ValueError(
+                f"classes must be those of the first call, {first.tolist()}, got "
+                f"{labels.tolist()}. Call fit to start anew."
+            )
+        labels = first
+    if len(labels) > 2:
+        raise ValueError(
+            f"Only binary classification is supported, got {len(labels)} labels. Say "
+            "which mean that a user engaged."
+        )
+    if len(labels) == 1 and labels[0] not in (0, 1):
+        raise ValueError(
+            f"y must hold both classes, or be 0 or 1, got {labels[0]!r} alone. Use 0 "
+            "and 1, or name both by partial_fit(classes=...)."
+        )
+    unknown = np.setdiff1d(y, labels)
+    if len(unknown):
+        raise ValueError(
+            f"y must hold labels among {labels.tolist()}, got {unknown.tolist()}. Pass "
+            "all labels as classes at the first call."
+        )
+    return labels
+
+
+def _users(users: Any, known: "pd.Index[Any]") -> "pd.Series[Any]":
+    """Return user ids as a column.
+
+    Raises
+    ------
+    TypeError
+        If they are a single id or a table, or of another kind than the known ones.
+    ValueError
+        If one is missing, or is a float that may have been rounded.
+    """
+    if isinstance(users, str) or np.ndim(users) != 1:
+        raise TypeError(
+            "users must be a list or another 1-D array-like of user ids, got "
+            f"{type(users).__name__}. Put a single id into a list; select a table's "
+            "column."
+        )
+    ids = pd.Series(list(users))
+    return check_ids(ids, "users", known, _KNOWN) if len(ids) else ids
+
+
+def _recommend(
+    counts: Counts,
+    rates: Rates,
+    users: "pd.Series[Any]",
+    k: int,
+    exploration: float,
+    rng: np.random.RandomState,
+) -> pd.DataFrame:
+    """List up to `k` videos for each user, as `GenreProfiler.recommend` says."""
+    if users.empty:
+        return pd.DataFrame(columns=["user", "rank", "video", "score", "reason"])
+    cold = popularity(counts.pairs)[["score"]].head(k).reset_index()
+    cold["reason"] = "cold"
+    score_new = _scorer(counts, rates)
+    lists = []
+    for index in rates.user.index.get_indexer(pd.Index(users)).tolist():
+        best = score_new(index) if index >= 0 else None
+        lists.append(
+            cold if best is None else _mix(best, min(k, len(best)), exploration, rng)
+        )
+    lengths = [len(one) for one in lists]
+    ranks = [np.arange(n) + 1 for n in lengths]
+    user = users.repeat(lengths).reset_index(drop=True)
+    columns = {"user": user, "rank": np.concatenate(ranks)}
+    return pd.concat(
+        [pd.DataFrame(columns), pd.concat(lists, ignore_index=True)], axis=1
+    )
+
+
+def _scorer(counts: Counts, rates: Rates) -> Callable[[int], "pd.Series[float]"]:
+    """Return what predicts the videos never shown to a known user, best first.
+
+    Ties are by id. It takes the user's index in ``rates.user``.
+    """
+    videos, users = rates.video.index, rates.user.index
+    genres = rates.genre.index
+    of_video = counts.genres.index
+    index = _indices(of_video, "video", videos), _indices(of_video, "genre", genres)
+    shape = (len(videos), len(genres))
+    weights = csr_array((counts.genres["weight"], index), shape)
+    weights = diags_array(1 / weights.sum(axis=1)) @ weights  # rows add up to 1
+    pairs, cells = counts.pairs.index, rates.cell.index
+    shown, liked = _indices(pairs, "video", videos), _indices(cells, "genre", genres)
+    # Tables are sorted by user, so each one's rows are a slice.
+    ends = np.arange(len(users) + 1)
+    shown_to = np.searchsorted(_indices(pairs, "user", users), ends)
+    liked_by = np.searchsorted(_indices(cells, "user", users), ends)
+    odds, shift, liking = (t.to_numpy() for t in (rates.video, rates.user, rates.cell))
+
+    def score_new(user: int) -> "pd.Series[float]":
+        rows = slice(*liked_by[user : user + 2])
+        taste = np.zeros(len(genres))
+        taste[liked[rows]] = liking[rows]
+        is_new = np.ones(len(videos), dtype=bool)
+        is_new[shown[slice(*shown_to[user : user + 2])]] = False
+        score = expit(odds + weights @ taste + shift[user])
+        best = np.argsort(-score, kind="stable")
+        best = best[is_new[best]]
+        return pd.Series(score[best], videos[best])
+
+    return score_new
+
+
+def _indices(
+    index: "pd.Index[Any]", level: str, known: "pd.Index[Any]"
+) -> NDArray[np.intp]:
+    """Return the index of each value of a level among the known ones."""
+    return np.asarray(known.get_indexer(index.get_level_values(level)))
+
+
+def _mix(
+    best: "pd.Series[float]", n: int, exploration: float, rng: np.random.RandomState
+) -> pd.DataFrame:
+    """Take the first `n`, but some, at random ranks, from all the others."""
+    # Rounded up or down at random, so that the fraction is right on average.
+    n_random = int(exploration * n + rng.uniform())
+    order = np.arange(n)
+    spots = rng.choice(n, n_random, replace=False)
+    is_random = np.isin(order, spots)
+    others = np.arange(n - n_random, len(best))
+    order[~is_random] = np.arange(n - n_random)
+    order[is_random] = rng.choice(others, n_random, replace=False)
+    return pd.DataFrame(
+        {
+            "video": best.index[order],
+            "score": best.to_numpy()[order],
+            "reason": np.where(is_random, "exploration", "profile"),
+        }
+    )
+
+
+def popularity(pairs: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
+    """Order videos by what a stranger may like.
+
+    Returns
+    -------
+    videos : DataFrame with index video
+        Column `score`, the lower Wilson bound of the rate of engagement at one-sided
+        level `alpha`, and `engaged_users`. Best first: by score, then by users.
+    """
+    sums = pairs.groupby(level="video").sum()
+    n, rate = sums["weight"], sums["engaged"] / sums["weight"]
+    z = norm.isf(alpha)
+    middle = rate + z**2 / (2 * n)
+    spread = z * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    users = (pairs["engaged"] > 0).groupby(level="video").sum()
+    score = (middle - spread) / (1 + z**2 / n)
+    table = pd.DataFrame({"score": score.clip(lower=0), "engaged_users": users})
+    by = ["score", "engaged_users"]
+    return table.sort_values(by, ascending=False, kind="stable")

@@ -1,7 +1,9 @@
 """The gate before the feed: pass, reject, or let a human look."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+import math
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
+from typing import Any, NamedTuple, Self
 
 import joblib
 import numpy as np
@@ -11,14 +13,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from skchallenge._table import read_paths
 from skchallenge.exceptions import MediaError
-from skchallenge.feed._bounds import RULES, Bounds, Finding, check_bounds, judge
-from skchallenge.feed._paths import read_path_column
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._quality import Quality
 from skchallenge.media._read import read_qualities
 
-OUTCOMES = np.array(["pass", "review", "reject"])
+OUTCOMES = ("pass", "review", "reject")  # from the best to the worst
+Bounds = tuple[float | None, float | None] | None
 _MEASURES: dict[str, Any] = {
     "width": "Int64",
     "height": "Int64",
@@ -27,6 +29,55 @@ _MEASURES: dict[str, Any] = {
     "frozen_share": "float64",
     "loudness_lufs": "float64",
 }
+
+
+class Rule(NamedTuple):
+    """One thing that is looked at.
+
+    Attributes
+    ----------
+    parameter : str
+        Of the gate; starts with ``min`` or ``max``.
+    name : str
+        In reasons.
+    unit : str
+        In reasons, behind the number.
+    measure : callable
+        Takes it from a file's quality.
+    """
+
+    parameter: str
+    name: str
+    unit: str
+    measure: Callable[[Quality], float]
+
+    @property
+    def is_least(self) -> bool:
+        """Whether less than the bound is worse."""
+        return self.parameter.startswith("min")
+
+
+class Finding(NamedTuple):
+    """What a rule has found: an outcome other than pass, and why."""
+
+    outcome: str
+    reason: str
+
+
+def _loudness(quality: Quality) -> float:
+    return -math.inf if quality.loudness_lufs is None else quality.loudness_lufs
+
+
+RULES = (
+    Rule("min_side", "shorter side", " px", lambda q: min(q.width, q.height)),
+    Rule("min_duration_s", "duration", " s", lambda q: q.duration_s),
+    Rule("max_duration_s", "duration", " s", lambda q: q.duration_s),
+    Rule("max_black_share", "black share", "", lambda q: q.black_share),
+    Rule("max_frozen_share", "frozen share", "", lambda q: q.frozen_share),
+    Rule("min_loudness_lufs", "loudness", " LUFS", _loudness),
+    Rule("max_loudness_lufs", "loudness", " LUFS", _loudness),
+    Rule("max_violation", "violation", "", lambda q: math.nan),  # by classifiers
+)
 
 
 class ReviewGate(BaseEstimator):
@@ -54,9 +105,9 @@ class ReviewGate(BaseEstimator):
     max_duration_s : tuple or None, default=(None, 600.0)
         Most seconds. `limits` rejects too.
     max_black_share : tuple or None, default=(0.9, 0.3)
-        Most of the time, as a share in [0, 1], in which the picture is black.
+        Most of the time, as a fraction in [0, 1], in which the picture is black.
     max_frozen_share : tuple or None, default=(None, 0.5)
-        Most of the time, as a share in [0, 1], in which the picture stands still for a
+        Most of the time, as a fraction in [0, 1], in which the picture stands still for
         second or longer, as in a slide show.
     min_loudness_lufs : tuple or None, default=(None, -40.0)
         Least integrated loudness by EBU R 128. Silence, or no sound, is -inf.
@@ -174,10 +225,10 @@ class ReviewGate(BaseEstimator):
             The fitted gate.
         """
         for rule in RULES:
-            check_bounds(rule, getattr(self, rule.parameter))
+            _check_bounds(rule, getattr(self, rule.parameter))
         check_limits(self.limits)
         _check_classifiers(self.classifiers)
-        read_path_column(self, X, reset=True)
+        read_paths(self, X, reset=True, column=self.path)
         return self
 
     def predict(self, X: Any) -> NDArray[np.str_]:
@@ -214,8 +265,8 @@ class ReviewGate(BaseEstimator):
                            separated by ``"; "``; empty for a pass
             width, height  pixels of the frames as stored
             duration_s     seconds; 0 for a still image
-            black_share    share of the time in which the picture is black
-            frozen_share   share of the time in which it stands still
+            black_share    fraction of the time in which the picture is black
+            frozen_share   fraction of the time in which it stands still
             loudness_lufs  integrated loudness; -inf for silence and for no sound
             p_<name>       probability of a violation, by each classifier
             =============  =======================================================
@@ -226,7 +277,7 @@ class ReviewGate(BaseEstimator):
             If a classifier returns anything but probabilities.
         """
         check_is_fitted(self)
-        paths = read_path_column(self, X, reset=False)
+        paths = read_paths(self, X, reset=False, column=self.path)
         n_threads = joblib.effective_n_jobs(self.n_jobs)
         measured = [
             str(found) if isinstance(found, MediaError) else found
@@ -267,9 +318,9 @@ class ReviewGate(BaseEstimator):
             bounds = getattr(self, rule.parameter)
             if rule.parameter == "max_violation":
                 for name, chance in chances.items():
-                    yield from judge(rule, bounds, chance, f"chance of {name}")
+                    yield from _judge(rule, bounds, chance, f"chance of {name}")
             else:
-                yield from judge(rule, bounds, rule.measure(quality), rule.name)
+                yield from _judge(rule, bounds, rule.measure(quality), rule.name)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -294,6 +345,48 @@ def _check_classifiers(classifiers: Sequence[tuple[str, Any]]) -> None:
                 f"classifiers must be binary, but {name!r} has the classes "
                 f"{list(classifier.classes_)}. Pass one for each violation."
             )
+
+
+def _judge(rule: Rule, bounds: Bounds, value: float, name: str) -> Iterator[Finding]:
+    """Yield what is worse than a bound, if anything is; unknown is for a human."""
+    reject, review = bounds or (None, None)
+    if math.isnan(value):
+        if reject is not None or review is not None:
+            yield Finding("review", f"{name} is unknown, for it does not decode")
+        return
+    for outcome, bound in (("reject", reject), ("review", review)):
+        if bound is not None and _is_worse(rule, value, bound):
+            side = "under" if rule.is_least else "over"
+            number = f"{round(value, 3):g}{rule.unit}"
+            yield Finding(outcome, f"{name} of {number} is {side} {bound:g}")
+            return
+
+
+def _is_worse(rule: Rule, value: float, bound: float) -> bool:
+    return value < bound if rule.is_least else value > bound
+
+
+def _check_bounds(rule: Rule, bounds: Any) -> None:
+    """Raise unless `bounds` are None, or reject and review in this order."""
+    if bounds is None:
+        return
+    is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
+    if not is_pair or not all(b is None or _is_number(b) for b in bounds):
+        raise TypeError(
+            f"{rule.parameter} must be a pair of numbers, (reject, review), each of "
+            f"which may be None, got {bounds!r}."
+        )
+    reject, review = bounds
+    if reject is not None and review is not None and _is_worse(rule, review, reject):
+        raise ValueError(
+            f"{rule.parameter} must be (reject, review) with the worse value first, "
+            f"got {bounds!r}. Exchange them."
+        )
+
+
+def _is_number(bound: object) -> bool:
+    is_real = isinstance(bound, Real) and not isinstance(bound, bool)
+    return is_real and not math.isnan(float(bound))  # type: ignore[arg-type]  # a Real
 
 
 def _table(

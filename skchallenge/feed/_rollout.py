@@ -1,29 +1,40 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._state import FramesAsBytes
-from skchallenge._table import as_frame, check_columns, check_finite
-from skchallenge.feed._authority import CreatorAuthority
-from skchallenge.feed._engagement import SIGNALS, EngagementScorer
-from skchallenge.feed._exposure import exposure_of
-from skchallenge.feed._mistakes import mistakes_of
-from skchallenge.feed._plan import NamedLog, check_videos, report, with_signals
-from skchallenge.feed._rules import chance_to_widen, logged_scores
-from skchallenge.feed._setup import check_parameters, make_plan, viewers_of
+from skchallenge._table import (
+    as_frame,
+    check_columns,
+    check_count,
+    check_finite,
+    check_option,
+    check_real,
+)
+from skchallenge.feed._authority import CreatorAuthority, with_prior
+from skchallenge.feed._engagement import SIGNALS, EngagementScorer, points_by_signal
+from skchallenge.feed._journeys import exposure_of, mistakes_of, named_log, report
+from skchallenge.feed._rollout_tables import (
+    check_videos,
+    check_viewers,
+    falls_of,
+    read_log,
+    upload_days,
+)
+from skchallenge.feed._simulation import Plan, Response, World
 from skchallenge.feed._viewers import group_users, learn_response
-from skchallenge.feed._world import Response, World
+from skchallenge.feed._widening_rules import RULES, chance_to_widen, logged_scores
 
 Log = Callable[[pd.DataFrame], object]
+# What a decision is judged by
 _JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "threshold"]
 _JUDGED += ["widened"]
 
@@ -51,8 +62,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
       the number of looks, a video whose mean never exceeds t is widened by the rule
       with a probability of at most alpha. Coins of `epsilon` and boosts come on top;
     - ``"top_fraction"``: the best `fraction` of the videos that end a stage on a day.
-      Lots are drawn for a part of a place and among equal scores, so that the share is
-      exact on average in any company, even that of one.
+      Lots are drawn for what is left of a whole video and among equal scores, so that
+      the fraction is exact on average in any company, even that of one.
 
     Parameters
     ----------
@@ -71,9 +82,9 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
     alpha : float, default=0.05
         Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
     fraction : float, default=0.2
-        Share that ``"top_fraction"`` widens, in (0, 1].
+        Fraction that ``"top_fraction"`` widens, in (0, 1].
     epsilon : float, default=0.0
-        Share of decisions that a coin takes, in [0, 1]: a rule that widens with
+        Fraction of decisions that a coin takes, in [0, 1]: a rule that widens with
         probability p does so with (1 - epsilon) p + epsilon / 2. Off-policy estimates
         need it.
     n_personas : int, default=4
@@ -182,7 +193,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         ValueError
             If a parameter is out of range, or the log lacks a column.
         """
-        check_parameters(self)
+        self._check_parameters()
         for name in ("viewers_", "response_"):
             self.__dict__.pop(name, None)
         if log is None and self.threshold is None:
@@ -191,7 +202,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 "None. Pass a log or a threshold."
             )
         if log is not None:
-            log = with_signals(as_frame(log, "log"))
+            log = read_log(log)
             scorer = EngagementScorer(self.points)
             points = scorer.fit_transform(log[list(SIGNALS)])[:, 0]
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
@@ -222,6 +233,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
             the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
+            A video's creator may also stand in `user_id`, as in an export; where there
+            are both, `creator_id` counts.
             A learned response needs `genre`: a new video has the rates of its genre, a
             new genre the mean of all. An `authority` needs its columns of creator and
             time. Further columns are kept, but must not have a name of `journeys`.
@@ -233,9 +246,10 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             of re-watch, completion, share, comment and like, of shape (n, 5). Who
             watches again completes too. None takes `response_`.
         activity : pandas or polars DataFrame or None, default=None
-            `creator_id`, `day`, `activity` (at least 0); a day without a row has none,
-            up to the last day of the table; later days are not known, and nobody's
-            activity falls there. Needed by ``momentum="creator"``.
+            `creator_id` (or `user_id`, as for videos), `day`, `activity` (at least 0);
+            a day without a row has none, up to the last day of the table; later days
+            are not known, and nobody's activity falls there. Needed by
+            ``momentum="creator"``.
         n_worlds : int, default=1
             Number of worlds. The same videos and viewers meet another chance in each.
         log : bool or callable, default=False
@@ -255,8 +269,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
 
             `worlds`, one row each: `exposures` in total; `gini`, their inequality among
             all videos, 0 if all are shown alike and (n - 1) / n if one of n is; with
-            `followers`, `small_creators`, the share of exposures that the videos with
-            fewer followers than the median of the videos get.
+            `followers`, `small_creators`, the fraction of exposures that the videos
+            with fewer followers than the median of the videos get.
 
             `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
             `stage` (0 for probes), the five signals, `points` and `propensity`, that of
@@ -272,22 +286,22 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             function.
         """
         check_is_fitted(self, "threshold_")
-        check_parameters(self)
-        check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
+        self._check_parameters()
+        check_count("n_worlds", n_worlds)
         videos = check_videos(videos)
-        viewers = viewers_of(self, viewers)
-        plan = make_plan(self, videos, viewers, response, activity)
+        viewers = check_viewers(viewers, getattr(self, "viewers_", None))
+        plan = self._plan(videos, viewers, response, activity)
         seeds = check_random_state(self.random_state).randint(2**31, size=4)
         kept: list[pd.DataFrame] = []
-        sink = kept.append if log is True else log or None
-        parts = []
+        take = kept.append if log is True else log or None
+        reports = []
         for number in range(n_worlds):
             rng = np.random.default_rng([*seeds, number])
-            take = sink and NamedLog(sink, number, videos, viewers)
-            world = World(plan, rng, take)
+            sink = named_log(take, number, videos, viewers) if take else None
+            world = World(plan, rng, sink)
             world.run()
-            parts.append(report(world, number, videos))
-        tables = [pd.concat(t, ignore_index=True) for t in zip(*parts, strict=True)]
+            reports.append(report(world, number, videos))
+        tables = [pd.concat(t, ignore_index=True) for t in zip(*reports, strict=True)]
         names = ("journeys", "events", "decisions")
         result = Bunch(**dict(zip(names, tables, strict=True)))
         result["worlds"] = exposure_of(result.journeys)
@@ -322,11 +336,12 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         Returns
         -------
         mistakes : pandas.DataFrame
-            One row a world: `false_kills`, the share of the deserving videos that do
-            not reach the last stage, whatever stopped them: the error that stopping for
-            futility makes [1]_; `false_wides`, the share of the others that reach it;
-            and `regret`, 1 - gain / gain of the oracle [2]_: 0 if nothing is lost, 1 if
-            all is, more if showing videos did harm. A share of nothing is NaN.
+            One row a world: `false_negative_rate`, the fraction of the deserving videos
+            that do not reach the last stage, whatever stopped them: the error that
+            stopping for futility makes [1]_; `false_positive_rate`, the fraction of the
+            others that reach it; and `regret`, 1 - gain / gain of the oracle [2]_: 0 if
+            nothing is lost, 1 if all is, more if showing videos did harm. A fraction of
+            nothing is NaN.
 
         Raises
         ------
@@ -341,10 +356,10 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         .. [1] Jennison, C., Turnbull, B. W. "Group Sequential Methods with Applications
            to Clinical Trials", 1999.
         .. [2] Lai, T. L., Robbins, H. "Asymptotically efficient adaptive allocation
-           rules", Advances in Applied Mathematics, 1985: regret, here as a share.
+           rules", Advances in Applied Mathematics, 1985: regret, here as a fraction.
         """
         check_is_fitted(self, "threshold_")
-        check_parameters(self)
+        self._check_parameters()
         value = self.threshold_ if worth is None else worth
         check_finite("worth", value)
         return mistakes_of(result, means, value, np.asarray(self.stages))
@@ -375,7 +390,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             or ``"sequential"`` has another threshold.
         """
         check_is_fitted(self, "threshold_")
-        check_parameters(self)
+        self._check_parameters()
         table = as_frame(decisions, "decisions")
         check_columns(table.columns, _JUDGED, "decisions")
         if pd.api.types.infer_dtype(table["widened"], skipna=False) != "boolean":
@@ -392,3 +407,120 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             epsilon=self.epsilon,
         )
         return np.where(table["widened"], chance, 1 - chance)
+
+    def _check_parameters(self) -> None:
+        check_option("rule", self.rule, list(RULES))
+        check_option("momentum", self.momentum, [None, "creator", "probe"])
+        stages = np.asarray(self.stages)
+        if (
+            stages.ndim != 1
+            or not len(stages)
+            or not np.issubdtype(stages.dtype, np.integer)
+            or (np.diff(stages, prepend=0) < 1).any()
+        ):
+            raise ValueError(
+                "stages must be whole numbers from 1, strictly increasing, got "
+                f"{self.stages!r}. Sort them and drop repeats."
+            )
+        check_real("alpha", self.alpha, "neither", max_val=1)
+        check_real("epsilon", self.epsilon, max_val=1)
+        check_real("fraction", self.fraction, "right", max_val=1)
+        check_count("n_personas", self.n_personas)
+        check_count("cooldown_days", self.cooldown_days)
+        if self.threshold is not None:
+            check_real("threshold", self.threshold, "neither")
+        self._points()
+        if self.authority is not None:
+            check_is_fitted(self.authority)
+
+    def _points(self) -> NDArray[np.float64]:
+        """Return the points of the five signals, none negative and one positive."""
+        points = points_by_signal(self.points)
+        values = list(points.values())
+        if not set(points) <= set(SIGNALS) or min(values) < 0 or max(values) == 0:
+            raise ValueError(
+                f"points must give some of {list(SIGNALS)} more than 0 and none less, "
+                f"as the evidence of a rollout needs, got {self.points!r}."
+            )
+        if not 1e-15 <= max(values) <= 1e15:  # a log has them as float32
+            raise ValueError(
+                "points must be from 1e-15 to 1e15, the most, got "
+                f"{max(values)}. Take another unit, and the threshold in it."
+            )
+        return np.array([points.get(name, 0) for name in SIGNALS], dtype=np.float64)
+
+    def _plan(
+        self,
+        videos: pd.DataFrame,
+        viewers: pd.DataFrame,
+        response: Response | None,
+        activity: Any,
+    ) -> Plan:
+        """Gather what all worlds share."""
+        persona, names = pd.factorize(viewers["persona"], sort=True)
+        if self.stages[0] < len(names):
+            raise ValueError(
+                f"stages[0] must be at least the number of personas, {len(names)}, so "
+                f"that the first batch spans them, got {self.stages[0]}. Raise it, or "
+                "group viewers into fewer personas."
+            )
+        if response is None:
+            response = self._learned_response(videos, persona, np.asarray(names))
+        if not callable(response):
+            raise TypeError(
+                "response must be a function of video, viewer and day, got "
+                f"{type(response).__name__}. Rates of each video become one by "
+                "lambda video, viewer, day: rates[video]."
+            )
+        falls = np.zeros((len(videos), 0), dtype=bool)
+        if self.momentum == "creator":
+            falls = falls_of(videos, activity)
+        return Plan(
+            stages=np.asarray(self.stages, dtype=np.int64),
+            rule=self.rule,
+            alpha=self.alpha,
+            fraction=self.fraction,
+            epsilon=self.epsilon,
+            cooldown_days=self.cooldown_days,
+            momentum=self.momentum,
+            upload=upload_days(videos),
+            points=self._points(),
+            threshold=self._thresholds(videos),
+            persona=persona.astype(np.int64),
+            names=np.asarray(names),
+            response=response,
+            falls=falls,
+        )
+
+    def _learned_response(
+        self, videos: pd.DataFrame, persona: NDArray[Any], names: NDArray[Any]
+    ) -> Response:
+        if not hasattr(self, "response_"):
+            raise ValueError(
+                "response=None takes what fit learned, but fit saw no log with user_id "
+                "and genre. Pass a function."
+            )
+        check_columns(videos.columns, ["genre"], "videos")
+        proba = self.response_(videos, names)  # (n_videos, n_personas, 5)
+        return lambda video, viewer, day: proba[video, persona[viewer]]
+
+    def _thresholds(self, videos: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the points that each video must reach."""
+        if self.threshold_ <= 0:
+            raise ValueError(
+                f"threshold_ must be above 0, got {self.threshold_}: half of the log's "
+                "videos earned nothing. Pass a threshold."
+            )
+        threshold = np.full(len(videos), self.threshold_)
+        if self.authority is None:
+            return threshold
+        authority, prior = with_prior(self.authority, videos)
+        known = ~np.isnan(prior)
+        lowest = np.minimum(authority, prior)[known]
+        if not (lowest > 0).all():
+            raise ValueError(
+                "authority must score all creators above 0, got "
+                f"{lowest.min()}. Fit it on non-negative points."
+            )
+        # In this order, who is as good as the prior has exactly the threshold.
+        return np.where(known, threshold * (prior / authority), threshold)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from skchallenge._state import FramesAsBytes
-from skchallenge.feed._columns import check_kind, ids_of
+from skchallenge._table import check_ids
+from skchallenge.feed._counts import Rows, count, mean_points
 from skchallenge.feed._engagement import SIGNALS
-from skchallenge.feed._tallies import Rows, mean_points, tally
 
 _SHRINKAGE = 20.0  # impressions that each prior rate is worth
 _FOLDS = 5  # parts of the log, each of which is left out once
@@ -41,20 +41,20 @@ def group_users(
     whole = pd.concat(parts).groupby(level=["user", "genre"]).sum()
     taste = _taste(whole)
     # A genre that a user never saw says nothing: it takes the genre's mean.
-    usual = taste.mean()
+    baseline = taste.mean()
     if len(taste) < n_personas:
         raise ValueError(
             f"n_personas={n_personas} is more than the {len(taste)} users of the log. "
             "Pass a smaller number."
         )
-    means = KMeans(n_personas, n_init=3, random_state=seed).fit(taste.fillna(usual))
+    means = KMeans(n_personas, n_init=3, random_state=seed).fit(taste.fillna(baseline))
     row = taste.index.get_indexer(pd.Index(log["user_id"]))
     persona = means.labels_[row]
     for k, part in enumerate(parts):
         rest = whole.sub(part, fill_value=0.0)
         rest = rest[rest["weight"] > _NOTHING]
         if len(rest):
-            other = _taste(rest).reindex_like(taste).fillna(usual)
+            other = _taste(rest).reindex_like(taste).fillna(baseline)
             persona = np.where(fold == k, means.predict(other)[row], persona)
     viewers = pd.DataFrame({"viewer_id": taste.index, "persona": means.labels_})
     return viewers, persona
@@ -63,7 +63,7 @@ def group_users(
 def _cells(log: pd.DataFrame, points: NDArray[Any]) -> pd.DataFrame:
     """Add up weights and points of each user and genre."""
     ones, rows = np.ones(len(log)), Rows(log["user_id"], log["genre"], None)
-    return tally(rows, ones, ones, ones, points).cells[["weight", "points"]]
+    return count(rows, ones, ones, ones, points).cells[["weight", "points"]]
 
 
 def _taste(cells: pd.DataFrame) -> pd.DataFrame:
@@ -106,8 +106,8 @@ class LogResponse(FramesAsBytes):
             If one is missing, or a persona is unknown.
         """
         for name, known in (("video_id", self.videos), ("genre", self.genres)):
-            ids = ids_of(videos, name, name)
-            check_kind(ids, known.index, f"The column of {name}")
+            like, of = known.index, "the log of fit"
+            check_ids(videos[name], f"videos[{name!r}]", like, of)
         known = self.likings.index.unique("persona")
         strange = [name for name in personas.tolist() if name not in known]
         if strange:
@@ -115,9 +115,9 @@ class LogResponse(FramesAsBytes):
                 "viewers['persona'] must hold personas that fit made of the log, "
                 f"{known.tolist()}, got {strange}. Take viewers_, or pass a response."
             )
-        usual = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
+        baseline = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
         own = self.videos.reindex(videos["video_id"]).to_numpy()
-        own = np.where(np.isnan(own), usual.to_numpy(), own)
+        own = np.where(np.isnan(own), baseline.to_numpy(), own)
         tables = [
             self.likings.reindex(
                 pd.MultiIndex.from_arrays([[name] * len(videos), videos["genre"]])
@@ -136,15 +136,15 @@ def learn_response(
     genres = _shrink(log, ["genre"], log[list(SIGNALS)].mean())
     names = ["persona", "genre"]
     every = pd.MultiIndex.from_product([personas, genres.index], names=names)
-    usual = genres.reindex(every, level="genre")
-    likings = (_shrink(log, names, usual) / usual).fillna(1.0)
+    baseline = genres.reindex(every, level="genre")
+    likings = (_shrink(log, names, baseline) / baseline).fillna(1.0)
     return LogResponse(_video_rates(log, genres, likings), genres, likings)
 
 
 def _video_rates(
     log: pd.DataFrame, genres: pd.DataFrame, likings: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return what the usual viewer does with each video.
+    """Return what the average viewer does with each video.
 
     Feeds show a video to those who like it, so its signals are held against what the
     viewers it had give to its genre: else their liking would count twice.
@@ -154,10 +154,10 @@ def _video_rates(
     given = genres.reindex(log["genre"]).to_numpy() * likings.reindex(cells).to_numpy()
     expected = pd.DataFrame(given, columns=names).groupby(by).sum()
     found = log[names].groupby(by).sum()
-    # A video that came with several genres is as usual as these are, by impressions.
-    usual = genres.reindex(log["genre"]).groupby(by).mean()
-    prior = _SHRINKAGE * usual
-    return (usual * (found + prior) / (expected + prior)).fillna(0.0)
+    # The mean of its genres, by impressions, where a video came with several.
+    baseline = genres.reindex(log["genre"]).groupby(by).mean()
+    prior = _SHRINKAGE * baseline
+    return (baseline * (found + prior) / (expected + prior)).fillna(0.0)
 
 
 def _shrink(log: pd.DataFrame, by: list[str], prior: Any) -> pd.DataFrame:

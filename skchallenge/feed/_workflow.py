@@ -1,22 +1,20 @@
 """From upload to rest: review, duplicate search and rollout in one object."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import Bunch, check_scalar
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skchallenge._table import check_columns
-from skchallenge.feed._exposure import exposure_of
-from skchallenge.feed._plan import check_videos, no_report, upload_days
+from skchallenge._table import check_columns, check_count
+from skchallenge.feed._journeys import exposure_of, no_report
 from skchallenge.feed._rollout import BatchRollout, Log
-from skchallenge.feed._setup import viewers_of
-from skchallenge.feed._world import Response
+from skchallenge.feed._rollout_tables import check_videos, check_viewers, upload_days
+from skchallenge.feed._simulation import Response
 
 _OUTCOMES = ("pass", "review", "reject")
 
@@ -161,7 +159,7 @@ class FeedWorkflow(BaseEstimator):
             `BatchRollout.simulate` does.
         """
         check_is_fitted(self)
-        check_scalar(n_worlds, "n_worlds", Integral, min_val=1)
+        check_count("n_worlds", n_worlds)
         videos = check_videos(videos)
         steps = _Steps(videos)
         self._review(videos, steps)
@@ -179,7 +177,8 @@ class FeedWorkflow(BaseEstimator):
                 log=log,
             )
         else:
-            viewers = viewers_of(self.rollout_, viewers)
+            learned = getattr(self.rollout_, "viewers_", None)
+            viewers = check_viewers(viewers, learned)
             result = no_report(videos, viewers, log=log is True)
         return steps.join(result, n_worlds)
 
@@ -292,8 +291,8 @@ def _stack(tables: list[Any], order: "pd.Series[int]") -> pd.DataFrame:
     filled = [t.reindex(columns=columns) for t in tables if len(t)]
     joined = pd.concat(filled)
     key = joined["video_id"].map(order)
-    place = np.lexsort([np.arange(len(joined)), key, joined["world"]])
-    return joined.iloc[place].reset_index(drop=True)
+    rows = np.lexsort([np.arange(len(joined)), key, joined["world"]])
+    return joined.iloc[rows].reset_index(drop=True)
 
 
 def _as_text(reasons: Any) -> str:

@@ -1,7 +1,9 @@
 import pickle
 import shutil
+import sqlite3
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import contract
@@ -19,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from skchallenge.embed import EmbeddingStore, MediaLimits
 from skchallenge.exceptions import MediaError
 from skchallenge.feed import DuplicateFinder, _duplicates
-from skchallenge.feed import _signing as signing
+from skchallenge.feed import _similarity as similarity
 
 HERE = MediaLimits(timeout_s=None)
 
@@ -155,33 +157,29 @@ def test_threads_change_nothing(collection):
 def test_a_store_gives_the_same_and_decodes_once(collection, tmp_path, monkeypatch):
     plain = finder().fit(collection)
     store = EmbeddingStore(tmp_path / "signatures.db")
-    monkeypatch.setattr(signing, "_PAGE", 64)  # many pages a signature
     cold = finder(store=store).fit(collection)
     assert_frame_equal(cold.duplicates_, plain.duplicates_)
-    assert len(store) > 5 * len(set(collection))
+    n_contents = len({Path(path).read_bytes() for path in set(collection)})
+    assert len(store) == n_contents
 
     def refuse(*_args, **_options):
         raise AssertionError("a file was decoded")
 
-    monkeypatch.setattr(signing, "read_film", refuse)
+    monkeypatch.setattr(similarity, "read_luma_thumbnails", refuse)
     warm = finder(store=store).fit(collection)
     assert_frame_equal(warm.duplicates_, plain.duplicates_)
     with pytest.raises(AssertionError, match="a file was decoded"):
         finder().fit(collection)
 
 
-def test_a_damaged_or_missing_page_is_computed_again(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(signing, "_PAGE", 64)
+def test_damaged_signatures_are_computed_again(collection, tmp_path):
     store = EmbeddingStore(tmp_path / "signatures.db")
     plain = finder(store=store).fit(collection)
-    from skchallenge.embed._database import Session
-
-    with Session(store.path) as session:
-        rows = session.select("SELECT id, checksum FROM records ORDER BY id")
-        session.drop_records(rows[3:7])
-        with session.transaction() as connection:
-            query = "UPDATE records SET vector = zeroblob(256) WHERE id = ?"
-            connection.execute(query, [rows[-1][0]])
+    connection = sqlite3.connect(store.path)
+    with connection:
+        connection.execute("DELETE FROM records WHERE id = 3")
+        connection.execute("UPDATE records SET data = zeroblob(256) WHERE id = 4")
+    connection.close()
     again = finder(store=store).fit(collection)
     assert_frame_equal(again.duplicates_, plain.duplicates_)
     assert store.verify()["damaged"] == 0

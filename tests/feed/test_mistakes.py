@@ -39,8 +39,8 @@ def test_mistakes_as_worked_by_hand():
     found = rollout.mistakes(by_hand(worlds), MEANS)
     expected = {
         "world": [0, 1, 2],
-        "false_kills": [1 / 2, 0, 1],
-        "false_wides": [0.0, 1, 0],
+        "false_negative_rate": [1 / 2, 0, 1],
+        "false_positive_rate": [0.0, 1, 0],
         "regret": [1 - 100 / 120, 1 + 360 / 120, 1],
     }
     pd.testing.assert_frame_equal(found, pd.DataFrame(expected))
@@ -53,13 +53,13 @@ def test_the_worth_decides_what_is_deserved():
     rollout = BatchRollout((10, 20, 100), threshold=4.0).fit()
     result = by_hand([{"a": ("x", 3), "b": ("x", 1), "c": ("x", 2)}])
     all_good = rollout.mistakes(result, MEANS, worth=3.0).iloc[0]
-    assert all_good["false_kills"] == 2 / 3
-    assert np.isnan(all_good["false_wides"])
+    assert all_good["false_negative_rate"] == 2 / 3
+    assert np.isnan(all_good["false_positive_rate"])
     # Of (2 + 1 + 0) * 120 that can be gained, a has 2 * 120; c gives and takes nothing.
     assert all_good["regret"] == pytest.approx(1 / 3)
     none_good = rollout.mistakes(result, MEANS, worth=9.0).iloc[0]
-    assert none_good["false_wides"] == 1 / 3
-    assert none_good[["false_kills", "regret"]].isna().all()
+    assert none_good["false_positive_rate"] == 1 / 3
+    assert none_good[["false_negative_rate", "regret"]].isna().all()
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_gains_are_those_of_the_log(world, momentum):
     good = means.max(axis=1) >= 2.5
     reached = result.journeys.set_index("video_id")["stage"] == 3
     for i, rows in reached.groupby(result.journeys["world"].to_numpy()):
-        assert found["false_kills"][i] == (~rows[good]).mean()
-        assert found["false_wides"][i] == rows[~good].mean()
+        assert found["false_negative_rate"][i] == (~rows[good]).mean()
+        assert found["false_positive_rate"][i] == rows[~good].mean()
 
 
 def test_who_knows_the_truth_makes_no_mistakes(world):
@@ -118,7 +118,7 @@ def test_a_video_that_a_review_stops_is_killed(world):
     workflow = FeedWorkflow(rollout, review=Nobody()).fit()
     result = workflow.run(world.videos, world.viewers, world.response, n_worlds=2)
     found = workflow.rollout_.mistakes(result, true_means(world))
-    assert found[["false_kills", "regret"]].to_numpy().tolist() == [[1, 1]] * 2
+    assert found[["false_negative_rate", "regret"]].to_numpy().tolist() == [[1, 1]] * 2
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skchallenge.feed import GenreProfiler
-from skchallenge.feed._recommend import popularity
-from skchallenge.feed._tallies import fit_strength
+from skchallenge.feed._counts import fit_strength
+from skchallenge.feed._profile import popularity
 
 BY_NAME = {"user": "user", "genre": "genre", "video": "video"}
 
@@ -175,6 +175,12 @@ def test_columns_by_name_and_position_agree():
         GenreProfiler(0, 1, video=2).fit(X.to_numpy(), y).predict_proba(X.to_numpy()),
         named,
     )
+    from_the_end = GenreProfiler(-4, -3, video=-2)
+    np.testing.assert_array_equal(from_the_end.fit(X, y).predict_proba(X), named)
+    prefixed = X.add_prefix("remainder__")  # as a ColumnTransformer names them
+    np.testing.assert_array_equal(
+        GenreProfiler(**BY_NAME).fit(prefixed, y).predict_proba(prefixed), named
+    )
     table = pl.from_pandas(X)
     np.testing.assert_array_equal(
         GenreProfiler(**BY_NAME).fit(table, y).predict_proba(table), named
@@ -309,7 +315,7 @@ def test_popularity_bounds_cover():
         ({"exploration": np.nan}, "exploration must be a finite number, got nan"),
         ({"user": "viewer"}, "user must be a column of X, got 'viewer'"),
         ({"genre": 9}, "genre must be the position of a column of X, got 9"),
-        ({"genre": -1}, "genre == -1, must be >= 0"),
+        ({"genre": -5}, "genre must be the position of a column of X, got -5, but X"),
     ],
 )
 def test_parameters_are_checked(options, match):
@@ -330,17 +336,19 @@ def test_a_column_is_a_name_or_a_position(parameter, column):
 def test_wrong_input_is_refused():
     X, y = make_log(4, 4)
     profiler = GenreProfiler(**BY_NAME, time="time", half_life=1.0)
-    with pytest.raises(ValueError, match="column of genre must have no missing values"):
+    with pytest.raises(ValueError, match="column of genre has 16 missing values"):
         profiler.fit(X.assign(genre=None), y)
-    with pytest.raises(TypeError, match="genre: argument must be a string or a number"):
+    with pytest.raises(TypeError, match="genre .* argument must be a string or a numb"):
         profiler.fit(X.assign(genre=[["a"]] * len(X)), y)
-    with pytest.raises(ValueError, match="column of time must hold finite numbers"):
+    with pytest.raises(ValueError, match="column of time has 16 missing values"):
         profiler.fit(X.assign(time=np.nan), y)
+    with pytest.raises(ValueError, match="column of time must hold finite numbers"):
+        profiler.fit(X.assign(time=np.inf), y)
     with pytest.raises(ValueError, match="points must hold 16 fin.* Drop"):
         profiler.fit(X, y, points=np.full(16, np.nan))
     with pytest.raises(ValueError, match="Only binary classification"):
         profiler.fit(X, np.arange(16) % 3)
-    with pytest.raises(ValueError, match=r"at least 1 row, got shape \(0, 4\)"):
+    with pytest.raises(ValueError, match=r"0 sample\(s\) \(shape=\(0, 4\)\) while a"):
         profiler.fit(X[:0], y[:0])
     with pytest.raises(
         ValueError, match=r"y must hold labels among \[0, 1\], got \[2\]"
@@ -389,7 +397,9 @@ def test_ids_of_several_kinds_are_refused(column):
     X, y = make_log(4, 4)
     mixed = X.astype({column: object})
     mixed.loc[3, column] = "39,68"
-    with pytest.raises(TypeError, match=f"{column}: argument must be .* got mixed-int"):
+    with pytest.raises(
+        TypeError, match=f"{column} must .* all of one kind, got .* mixed-in"
+    ):
         GenreProfiler(**BY_NAME).fit(mixed, y)
     GenreProfiler(**BY_NAME).fit(mixed.astype({column: str}), y)
 
@@ -401,7 +411,7 @@ def test_ids_of_another_kind_than_in_fit_are_refused(column):
     profiler = GenreProfiler(**BY_NAME).fit(X, y)
     proba = profiler.predict_proba(X)
     other = X.astype({column: str})
-    match = f"The column of {column} must hold the kind of values seen in fit"
+    match = f"The column of {column} holds .*, but the log of fit holds .* Convert one"
     for call in (
         lambda: profiler.predict_proba(other),
         lambda: profiler.partial_fit(other, y),
@@ -426,24 +436,75 @@ def test_a_batch_that_is_all_too_old_changes_nothing():
     pd.testing.assert_frame_equal(profiler.profile_, before)
 
 
-@pytest.mark.parametrize(
-    "convert",
-    [
-        lambda t: pd.to_datetime(t, unit="D"),
-        lambda t: pd.to_datetime(t, unit="D", utc=True),
-        lambda t: pd.to_datetime(t, unit="D").where(t > 1),
-        lambda t: pd.to_datetime(t, unit="D").astype(object),
-        lambda t: pd.to_datetime(t, unit="D").astype("timestamp[us][pyarrow]"),
-        lambda t: pd.to_timedelta(t, unit="D"),
-        lambda t: pd.to_datetime(t, unit="D").astype(str),
-    ],
-)
+DATES = [
+    lambda t: pd.to_datetime(t, unit="D"),
+    lambda t: pd.to_datetime(t, unit="D", utc=True),
+    lambda t: pd.to_datetime(t, unit="D").astype("datetime64[ns]"),
+    lambda t: pd.to_datetime(t, unit="D").astype(object),
+    lambda t: pd.to_datetime(t, unit="D").astype("timestamp[us][pyarrow]"),
+]
+
+
+@pytest.mark.parametrize("convert", DATES)
+def test_datetimes_fade_as_numbers_do(convert):
+    X, y = make_log(8, 20)
+    dated = X.assign(time=convert(X["time"]))
+    early = (X["time"] < 12).to_numpy()
+    options = BY_NAME | {"time": "time"}
+    expected = GenreProfiler(**options, half_life=7.0).fit(X[early], y[early])
+    for half_life in ("7D", pd.Timedelta(7, "D")):
+        found = GenreProfiler(**options, half_life=half_life)
+        found.fit(dated[early], y[early])
+        pd.testing.assert_frame_equal(found.profile_, expected.profile_)
+    expected.partial_fit(X[~early], y[~early])
+    found.partial_fit(dated[~early], y[~early])
+    pd.testing.assert_frame_equal(found.profile_, expected.profile_)
+
+
+@pytest.mark.parametrize("convert", DATES)
 def test_times_of_unknown_unit_are_refused(convert):
     """Else the half-life would be in microseconds, and all would be forgotten."""
     X, y = make_log(4, 4)
     profiler = GenreProfiler(**BY_NAME, time="time", half_life=7.0)
-    with pytest.raises(TypeError, match="column of time must hold numbers, in the un"):
+    with pytest.raises(TypeError, match="half_life must be a duration such as '30D'"):
         profiler.fit(X.assign(time=convert(X["time"])), y)
+    with pytest.raises(
+        TypeError, match="so half_life must be a number in that unit, g"
+    ):
+        profiler.set_params(half_life="7D").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda t: pd.to_timedelta(t, unit="D"),
+        lambda t: pd.to_datetime(t, unit="D").astype(str),
+    ],
+)
+def test_what_is_no_time_is_refused(convert):
+    X, y = make_log(4, 4)
+    X = X.assign(time=convert(X["time"]))
+    for half_life in (7.0, "7D"):
+        profiler = GenreProfiler(**BY_NAME, time="time", half_life=half_life)
+        with pytest.raises(TypeError, match="time must hold numbers or datetimes, got"):
+            profiler.fit(X, y)
+
+
+def test_times_of_one_log_are_of_one_kind():
+    X, y = make_log(4, 4)
+    dated = X.assign(time=pd.to_datetime(X["time"], unit="D"))
+    zoned = dated.assign(time=dated["time"].dt.tz_localize("UTC"))
+    missing = dated.assign(time=dated["time"].where(X["time"] > 1))
+    profiler = GenreProfiler(**BY_NAME, time="time", half_life="7D").fit(dated, y)
+    known = profiler.predict_proba(X)
+    match = "time holds datetimes with a time zone, but the log of fit holds datetimes."
+    with pytest.raises(TypeError, match=match):
+        profiler.partial_fit(zoned, y)
+    with pytest.raises(ValueError, match="column of time has 8 missing values"):
+        profiler.partial_fit(missing, y)
+    with pytest.raises(ValueError, match="half_life must be above 0, got '-7D'"):
+        profiler.set_params(half_life="-7D").partial_fit(dated, y)
+    np.testing.assert_array_equal(profiler.predict_proba(X), known)
 
 
 @pytest.mark.parametrize("users", ["12", 12, pd.DataFrame({"user": [1]}), [[1]]])
@@ -466,14 +527,14 @@ def test_a_failed_call_leaves_no_half_fitted_object():
     bad = X.assign(genre=None)
     for call in ("fit", "partial_fit"):
         profiler = GenreProfiler(**options)
-        with pytest.raises(ValueError, match="column of genre must have no missing"):
+        with pytest.raises(ValueError, match="column of genre has 60 missing values"):
             getattr(profiler, call)(bad, np.where(y, "b", "a"))
         with pytest.raises(NotFittedError):
             profiler.predict(X)
         profiler.partial_fit(X, y)  # starts anew, with other labels
         assert profiler.classes_.tolist() == [0, 1]
     before = profiler.predict_proba(X)
-    with pytest.raises(ValueError, match="column of genre must have no missing"):
+    with pytest.raises(ValueError, match="column of genre has 60 missing values"):
         profiler.partial_fit(bad.assign(time=bad["time"] + 50), y)
     np.testing.assert_array_equal(profiler.predict_proba(X), before)
     once = GenreProfiler(**options).fit(X, y)
@@ -507,10 +568,11 @@ def test_users_of_another_kind_than_in_fit_are_no_strangers(users):
     """They would all be cold, and nobody would tell."""
     X, y = make_log(5, 15)
     profiler = GenreProfiler(**BY_NAME).fit(X, y)
-    with pytest.raises(TypeError, match="users must .*Convert"):
+    with pytest.raises(TypeError, match=r"users (must|holds) .* (Convert|\.astype)"):
         profiler.recommend(users)
     names = GenreProfiler(**BY_NAME).fit(X.astype({"user": str}), y)
-    with pytest.raises(TypeError, match="users must hold the kind .* string, got num"):
+    match = "users holds integers, but the log of fit holds strings"
+    with pytest.raises(TypeError, match=match):
         names.recommend([3])
 
 
@@ -518,7 +580,7 @@ def test_users_of_another_kind_than_in_fit_are_no_strangers(users):
 def test_a_missing_user_is_no_stranger(missing):
     X, y = make_log(5, 15)
     profiler = GenreProfiler(**BY_NAME).fit(X, y)
-    with pytest.raises(ValueError, match="users must have no missing ids, got 1"):
+    with pytest.raises(ValueError, match="users has 1 missing values, first in row 1"):
         profiler.recommend([3, missing])
 
 
@@ -577,7 +639,9 @@ def test_an_unused_category_does_not_matter(column):
 def test_lists_of_genres_are_told_how_to_become_strings():
     """Written as texts, lists would leave brackets in the names of the genres."""
     X = pd.DataFrame({"user": [1, 2], "genre": [["39", "68"], ["68"]]})
-    with pytest.raises(TypeError, match=r"into one string, .* by .str.join"):
+    with pytest.raises(
+        TypeError, match=r"one string of a list of several, .* with .str.join"
+    ):
         GenreProfiler("user", "genre").fit(X, [0, 1])
     joined = X.assign(genre=X["genre"].str.join(","))
     profile = GenreProfiler("user", "genre").fit(joined, [0, 1]).profile_
@@ -615,7 +679,7 @@ def test_a_video_of_several_genres_may_name_them_together_or_in_turn():
     together = pd.DataFrame({"user": [1, 2], "genre": "39,68", "video": 5})
     in_turn = together.assign(genre=["39", "68"])
     for X in (together, in_turn):
-        genres = GenreProfiler(**BY_NAME).fit(X, [1, 0])._tallies.genres
+        genres = GenreProfiler(**BY_NAME).fit(X, [1, 0])._counts.genres
         assert genres["weight"].to_dict() == {(5, "39"): 1.0, (5, "68"): 1.0}
 
 

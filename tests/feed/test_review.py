@@ -280,11 +280,15 @@ def test_the_column_by_name_or_position(captions, path, kind):
 
 
 def test_a_wrong_column(captions):
-    with pytest.raises(ValueError, match=r"path must name a column of X, got 'file'"):
+    with pytest.raises(ValueError, match=r"path must be a column of X, got 'file'"):
         gate(path="file").fit(captions)
-    with pytest.raises(ValueError, match=r"path must be a column of X, which has 2"):
+    with pytest.raises(
+        ValueError, match=r"path must be the position .* got 2, but X has 2"
+    ):
         gate(path=2).fit(captions)
-    with pytest.raises(TypeError, match=r"path must be an integer or a string"):
+    with pytest.raises(TypeError, match=r"path must be the name or the position"):
+        gate(path=1.5).fit(captions)
+    with pytest.raises(ValueError, match=r"X must have one column, the paths"):
         gate(path=None).fit(captions)
     with pytest.raises(TypeError, match=r"X must hold paths .* row 0 is a int"):
         gate().fit([1, 2])

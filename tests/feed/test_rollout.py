@@ -6,7 +6,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from feed_worlds import SHARES, World, mean_points
-from scipy.stats import binom, norm
+from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -16,8 +16,7 @@ from skchallenge.feed import (
     EngagementScorer,
     FeedWorkflow,
 )
-from skchallenge.feed._exposure import exposure_of
-from skchallenge.feed._rules import RULES, Scores
+from skchallenge.feed._journeys import exposure_of
 
 SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
 SIGNALS = ["rewatch", "completion", "share", "comment", "like"]
@@ -157,7 +156,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(world):
 
 
 def test_a_streamed_log_is_the_kept_log(world, monkeypatch):
-    monkeypatch.setattr("skchallenge.feed._world._CHUNK_ROWS", 500)
+    monkeypatch.setattr("skchallenge.feed._simulation._CHUNK_ROWS", 500)
     kept = simulate(world, options={"log": True})
     chunks = []
     result = simulate(world, options={"log": chunks.append})
@@ -226,59 +225,6 @@ def test_the_chance_that_a_first_batch_kills_a_good_video(
 def test_the_chances_of_the_issue_are_those_of_the_binomial():
     assert binom.cdf(29, 100, 0.345) == pytest.approx(0.146, abs=5e-4)
     assert binom.cdf(43, 100, 0.438 * 1.15) == pytest.approx(0.085, abs=5e-3)
-
-
-def scores_of(mean, *, n=100, sd=3.0, threshold=2.0, peak=-np.inf, stage=1):
-    mean = np.asarray(mean, dtype=float)
-    full = {"n": n, "sd": sd, "threshold": threshold, "peak": peak, "stage": stage}
-    return Scores(
-        mean=mean, **{k: np.broadcast_to(v, mean.shape) for k, v in full.items()}
-    )
-
-
-def test_rules_by_hand():
-    options = {"alpha": 0.05, "fraction": 0.4}
-    mean = [1.9, 2.0, 2.4, 2.5]
-    assert RULES["threshold"](scores_of(mean), **options).tolist() == [0, 1, 1, 1]
-    # The bound is 1.645 * 3 / 10 = .49 below the mean.
-    assert RULES["lcb"](scores_of(mean), **options).tolist() == [0, 0, 0, 1]
-    thompson = RULES["thompson"](scores_of(mean), **options)
-    np.testing.assert_allclose(thompson, norm.cdf((np.array(mean) - 2) / 0.3))
-    peak = np.log([1, 19, 21, 400])
-    evident = RULES["sequential"](scores_of(mean, peak=peak), **options)
-    assert evident.tolist() == [0, 0, 1, 1]
-
-
-def test_one_viewer_proves_nothing():
-    alone = scores_of([9.0], n=1, sd=np.inf)
-    assert RULES["lcb"](alone, alpha=0.05).tolist() == [0]
-    assert RULES["thompson"](alone).tolist() == [0.5]
-    exact = scores_of([1.0, 2.0, 3.0], sd=0.0)
-    assert RULES["thompson"](exact).tolist() == [0, 1, 1]
-
-
-def test_the_top_fraction_is_by_stage_and_ties_share():
-    mean = [5, 4, 3, 2, 1, 9, 9, 9, 0]
-    stage = [1, 1, 1, 1, 1, 2, 2, 2, 2]
-    chance = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=0.4)
-    third = 1.6 / 3
-    np.testing.assert_allclose(chance, [1, 1, 0, 0, 0, third, third, third, 0])
-    everything = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=1.0)
-    assert (everything == 1).all()
-
-
-@pytest.mark.parametrize("fraction", [0.07, 0.2, 0.5, 0.99, 1.0])
-@pytest.mark.parametrize("n", [1, 2, 7, 100])
-def test_the_top_fraction_is_a_fraction(fraction, n):
-    """Whatever the size of a cohort and its ties, its share is exact on average."""
-    rng = np.random.default_rng(0)
-    for values in (rng.uniform(size=n), rng.integers(0, 3, n), np.ones(n)):
-        chance = RULES["top_fraction"](scores_of(values), fraction=fraction)
-        assert chance.sum() == pytest.approx(fraction * n)
-        order = np.argsort(-values, kind="stable")
-        assert (np.diff(chance[order]) <= 0).all()  # nobody overtakes a better one
-        lots = (chance > 0) & (chance < 1)
-        assert len(np.unique(values[lots])) <= 1  # lots are drawn for the last places
 
 
 def test_the_top_fraction_is_by_day(world):
@@ -577,7 +523,7 @@ def test_tables_are_checked(world):
     with pytest.raises(NotFittedError):
         rollout.simulate(videos, viewers, response)
     rollout.fit()
-    match = r"videos lacks the columns \['creator_id'\].*rename its 'user_id'"
+    match = r"videos lacks the columns \['creator_id'\].*'user_id' is taken as well"
     with pytest.raises(ValueError, match=match):
         rollout.simulate(videos.drop(columns="creator_id"), viewers, response)
     with pytest.raises(ValueError, match=r"videos\['video_id'\] must hold unique ids"):
@@ -685,22 +631,26 @@ def test_ids_of_a_log_are_checked():
         BatchRollout().fit(log.assign(video_id=log["video_id"].where(log.index > 8)))
     rollout = BatchRollout(n_personas=2, random_state=0).fit(log)
     videos = pd.DataFrame({"video_id": [0], "creator_id": "ann", "genre": [1]})
-    with pytest.raises(TypeError, match="column of genre must hold the kind of values"):
+    with pytest.raises(
+        TypeError, match=r"videos\['genre'\] holds integers, but the lo"
+    ):
         rollout.simulate(videos)
     with pytest.raises(
         TypeError, match=r"log\['user_id'\] must hold strings or integers"
     ):
-        BatchRollout(n_personas=2).fit(log.astype({"user_id": bool}))
+        BatchRollout(n_personas=2).fit(log.assign(user_id=log["user_id"] > 3))
 
 
 def test_videos_of_a_learned_response_are_of_the_kind_of_the_log():
     """Else each would have its genre's rates, or the mean of all, and nobody tells."""
     rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(make_log())
     videos = pd.DataFrame({"video_id": ["0"], "creator_id": "ann", "genre": ["cats"]})
-    with pytest.raises(TypeError, match="column of video_id must hold the kind of val"):
+    with pytest.raises(
+        TypeError, match=r"videos\['video_id'\] holds strings, but the "
+    ):
         rollout.simulate(videos)
     videos = videos.assign(video_id=[0], genre=[None])
-    with pytest.raises(ValueError, match="column of genre must have no missing values"):
+    with pytest.raises(ValueError, match=r"videos\['genre'\] has 1 missing values"):
         rollout.simulate(videos)
 
 
@@ -833,7 +783,7 @@ def test_activity_is_checked(world):
         simulate(world, momentum="creator", options={"activity": bad[:0]})
     other = bad.assign(creator_id=0, activity=1.0)
     with pytest.raises(
-        TypeError, match=r"activity\['creator_id'\] must hold ids of th"
+        TypeError, match=r"activity\['creator_id'\] holds integers, but videos\['cr"
     ):
         simulate(world, momentum="creator", options={"activity": other})
     noted = bad.assign(activity=1.0, note=None)  # other columns do not matter

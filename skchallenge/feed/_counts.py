@@ -1,4 +1,7 @@
-"""Weighted counts of who engaged with what: all that a profile remembers."""
+"""Weighted counts of who engaged with what, and the rates that they shrink to.
+
+Counts are all that a profile remembers.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +28,14 @@ class Rows:
 
 
 @dataclass
-class Tallies(FramesAsBytes):
+class Counts(FramesAsBytes):
     """Sums of the weight, the weighted label and the weighted points.
 
     Parameters
     ----------
     cells : DataFrame with index (user, genre)
         Columns `weight`, `engaged`, `points`, and `fade`, that of the newest row. A row
-        of several genres counts for each of them in equal shares.
+        of several genres counts for each of them in equal parts.
     pairs : DataFrame with index (user, video)
         Columns `weight`, `engaged`, `fade`. Empty where no video is known.
     genres : DataFrame with index (video, genre)
@@ -44,19 +47,19 @@ class Tallies(FramesAsBytes):
     pairs: pd.DataFrame
     genres: pd.DataFrame
 
-    def __add__(self, later: "Tallies") -> "Tallies":
-        return Tallies(
+    def __add__(self, later: "Counts") -> "Counts":
+        return Counts(
             _total(pd.concat([self.cells, later.cells])),
             _total(pd.concat([self.pairs, later.pairs])),
             _total(pd.concat([self.genres, later.genres])),
         )
 
-    def __mul__(self, factor: float) -> "Tallies":
+    def __mul__(self, factor: float) -> "Counts":
         """Weigh all less, and forget what has faded too far."""
         tables = (t * factor for t in (self.cells, self.pairs, self.genres))
-        return Tallies(*(t[t["fade"] > FORGOTTEN] for t in tables))
+        return Counts(*(t[t["fade"] > FORGOTTEN] for t in tables))
 
-    def fade(self, age: float, half_life: float) -> "Tallies":
+    def fade(self, age: float, half_life: float) -> "Counts":
         """Halve all weights once each half-life.
 
         Raises
@@ -73,24 +76,24 @@ class Tallies(FramesAsBytes):
         return self * 0.5 ** (age / half_life)
 
 
-def tally(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Tallies:
+def count(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Counts:
     """Add up one batch of impressions, each weighing `weight` times `fade`."""
     weight = weight * fade
     sums = {"weight": weight, "engaged": weight * engaged, "points": weight * points}
     table = pd.DataFrame(sums, dtype=np.float64)
-    place, genre, share = split_genres(rows.genre)
-    parts = table.iloc[place].mul(share, axis=0).assign(fade=fade[place])
+    row, genre, fraction = split_genres(rows.genre)
+    parts = table.iloc[row].mul(fraction, axis=0).assign(fade=fade[row])
     user, genre = rows.user.rename("user"), genre.rename("genre")
-    cells = _total(parts.set_axis(_index(user.iloc[place], genre)))
+    cells = _total(parts.set_axis(_index(user.iloc[row], genre)))
     if rows.video is None:
         none = cells.iloc[:0]
         pairs, genres = ["user", "video"], ["video", "genre"]
-        return Tallies(cells, none.rename_axis(pairs), none.rename_axis(genres))
+        return Counts(cells, none.rename_axis(pairs), none.rename_axis(genres))
     video = rows.video.rename("video")
     pairs = table[["weight", "engaged"]].assign(fade=fade)
     pairs = _total(pairs.set_axis(_index(user, video)))
-    genres = parts[["weight", "fade"]].set_axis(_index(video.iloc[place], genre))
-    return Tallies(cells, pairs, _total(genres))
+    genres = parts[["weight", "fade"]].set_axis(_index(video.iloc[row], genre))
+    return Counts(cells, pairs, _total(genres))
 
 
 def split_genres(
@@ -100,22 +103,22 @@ def split_genres(
 
     Returns
     -------
-    place : ndarray of shape (n_parts,)
+    row : ndarray of shape (n_parts,)
         The row that each part belongs to.
     part : Series of shape (n_parts,)
         One genre each.
-    share : ndarray of shape (n_parts,)
-        The part's share of its row; they add up to 1 over a row.
+    fraction : ndarray of shape (n_parts,)
+        Of its row; they add up to 1 over a row.
     """
-    code, values = pd.factorize(genre)
+    code, values = pd.factorize(genre)  # each spelling is split once
     parts = [_parts(value) for value in values]
-    counts = np.array([len(p) for p in parts], dtype=np.intp)
     flat = pd.Series([p for part in parts for p in part]).infer_objects()
-    start = np.cumsum(counts) - counts
-    n = counts[code]
-    place = np.repeat(np.arange(len(code)), n)
-    offset = np.arange(len(place)) - np.repeat(np.cumsum(n) - n, n)
-    return place, flat.iloc[start[code][place] + offset], 1 / n[place]
+    n_parts = np.array([len(p) for p in parts], dtype=np.intp)  # of each spelling
+    start = np.cumsum(n_parts) - n_parts
+    n = n_parts[code]  # of each row
+    row = np.repeat(np.arange(len(code)), n)
+    offset = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
+    return row, flat.iloc[start[code][row] + offset], 1 / n[row]
 
 
 def _parts(genre: Any) -> list[Any]:
@@ -152,62 +155,62 @@ class Rates(FramesAsBytes):
 
     Parameters
     ----------
-    tallies : Tallies
+    counts : Counts
         The counts.
     shrinkage : float
         How many impressions the prior of each rate is worth.
     """
 
-    def __init__(self, tallies: Tallies, shrinkage: float) -> None:
+    def __init__(self, counts: Counts, shrinkage: float) -> None:
         self.shrinkage = shrinkage
-        cells = tallies.cells
+        cells = counts.cells
         total = cells.sum()
         # One engaged and one other impression more, so that no log odds are infinite.
         overall = (total["engaged"] + 1) / (total["weight"] + 2)
         genre = self._shrink(cells.groupby(level="genre").sum(), overall)
         self.overall = logit(overall)
         self.genre = logit(genre)
-        usual = genre.reindex(cells.index, level="genre")
-        self.user = self._user_shift(cells, usual)
-        self.cell = self._cell_shift(cells, usual)
-        self.video = self._videos(tallies)
+        baseline = genre.reindex(cells.index, level="genre")
+        self.user = self._user_shift(cells, baseline)
+        self.cell = self._cell_shift(cells, baseline)
+        self.video = self._videos(counts)
 
     def _shrink(self, sums: pd.DataFrame, prior: Any) -> "pd.Series[Any]":
         found = sums["engaged"] + self.shrinkage * prior
         return found / (sums["weight"] + self.shrinkage)
 
     def _user_shift(
-        self, cells: pd.DataFrame, usual: "pd.Series[Any]"
+        self, cells: pd.DataFrame, baseline: "pd.Series[Any]"
     ) -> "pd.Series[Any]":
-        """Tell how far each user is from the usual rate of what they were shown."""
+        """Tell how far each user is from the baseline of what they were shown."""
         sums = cells.groupby(level="user").sum()
-        expected = (usual * cells["weight"]).groupby(level="user").sum()
+        expected = (baseline * cells["weight"]).groupby(level="user").sum()
         expected /= sums["weight"]
         return logit(self._shrink(sums, expected)) - logit(expected)
 
     def _cell_shift(
-        self, cells: pd.DataFrame, usual: "pd.Series[Any]"
+        self, cells: pd.DataFrame, baseline: "pd.Series[Any]"
     ) -> "pd.Series[Any]":
-        """Tell how far each user is from their own usual rate in a genre."""
-        prior = logit(usual) + self.user.reindex(cells.index, level="user")
+        """Tell how far each user is, in a genre, from what user and genre explain."""
+        prior = logit(baseline) + self.user.reindex(cells.index, level="user")
         rate = expit(prior)
         strength = fit_strength(cells["engaged"], cells["weight"], rate, self.shrinkage)
         found = cells["engaged"] + strength * rate
         return logit(found / (cells["weight"] + strength)) - prior
 
-    def _videos(self, tallies: Tallies) -> "pd.Series[Any]":
-        sums = tallies.pairs.groupby(level="video").sum()
-        genre = tallies.genres.index.get_level_values("genre")
-        weight = tallies.genres["weight"]
+    def _videos(self, counts: Counts) -> "pd.Series[Any]":
+        sums = counts.pairs.groupby(level="video").sum()
+        genre = counts.genres.index.get_level_values("genre")
+        weight = counts.genres["weight"]
         odds = (weight * self.genre.reindex(genre).to_numpy()).groupby(level="video")
         prior = expit(odds.sum() / weight.groupby(level="video").sum())
         return logit(self._shrink(sums, prior))
 
     def of_genres(self, genre: "pd.Series[Any]") -> NDArray[np.float64]:
         """Return the log odds of each row's genres; unknown ones have the overall."""
-        place, part, share = split_genres(genre)
+        row, part, fraction = split_genres(genre)
         value = _look_up(self.genre, pd.Index(part), self.overall)
-        return _sum_parts(place, value * share, len(genre))
+        return _sum_parts(row, value * fraction, len(genre))
 
     def log_odds(self, rows: Rows) -> NDArray[np.float64]:
         """Add up what is known of each row: its video, its user, and both together."""
@@ -215,14 +218,14 @@ class Rates(FramesAsBytes):
         if rows.video is not None:
             found = _look_up(self.video, pd.Index(rows.video), np.nan)
             odds = np.where(np.isnan(found), odds, found)
-        place, part, share = split_genres(rows.genre)
-        cell = _index(rows.user.iloc[place], part)
-        shift = _look_up(self.cell, cell, 0.0) * share
-        odds = odds + _sum_parts(place, shift, len(odds))
+        row, part, fraction = split_genres(rows.genre)
+        cell = _index(rows.user.iloc[row], part)
+        shift = _look_up(self.cell, cell, 0.0) * fraction
+        odds = odds + _sum_parts(row, shift, len(odds))
         return odds + _look_up(self.user, pd.Index(rows.user), 0.0)
 
 
-def rates_of(tallies: Tallies, shrinkage: float) -> Rates:
+def rates_of(counts: Counts, shrinkage: float) -> Rates:
     """Return the rates.
 
     Raises
@@ -231,10 +234,10 @@ def rates_of(tallies: Tallies, shrinkage: float) -> Rates:
         If weights are so large beside `shrinkage` that a rate is rounded to 0 or 1.
     """
     with np.errstate(all="ignore"):
-        rates = Rates(tallies, shrinkage)
+        rates = Rates(counts, shrinkage)
         parts = (rates.overall, rates.genre, rates.user, rates.cell, rates.video)
         is_finite = all(np.isfinite(part).all() for part in parts)
-        total = tallies.cells["weight"].sum()
+        total = counts.cells["weight"].sum()
     if not is_finite:
         raise ValueError(
             "sample_weight counts impressions, and must not be so large beside "
@@ -264,14 +267,14 @@ def fit_strength(engaged: Any, weight: Any, rate: Any, least: float) -> float:
 
 
 def _sum_parts(
-    place: NDArray[np.intp], values: NDArray[np.float64], n: int
+    row: NDArray[np.intp], values: NDArray[np.float64], n: int
 ) -> NDArray[np.float64]:
-    return np.bincount(place, values, minlength=n).astype(np.float64)
+    return np.bincount(row, values, minlength=n).astype(np.float64)
 
 
 def _look_up(
     table: "pd.Series[Any]", keys: pd.Index, default: float
 ) -> NDArray[np.float64]:
-    place = table.index.get_indexer(keys)
+    index = table.index.get_indexer(keys)
     values = np.append(table.to_numpy(dtype=np.float64), default)
-    return values[place]  # -1, not found, is the default
+    return values[index]  # -1, not found, is the default

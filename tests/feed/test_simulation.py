@@ -1,8 +1,61 @@
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
-from skchallenge.feed._evidence import STAKES, grow, no_evidence
-from skchallenge.feed._momentum import creator_falls
+from skchallenge.feed._simulation import Audience, Batches, creator_falls, spread
+
+# The audience
+
+
+def draw_all(audience, n_videos, persona, count):
+    video = np.arange(n_videos)
+    batches = audience.batches(video, np.full(n_videos, persona), count)
+    return batches, np.split(audience.draw(batches), np.cumsum(batches.count)[:-1])
+
+
+@pytest.mark.parametrize("n_viewers", [1, 2, 6, 12, 97, 360])
+def test_everybody_once_before_anybody_twice(n_viewers):
+    persona = np.r_[np.zeros(n_viewers, int), np.ones(5, int)]
+    audience = Audience(persona, 20, np.random.default_rng(0))
+    seen = [[] for _ in range(20)]
+    for count in (1, 2, 3, 1000):
+        batches, viewers = draw_all(audience, 20, 0, count)
+        for video, rows in zip(batches.video, viewers, strict=False):
+            seen[video].extend(rows)
+    assert all(sorted(rows) == list(range(n_viewers)) for rows in seen)
+    assert len(draw_all(audience, 20, 0, 5)[0].video) == 0  # nobody is left
+    assert len(np.concatenate(draw_all(audience, 20, 1, 9)[1])) == 100
+
+
+def test_each_video_has_a_simple_random_sample():
+    """Over worlds, each pair of viewers is as likely to be drawn as any other."""
+    pairs = np.zeros((7, 7))
+    for seed in range(3000):
+        audience = Audience(np.zeros(7, int), 1, np.random.default_rng(seed))
+        a, b = draw_all(audience, 1, 0, 2)[1][0]
+        pairs[a, b] += 1
+    assert np.diag(pairs).sum() == 0
+    assert chisquare(pairs[~np.eye(7, dtype=bool)]).pvalue > 1e-3
+
+
+def test_personas_stay_apart():
+    persona = np.random.default_rng(0).integers(0, 3, 500)
+    audience = Audience(persona, 6, np.random.default_rng(1))
+    batches = Batches(
+        np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6), np.full(18, 9)
+    )
+    assert (persona[audience.draw(batches)] == np.repeat(batches.persona, 9)).all()
+
+
+@pytest.mark.parametrize("n, n_personas", [(100, 4), (10, 3), (2, 5), (7, 1)])
+def test_batches_spread_evenly(n, n_personas):
+    counts = spread(n, n_personas)
+    assert counts.sum() == n
+    assert len(counts) == n_personas
+    assert counts.max() - counts.min() <= 1
+
+
+# The momentum
 
 
 def falls_by_loop(activity):
@@ -53,45 +106,3 @@ def test_the_trigger_by_hand():
     assert not creator_falls(np.full((1, 30), 5.0)).any()
     assert not creator_falls(np.zeros((1, 30))).any()
     assert not creator_falls(np.ones((1, 5))).any()
-
-
-def test_wealth_is_the_product_of_its_bets():
-    points = np.array([0, 8, 10, 2, 0, 30], dtype=np.float32)
-    threshold, counts = np.array([2.0, 5.0]), np.array([4, 2])
-    wealth, peak = grow(no_evidence(2), points, threshold, counts)
-    for video, rows in enumerate((points[:4], points[4:])):
-        path = np.array(
-            [np.cumprod(1 + b * (rows / threshold[video] - 1)) for b in STAKES]
-        )
-        np.testing.assert_allclose(np.exp(wealth[video]), path[:, -1])
-        np.testing.assert_allclose(np.exp(peak[video]), path.mean(axis=0).max())
-    halves, first = grow(no_evidence(1), points[:2], threshold[:1], np.array([2]))
-    halves, second = grow(halves, points[2:4], threshold[:1], np.array([2]))
-    np.testing.assert_allclose(halves[0], wealth[0])
-    assert max(first[0], second[0]) == pytest.approx(peak[0])
-
-
-@pytest.mark.parametrize("share", [1.0, 0.9])
-def test_evidence_is_rarely_found_where_there_is_none(share):
-    """Ville: at or below the threshold, 1 / alpha is reached with at most alpha."""
-    rng = np.random.default_rng(0)
-    points = 10.0 * (rng.uniform(size=(1500, 400)) < 0.25 * share)
-    flat = points.astype(np.float32).ravel()
-    _, peak = grow(no_evidence(1500), flat, np.full(1500, 2.5), np.full(1500, 400))
-    for alpha in (0.01, 0.05, 0.2):
-        found = (peak >= -np.log(alpha)).mean()
-        assert found <= alpha + 3 * np.sqrt(alpha / 1500)
-    # A daily test at 5 % on all data so far finds it several times as often.
-    n = np.arange(20, 401, 20)
-    rate = points.cumsum(axis=1)[:, n - 1] / n
-    error = np.maximum(points.std(), 1e-9) / np.sqrt(n)
-    if share == 1:
-        assert ((rate - 2.5) / error > 1.645).any(axis=1).mean() > 0.2
-
-
-def test_evidence_is_found_where_there_is_some():
-    rng = np.random.default_rng(0)
-    points = 10.0 * (rng.uniform(size=(500, 1200)) < 0.25 * 1.5)
-    flat = points.astype(np.float32).ravel()
-    _, peak = grow(no_evidence(500), flat, np.full(500, 2.5), np.full(500, 1200))
-    assert (peak >= -np.log(0.05)).mean() > 0.99
