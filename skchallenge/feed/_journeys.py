@@ -106,7 +106,7 @@ def _reasons(events: pd.DataFrame, world: World) -> list[str]:
     """Say in words what happened in each event."""
     plan = world.plan
     common = {
-        "rule": plan.rule,
+        "rule": plan.rule.name,
         "n_personas": len(plan.names),
         "cooldown_days": plan.cooldown_days,
     }

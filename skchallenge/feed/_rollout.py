@@ -31,7 +31,7 @@ from skchallenge.feed._rollout_tables import (
 )
 from skchallenge.feed._simulation import Plan, Response, World
 from skchallenge.feed._viewers import group_users, learn_response
-from skchallenge.feed._widening_rules import RULES, chance_to_widen, logged_scores
+from skchallenge.feed._widening_rules import RULES, Rule, logged_candidates
 
 Log = Callable[[pd.DataFrame], object]
 # What a decision is judged by
@@ -398,14 +398,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 "decisions['widened'] must hold booleans, none missing, got "
                 f"{table['widened'].dtype}. Convert it: any text would be true."
             )
-        scores = logged_scores(table, self.threshold_, self.rule)
-        _, chance = chance_to_widen(
-            scores,
-            self.rule,
-            alpha=self.alpha,
-            fraction=self.fraction,
-            epsilon=self.epsilon,
-        )
+        candidates = logged_candidates(table, self.threshold_, self.rule)
+        _, chance = self._rule().chance(candidates)
         return np.where(table["widened"], chance, 1 - chance)
 
     def _check_parameters(self) -> None:
@@ -432,6 +426,9 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         self._points()
         if self.authority is not None:
             check_is_fitted(self.authority)
+
+    def _rule(self) -> Rule:
+        return Rule(self.rule, self.alpha, self.fraction, self.epsilon)
 
     def _points(self) -> NDArray[np.float64]:
         """Return the points of the five signals, none negative and one positive."""
@@ -477,10 +474,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             falls = falls_of(videos, activity)
         return Plan(
             stages=np.asarray(self.stages, dtype=np.int64),
-            rule=self.rule,
-            alpha=self.alpha,
-            fraction=self.fraction,
-            epsilon=self.epsilon,
+            rule=self._rule(),
             cooldown_days=self.cooldown_days,
             momentum=self.momentum,
             upload=upload_days(videos),

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from skchallenge.feed._engagement import SIGNALS
 from skchallenge.feed._widening_rules import (
+    Candidates,
     Floats,
     Ints,
-    Scores,
+    Rule,
     add_evidence,
-    chance_to_widen,
     no_evidence,
 )
 
@@ -49,7 +49,8 @@ class Plan:
     Parameters
     ----------
     stages : viewers of each stage
-    rule, alpha, fraction, epsilon, cooldown_days, momentum : as in `BatchRollout`
+    rule : when a batch is widened
+    cooldown_days, momentum : as in `BatchRollout`
     upload : ndarray of shape (n_videos,), the day of each video's upload
     points : ndarray of shape (5,), of each signal
     threshold : ndarray of shape (n_videos,), the points that it must reach
@@ -60,10 +61,7 @@ class Plan:
     """
 
     stages: Ints
-    rule: str
-    alpha: float
-    fraction: float
-    epsilon: float
+    rule: Rule
     cooldown_days: int
     momentum: str | None
     upload: Ints
@@ -215,7 +213,7 @@ class World:
         self.points, self.score = np.zeros(n), np.full(n, np.nan)
         self.opened_with = np.ones(n)  # propensity of the decision for this batch
         self.decision = np.full(n, -1)  # its row number; -1 if none opened the batch
-        self.log_e_value = no_evidence(n) if plan.rule == "sequential" else None
+        self.log_e_value = no_evidence(n) if plan.rule.name == "sequential" else None
         self.peak = np.full(n, -np.inf)  # of the log e-value
         self.probe_log_e_value = no_evidence(n)
 
@@ -349,39 +347,32 @@ class World:
         self._note("cooled down", passed, day=cooled_on)
         if not len(video):
             return
-        scores = Scores(
-            n=shown.n[goes_on],
-            mean=self.score[video],
-            sd=shown.sd[goes_on],
-            threshold=plan.threshold[video],
-            peak=self.peak[video],
+        candidates = Candidates(
             stage=self.stage[video],
+            exposures=shown.n[goes_on],
+            score=self.score[video],
+            sd=shown.sd[goes_on],
+            evidence=self.peak[video],
+            threshold=plan.threshold[video],
         )
-        probability, chance = chance_to_widen(
-            scores,
-            plan.rule,
-            alpha=plan.alpha,
-            fraction=plan.fraction,
-            epsilon=plan.epsilon,
-        )
+        probability, chance = plan.rule.chance(candidates)
         widened = self.rng.random(len(video)) < chance
         self.decision[video] = self.log.decide(
             video=video,
             day=self.day,
-            stage=scores.stage,
-            exposures=scores.n,
-            score=scores.mean,
-            sd=scores.sd,
-            evidence=scores.peak,
-            threshold=scores.threshold,
+            **vars(candidates),
             probability=probability,
             propensity=np.where(widened, chance, 1 - chance),
             widened=widened,
         )
         for event, rows in (("widened", widened), ("paused", ~widened)):
-            columns = {"exposures": scores.n, "score": scores.mean, "chance": chance}
-            some = {name: values[rows] for name, values in columns.items()}
-            self._note(event, video[rows], **some)
+            self._note(
+                event,
+                video[rows],
+                exposures=candidates.exposures[rows],
+                score=candidates.score[rows],
+                chance=chance[rows],
+            )
         self.opened_with[video] = chance
         self.phase[video] = np.where(widened, WIDENED, PAUSED)
         self.due[video] = self.day + 1
@@ -424,7 +415,7 @@ class World:
             return batches.video
         self.opened_with[batches.video] = 1.0
         shown = self._show(batches, 0, self.probe_log_e_value)
-        return batches.video[shown.peak >= -np.log(self.plan.alpha)]
+        return batches.video[shown.peak >= -np.log(self.plan.rule.alpha)]
 
     def _note(self, event: str, video: Ints, **columns: Any) -> None:
         """Log an event of some videos, of today unless another day is named."""

@@ -18,77 +18,85 @@ STAKES = 2.0 ** -np.arange(1, 8)
 
 
 @dataclass
-class Scores:
-    """What is known of videos that wait for a decision, one entry each.
+class Candidates:
+    """Videos that wait for a decision, one entry each, as a table of decisions has it.
 
     Parameters
     ----------
-    n : number of fresh viewers
-    mean : their mean points
-    sd : the standard deviation of their points; infinite for a single viewer
-    threshold : the mean points to reach
-    peak : the highest log e-value for a mean above the threshold so far
     stage : the stage that ended, which with the day makes the cohort
+    exposures : number of fresh viewers
+    score : their mean points
+    sd : the standard deviation of their points; infinite for a single viewer
+    evidence : the highest log e-value for a mean above the threshold so far
+    threshold : the mean points to reach
     """
 
-    n: Ints
-    mean: Floats
-    sd: Floats
-    threshold: Floats
-    peak: Floats
     stage: Ints
+    exposures: Ints
+    score: Floats
+    sd: Floats
+    evidence: Floats
+    threshold: Floats
 
     @property
     def standard_error(self) -> Floats:
-        """Return that of the mean points."""
-        return self.sd / np.sqrt(self.n)
+        """Return that of the scores."""
+        return self.sd / np.sqrt(self.exposures)
 
 
-def chance_to_widen(
-    scores: Scores, rule: str, *, alpha: float, fraction: float, epsilon: float
-) -> tuple[Floats, Floats]:
-    """Return the rule's probability, and what is left of it beside a coin."""
-    probability = RULES[rule](scores, alpha=alpha, fraction=fraction)
-    return probability, (1 - epsilon) * probability + epsilon / 2
+@dataclass
+class Rule:
+    """When a rollout widens; the parameters are those of `BatchRollout`."""
+
+    name: str
+    alpha: float
+    fraction: float
+    epsilon: float
+
+    def chance(self, videos: Candidates) -> tuple[Floats, Floats]:
+        """Return the rule's probability, and what is left of it beside a coin."""
+        decide = RULES[self.name]
+        probability = decide(videos, alpha=self.alpha, fraction=self.fraction)
+        return probability, (1 - self.epsilon) * probability + self.epsilon / 2
 
 
-def by_threshold(scores: Scores, **_: Any) -> Floats:
+def by_threshold(videos: Candidates, **_: Any) -> Floats:
     """Widen if the mean reaches the threshold."""
-    return _reaches(scores.mean, scores.threshold)
+    return _reaches(videos.score, videos.threshold)
 
 
-def by_lower_bound(scores: Scores, *, alpha: float, **_: Any) -> Floats:
+def by_lower_bound(videos: Candidates, *, alpha: float, **_: Any) -> Floats:
     """Widen if the lower confidence bound of the mean reaches the threshold."""
-    bound = scores.mean - norm.isf(alpha) * scores.standard_error
-    return _reaches(bound, scores.threshold)
+    bound = videos.score - norm.isf(alpha) * videos.standard_error
+    return _reaches(bound, videos.threshold)
 
 
-def by_thompson(scores: Scores, **_: Any) -> Floats:
+def by_thompson(videos: Candidates, **_: Any) -> Floats:
     """Widen with the posterior probability that the mean is above the threshold."""
-    distance, error = scores.mean - scores.threshold, scores.standard_error
+    distance, error = videos.score - videos.threshold, videos.standard_error
     certain = np.where(distance >= 0, np.inf, -np.inf)
     z = np.divide(distance, error, out=certain, where=error > 0)
     return np.asarray(norm.cdf(z), dtype=np.float64)
 
 
-def by_evidence(scores: Scores, *, alpha: float, **_: Any) -> Floats:
+def by_evidence(videos: Candidates, *, alpha: float, **_: Any) -> Floats:
     """Widen if the e-process has reached 1 / alpha after any viewer."""
-    return (scores.peak >= -np.log(alpha)).astype(np.float64)
+    return (videos.evidence >= -np.log(alpha)).astype(np.float64)
 
 
-def by_rank(scores: Scores, *, fraction: float, **_: Any) -> Floats:
+def by_rank(videos: Candidates, *, fraction: float, **_: Any) -> Floats:
     """Widen the best fraction of each stage's videos, exactly that on average.
 
     Lots are drawn for what is left of the quota where a whole video does not fit, and
     among equal ones.
     """
-    chance = np.zeros(len(scores.mean))
-    for stage in np.unique(scores.stage):
-        cohort = np.flatnonzero(scores.stage == stage)
-        mean = scores.mean[cohort]
-        better = len(mean) - np.searchsorted(np.sort(mean), mean, side="right")
-        _, value, equal = np.unique(mean, return_inverse=True, return_counts=True)
-        left = fraction * len(mean) - better
+    chance = np.zeros(len(videos.score))
+    for stage in np.unique(videos.stage):
+        cohort = np.flatnonzero(videos.stage == stage)
+        score = videos.score[cohort]
+        better = len(score) - np.searchsorted(np.sort(score), score, side="right")
+        _, value, equal = np.unique(score, return_inverse=True, return_counts=True)
+        left = fraction * len(score) - better
         chance[cohort] = np.clip(left / equal[value], 0, 1)
     return chance
 
@@ -158,8 +166,10 @@ def _log_mean_exp(path: Floats) -> Floats:
     return highest + np.log(np.exp(path - highest[:, None]).mean(axis=1))
 
 
-def logged_scores(decisions: pd.DataFrame, threshold: float, rule: str) -> Scores:
-    """Read the scores of logged decisions, to judge them by another rule.
+def logged_candidates(
+    decisions: pd.DataFrame, threshold: float, rule: str
+) -> Candidates:
+    """Read logged decisions, to judge them by another rule.
 
     Raises
     ------
@@ -182,11 +192,11 @@ def logged_scores(decisions: pd.DataFrame, threshold: float, rule: str) -> Score
             f"threshold logged, {threshold}. Simulate them with rule='sequential'."
         )
     cohort = decisions.groupby(["world", "day", "stage"]).ngroup()
-    return Scores(
-        n=decisions["exposures"].to_numpy(np.int64),
-        mean=decisions["score"].to_numpy(),
-        sd=decisions["sd"].to_numpy(),
-        threshold=np.full(len(decisions), threshold),
-        peak=evidence,
+    return Candidates(
         stage=np.asarray(cohort, dtype=np.int64),
+        exposures=decisions["exposures"].to_numpy(np.int64),
+        score=decisions["score"].to_numpy(),
+        sd=decisions["sd"].to_numpy(),
+        evidence=evidence,
+        threshold=np.full(len(decisions), threshold),
     )

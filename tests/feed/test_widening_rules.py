@@ -5,48 +5,48 @@ from scipy.stats import norm
 from skchallenge.feed._widening_rules import (
     RULES,
     STAKES,
-    Scores,
+    Candidates,
     add_evidence,
     no_evidence,
 )
 
 
-def scores_of(mean, *, n=100, sd=3.0, threshold=2.0, peak=-np.inf, stage=1):
-    mean = np.asarray(mean, dtype=float)
-    full = {"n": n, "sd": sd, "threshold": threshold, "peak": peak, "stage": stage}
-    return Scores(
-        mean=mean, **{k: np.broadcast_to(v, mean.shape) for k, v in full.items()}
-    )
+def scored(score, *, exposures=100, sd=3.0, threshold=2.0, evidence=-np.inf, stage=1):
+    score = np.asarray(score, dtype=float)
+    rest = {"stage": stage, "exposures": exposures, "sd": sd, "threshold": threshold}
+    rest |= {"evidence": evidence}
+    rest = {name: np.broadcast_to(value, score.shape) for name, value in rest.items()}
+    return Candidates(score=score, **rest)
 
 
 def test_rules_by_hand():
     options = {"alpha": 0.05, "fraction": 0.4}
     mean = [1.9, 2.0, 2.4, 2.5]
-    assert RULES["threshold"](scores_of(mean), **options).tolist() == [0, 1, 1, 1]
+    assert RULES["threshold"](scored(mean), **options).tolist() == [0, 1, 1, 1]
     # The bound is 1.645 * 3 / 10 = .49 below the mean.
-    assert RULES["lcb"](scores_of(mean), **options).tolist() == [0, 0, 0, 1]
-    thompson = RULES["thompson"](scores_of(mean), **options)
+    assert RULES["lcb"](scored(mean), **options).tolist() == [0, 0, 0, 1]
+    thompson = RULES["thompson"](scored(mean), **options)
     np.testing.assert_allclose(thompson, norm.cdf((np.array(mean) - 2) / 0.3))
     peak = np.log([1, 19, 21, 400])
-    evident = RULES["sequential"](scores_of(mean, peak=peak), **options)
+    evident = RULES["sequential"](scored(mean, evidence=peak), **options)
     assert evident.tolist() == [0, 0, 1, 1]
 
 
 def test_one_viewer_proves_nothing():
-    alone = scores_of([9.0], n=1, sd=np.inf)
+    alone = scored([9.0], exposures=1, sd=np.inf)
     assert RULES["lcb"](alone, alpha=0.05).tolist() == [0]
     assert RULES["thompson"](alone).tolist() == [0.5]
-    exact = scores_of([1.0, 2.0, 3.0], sd=0.0)
+    exact = scored([1.0, 2.0, 3.0], sd=0.0)
     assert RULES["thompson"](exact).tolist() == [0, 1, 1]
 
 
 def test_the_top_fraction_is_by_stage_and_ties_share():
     mean = [5, 4, 3, 2, 1, 9, 9, 9, 0]
     stage = [1, 1, 1, 1, 1, 2, 2, 2, 2]
-    chance = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=0.4)
+    chance = RULES["top_fraction"](scored(mean, stage=stage), fraction=0.4)
     third = 1.6 / 3
     np.testing.assert_allclose(chance, [1, 1, 0, 0, 0, third, third, third, 0])
-    everything = RULES["top_fraction"](scores_of(mean, stage=stage), fraction=1.0)
+    everything = RULES["top_fraction"](scored(mean, stage=stage), fraction=1.0)
     assert (everything == 1).all()
 
 
@@ -56,7 +56,7 @@ def test_the_top_fraction_is_a_fraction(fraction, n):
     """Whatever the size of a cohort and its ties, its share is exact on average."""
     rng = np.random.default_rng(0)
     for values in (rng.uniform(size=n), rng.integers(0, 3, n), np.ones(n)):
-        chance = RULES["top_fraction"](scores_of(values), fraction=fraction)
+        chance = RULES["top_fraction"](scored(values), fraction=fraction)
         assert chance.sum() == pytest.approx(fraction * n)
         order = np.argsort(-values, kind="stable")
         assert (np.diff(chance[order]) <= 0).all()  # nobody overtakes a better one
