@@ -412,6 +412,16 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.net_.module_.load_state_dict(tensors)
 
 
+def check_widths(name: str, widths: Any, example: str) -> None:
+    """Raise unless a parameter is a sequence of widths of layers."""
+    if isinstance(widths, Integral | str):
+        raise TypeError(
+            f"{name} must be a sequence of widths such as {example}, got {widths!r}."
+        )
+    for width in widths:
+        check_scalar(width, name, Integral, min_val=1)
+
+
 def _labels(y: Any) -> Any:
     """Turn nullable integers and booleans, none missing, into NumPy's.
 

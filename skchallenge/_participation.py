@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_scalar
 
-from skchallenge._base import _BaseTorchClassifier
+from skchallenge._base import _BaseTorchClassifier, check_widths
 from skchallenge._table import check_option
 from skchallenge.nn import MLP, AttentionFusion
 
@@ -158,18 +158,12 @@ class DeepChallenger(_BaseTorchClassifier):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_option("fusion", self.fusion, ("concat", "attention"))
-        if isinstance(self.hidden_layer_sizes, Integral):
-            raise TypeError(
-                "hidden_layer_sizes must be a sequence of widths such as (128,), got "
-                f"{self.hidden_layer_sizes!r}."
-            )
+        check_widths("hidden_layer_sizes", self.hidden_layer_sizes, "(128,)")
         if self.fusion == "attention" and not len(self.hidden_layer_sizes):
             raise ValueError(
                 "fusion='attention' needs at least one width in hidden_layer_sizes, "
                 f"got {self.hidden_layer_sizes!r}."
             )
-        for width in self.hidden_layer_sizes:
-            check_scalar(width, "hidden_layer_sizes", Integral, min_val=1)
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {

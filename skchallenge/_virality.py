@@ -21,6 +21,7 @@ from skchallenge._base import (
     Batches,
     Inputs,
     _BaseTorchClassifier,
+    check_widths,
     random_projection,
 )
 from skchallenge._table import (
@@ -257,7 +258,9 @@ class MultimodalVirality(_BaseTorchClassifier):
         check_option("image_encoder", self.image_encoder, _LEAST_SIZE)
         check_option("fusion", self.fusion, ("concat", "full"))
         check_option("on_error", self.on_error, ("raise", "nan"))
-        _check_layers(self.metadata_layers)
+        if self.metadata_layers is not None:
+            example = "(512, 64) or None"
+            check_widths("metadata_layers", self.metadata_layers, example)
         if self.image is None:
             if self.metadata_layers is None:
                 raise ValueError(
@@ -388,19 +391,6 @@ class MultimodalVirality(_BaseTorchClassifier):
 
 def _names(estimator: Any) -> list[str]:
     return list(getattr(estimator, "feature_names_in_", ()))
-
-
-def _check_layers(layers: Any) -> None:
-    """Raise unless `metadata_layers` is None or a sequence of widths."""
-    if layers is None:
-        return
-    if isinstance(layers, Integral | str):
-        raise TypeError(
-            "metadata_layers must be a sequence of widths such as (512, 64) or None, "
-            f"got {layers!r}."
-        )
-    for width in layers:
-        check_scalar(width, "metadata_layers", Integral, min_val=1)
 
 
 def _numbers(
