@@ -120,7 +120,7 @@ def cached_embed(
                 session, names[start : start + _NAMES_A_READ]
             ):
                 if isinstance(content, MediaError):
-                    yield name, MediaError(f"{name}: {content}")
+                    yield name, content
                 elif content is None:
                     unkeyed.append(name)
                 else:

@@ -460,7 +460,11 @@ class VideoFrameEmbedder(
     def _contents(
         self, session: Session, names: Sequence[str]
     ) -> Iterator[tuple[str, bytes | MediaError | None]]:
-        return session.digests(names, (self.limits or MediaLimits()).timeout_s)
+        timeout_s = (self.limits or MediaLimits()).timeout_s
+        for name, content in session.digests(names, timeout_s):
+            if isinstance(content, MediaError):
+                content = MediaError(f"{name}: {content}")  # as `read_clips` names it
+            yield name, content
 
     _chunk_size, _commit_size = 32, 8
     _to_bytes = staticmethod(vector_to_bytes)
