@@ -328,9 +328,6 @@ def indices_of(cells: Iterable[str | None]) -> dict[str, list[int]]:
     return indices
 
 
-places_of = indices_of  # until the rooms that say so are rebuilt
-
-
 # Ids
 
 
@@ -399,9 +396,6 @@ def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
     numbers = values.astype(np.float64)
     is_whole = ((numbers == np.floor(numbers)) & (numbers.abs() < _ROUNDED)).all()
     return numbers.astype(np.int64) if is_whole else numbers
-
-
-plain_integers = plain_ids  # until the rooms that say so are rebuilt
 
 
 def _check_exact(values: pd.Series[Any], name: str) -> None:

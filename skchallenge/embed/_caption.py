@@ -22,7 +22,7 @@ from tqdm import tqdm
 from skchallenge._table import (
     check_count,
     check_option,
-    places_of,
+    indices_of,
     read_columns,
     text_or_none,
 )
@@ -45,8 +45,7 @@ from skchallenge.embed._keys import (
     text_model_files,
     text_model_fingerprint,
 )
-from skchallenge.embed._matrix import check_width
-from skchallenge.embed._networks import get_network, resolve_precision
+from skchallenge.embed._networks import check_width, get_network, resolve_precision
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, file_stat
@@ -228,15 +227,15 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             width = encoder_width(self.model, self.max_length)
             check_width(width, self.width_, f"model={self.model!r}")
         table = read_columns(self, X, reset=False)
-        indices_of = places_of(text_or_none(cell) for cell in table.flat)
+        positions = indices_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
 
         # Batches depend on the set of texts alone, not on their order.
-        embedded = cached_embed(self, sorted(indices_of), self.store)
-        bar = tqdm(total=len(indices_of), unit="caption", disable=not self.verbose)
+        embedded = cached_embed(self, sorted(positions), self.store)
+        bar = tqdm(total=len(positions), unit="caption", disable=not self.verbose)
         with bar, closing(embedded):
             for text, vector in embedded:
-                embeddings[indices_of[text]] = vector
+                embeddings[positions[text]] = vector
                 bar.update()
         return embeddings.reshape(len(table), -1)
 

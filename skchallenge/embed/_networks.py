@@ -55,3 +55,12 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     is_native = known.get("avx512_bf16", False) or known.get("amx_bf16", False)
     return torch.bfloat16 if device.type == "cpu" and is_native else torch.float32
+
+
+def check_width(width: int, fitted: int, network: str) -> None:
+    """Raise unless the network of now has the width of the network of `fit`."""
+    if width != fitted:
+        raise ValueError(
+            f"{network} gives {width} features with what was set after fit, but the "
+            f"network of fit gave {fitted}. Call fit again."
+        )

@@ -1,8 +1,11 @@
 """A column of media files -> one vector a file."""
 
+import contextlib
 import os
+import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -26,8 +29,8 @@ from skchallenge._table import (
     Cells,
     check_count,
     check_option,
+    indices_of,
     is_missing,
-    places_of,
     read_columns,
 )
 from skchallenge._torch import isolated_rng, resolve_device
@@ -55,10 +58,15 @@ from skchallenge.embed._engine import (
     repays_compiling,
 )
 from skchallenge.embed._keys import fingerprint_of, network_digest, weights_fingerprint
-from skchallenge.embed._matrix import OUTPUTS, check_width, new_matrix
-from skchallenge.embed._networks import get_network, resolve_precision, token_of
+from skchallenge.embed._networks import (
+    check_width,
+    get_network,
+    resolve_precision,
+    token_of,
+)
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError, MediaWarning
+from skchallenge.media._covers import reserve
 from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
@@ -70,6 +78,7 @@ POOLING: dict[str, Callable[[Matrix], Matrix]] = {
     "max": lambda features: features.max(axis=0),
     "concat": lambda features: features.ravel(),
 }
+OUTPUTS = ("array", "memmap")
 FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _RULES = 3  # raise it when files become other vectors by the same parameters
 _FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
@@ -307,7 +316,7 @@ class VideoFrameEmbedder(
             check_width(self._width(), self.width_, f"backbone={self.backbone!r}")
         table = self._paths(X, reset=False)
         n_columns = table.shape[1]
-        indices_of = places_of(table.flat)  # by path, in the flattened table
+        positions = indices_of(table.flat)  # by path, in the flattened table
         embeddings = new_matrix((table.size, self._features_a_file()), self.output)
         filler = FILLERS[self.on_error]
         reasons: dict[int, str] = {}  # of rows with a filler, by index
@@ -315,11 +324,11 @@ class VideoFrameEmbedder(
             embeddings[index] = filler
             reasons[int(index)] = "there is no path."
 
-        embedded = cached_embed(self, list(indices_of), self.store)
-        bar = tqdm(total=len(indices_of), unit="file", disable=not self.verbose)
+        embedded = cached_embed(self, list(positions), self.store)
+        bar = tqdm(total=len(positions), unit="file", disable=not self.verbose)
         with bar, closing(embedded):
             for path, result in embedded:
-                indices = indices_of[path]
+                indices = positions[path]
                 if not isinstance(result, MediaError):
                     embeddings[indices] = result
                 elif filler is None:
@@ -569,3 +578,38 @@ class FrameNetwork:
 
 
 _making_engines = threading.RLock()  # threads of one process share networks
+
+
+def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
+    """Return a float32 matrix to fill; as a memory map if `output` says so.
+
+    The file of a memory map is in the folder for temporary files (`TMPDIR`). It is
+    named, so that worker processes of joblib map it too, and goes with its last view.
+
+    Raises
+    ------
+    OSError
+        If the folder has no room for it.
+    """
+    if output == "array":
+        return np.empty(shape, dtype=np.float32)
+    file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
+    try:
+        n_bytes = max(4 * shape[0] * shape[1], 1)
+        try:
+            reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
+        finally:
+            os.close(file)  # Windows removes no open file
+        matrix: Any = np.memmap(path, np.float32, "r+", shape=shape)
+    except BaseException:
+        os.unlink(path)
+        raise
+    weakref.finalize(matrix._mmap, _remove, path, os.getpid())
+    return matrix
+
+
+def _remove(path: str, owner: int) -> None:
+    if os.getpid() != owner:  # a fork
+        return
+    with contextlib.suppress(OSError):  # gone already, or still in use on Windows
+        os.unlink(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skchallenge._table import is_missing, places_of
+from skchallenge._table import indices_of, is_missing
 from skchallenge.exceptions import MediaError
 from skchallenge.media._decode import Images
 from skchallenge.media._read import read_first_frames
@@ -57,7 +57,7 @@ def load_covers(
         If a cell is neither a path nor null.
     """
     cells = list(cells)
-    rows_of = places_of(_path_or_none(row, cell) for row, cell in enumerate(cells))
+    rows_of = indices_of(_path_or_none(row, cell) for row, cell in enumerate(cells))
     images = _room_for((len(rows_of), size, size, 3))
     indices = np.full(len(cells), -1, dtype=np.int64)
     bad: dict[int, MediaError] = {}
