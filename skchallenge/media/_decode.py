@@ -5,6 +5,7 @@ Everything here runs in one thread and knows no process: `_worker` runs it apart
 """
 
 import itertools
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -168,16 +169,8 @@ def _scan(
                 scan.width, scan.height = frame.width, frame.height
                 scan.rotation = -90 * round(frame.rotation / 90) % 360
             if scan.n_frames in wanted:
-                small = reformatter.reformat(
-                    frame,
-                    image_size,
-                    image_size,
-                    "rgb24",
-                    interpolation="BILINEAR",
-                    threads=1,
-                )
-                image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3)
-                scan.images.append(_upright(image, frame))
+                small = _resized(reformatter, frame, image_size, "rgb24", "BILINEAR")
+                scan.images.append(small)  # (H, W, 3)
             scan.n_frames += 1
             if positions is None:
                 break
@@ -232,11 +225,7 @@ def timed_luma(
         now = max(now, time - first)
         # The decoder's times need not be those of the packets, which were measured.
         check_duration(now, limits)
-        small = reformatter.reformat(
-            frame, size, size, "gray", interpolation="AREA", threads=1
-        )
-        image = np.asarray(small.to_ndarray(), np.uint8)[..., None]  # (H, W, 1)
-        yield now, _upright(image, frame)[..., 0]
+        yield now, _resized(reformatter, frame, size, "gray", "AREA")  # (H, W)
 
 
 def _mean_steps(
@@ -361,15 +350,30 @@ def decoded_frames(
     for packet in itertools.chain(_packets(container, stream), [flush]):
         try:
             frames = stream.codec_context.decode(packet)
-        except MemoryError:  # also one of FFmpeg's: other files may do better
+        except MemoryError:  # of Python or of FFmpeg
             raise
         except av.FFmpegError as error:
+            _check_memory(stream.codec_context)
             errors[:] = [error]
             continue
         for frame in frames:
             if stream.type == "video":  # its size may change at any frame
                 check_pixels(frame, limits)
             yield frame
+
+
+def _check_memory(codec: Any) -> None:
+    """Raise MemoryError if there is no room for another frame or so.
+
+    Some decoders, H.264's among them, call data invalid for which they got no memory.
+    Passing over such packets would give other frames under another limit of memory.
+    """
+    bits = codec.format.padded_bits_per_pixel if codec.type == "video" else 0
+    frame_bytes = codec.width * codec.height * bits // 8 if bits else 0
+    try:
+        mmap.mmap(-1, 2**20 + 3 * frame_bytes // 2).close()  # half for the decoder
+    except OSError as error:
+        raise MemoryError("no room for a frame") from error
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -401,17 +405,26 @@ def check_duration(seconds: float, limits: MediaLimits) -> None:
         )
 
 
-def _upright(image: Images, frame: Any) -> Images:
-    """Turn and mirror a square image as the file's display matrix says.
+def _resized(
+    reformatter: VideoReformatter, frame: Any, size: int, pixels: str, filter: str
+) -> Images:
+    """Return a frame as a square image, turned and mirrored to be upright.
 
-    The matrix maps x' = a x + c y and y' = b x + d y; phones use quarter turns.
+    FFmpeg's display matrix maps x' = a x + c y and y' = b x + d y; phones use quarter
+    turns. It is asked of the small frame: PyAV ties a frame that is asked into a circle
+    of references, and large ones would fill the memory until Python looks for circles.
     """
-    side_data = _display_matrix(frame)
-    if side_data is None:
+    # More threads would reserve memory, which is limited.
+    small = reformatter.reformat(
+        frame, size, size, pixels, interpolation=filter, threads=1
+    )
+    image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3), or (H, W) if grey
+    matrix = _display_matrix(small)
+    if matrix is None:
         return image
-    a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32, count=5).tolist()
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5).tolist()
     if abs(b) > abs(a):
-        image, a, d = image.transpose(1, 0, 2), c, b
+        image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 

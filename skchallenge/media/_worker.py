@@ -157,16 +157,20 @@ def read_message(pipe: BinaryIO) -> Reply | None:
 
 
 def _limit_memory(max_bytes: int) -> None:
-    """Have the system refuse memory beyond so many bytes of address space."""
-    try:
+    """Have the system refuse more memory than so many bytes beyond those in use.
+
+    It counts address space. macOS knows the limit by name only, Windows not at all.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
-    except ImportError:  # Windows
-        return
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if hard != resource.RLIM_INFINITY:
-        max_bytes = min(max_bytes, hard)
-    with contextlib.suppress(ValueError, OSError):  # macOS has the name only
-        resource.setrlimit(resource.RLIMIT_AS, (max_bytes, hard))
+
+        with open("/proc/self/statm") as file:
+            in_use = int(file.read().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = in_use + max_bytes
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def main() -> None:
