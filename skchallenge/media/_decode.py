@@ -224,7 +224,7 @@ def timed_luma(
         first = time if first is None else first
         now = max(now, time - first)
         # The decoder's times need not be those of the packets, which were measured.
-        check_duration(now, limits)
+        _check_duration(now, limits)
         yield now, _resized(reformatter, frame, size, "gray", "AREA")  # (H, W)
 
 
@@ -285,7 +285,11 @@ def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any
     with av.open(file, options=options, metadata_errors="ignore") as container:
         stream = _main_stream(container.streams.video)
         codec = stream.codec_context
-        check_pixels(codec, limits)
+        if codec.width * codec.height > limits.max_pixels:
+            raise MediaError(
+                f"has {codec.width} x {codec.height} pixels, more than "
+                f"MediaLimits.max_pixels={limits.max_pixels:,}."
+            )
         codec.options = pixels
         codec.thread_type = "SLICE"
         codec.thread_count = 1
@@ -334,8 +338,8 @@ def measure_span(file: BinaryIO, limits: MediaLimits) -> tuple[int, float | None
                 n_timed += 1
         duration_s = float((end - start) * stream.time_base) if n_timed else None
         if n_timed < n_packets:
-            check_duration(n_packets / _declared_fps(stream), limits)
-    check_duration(duration_s or 0.0, limits)
+            _check_duration(n_packets / _declared_fps(stream), limits)
+    _check_duration(duration_s or 0.0, limits)
     return n_packets, duration_s
 
 
@@ -344,35 +348,40 @@ def decoded_frames(
 ) -> Iterator[Any]:
     """Yield every frame that decodes, of pictures or of sound.
 
-    Packets that do not decode are passed over; `errors` holds the last one's.
+    Packets that do not decode are passed over, and so are frames that have grown beyond
+    `max_pixels`, which FFmpeg does not build; `errors` holds the last error.
     """
     flush = None
     for packet in itertools.chain(_packets(container, stream), [flush]):
         try:
             frames = stream.codec_context.decode(packet)
-        except MemoryError:  # of Python or of FFmpeg
-            raise
         except av.FFmpegError as error:
-            _check_memory(stream.codec_context)
+            _check_memory(error, stream.codec_context, limits)
             errors[:] = [error]
             continue
-        for frame in frames:
-            if stream.type == "video":  # its size may change at any frame
-                check_pixels(frame, limits)
-            yield frame
+        yield from frames
 
 
-def _check_memory(codec: Any) -> None:
-    """Raise MemoryError if there is no room for another frame or so.
+def _check_memory(error: av.FFmpegError, codec: Any, limits: MediaLimits) -> None:
+    """Raise MemoryError if a packet did not decode for want of memory.
 
     Some decoders, H.264's among them, call data invalid for which they got no memory.
-    Passing over such packets would give other frames under another limit of memory.
+    Passing over such packets would give other frames under another limit of memory. So
+    the room that is left is asked for, too. HEVC's decoder, in turn, speaks of memory
+    where a frame has too many pixels.
     """
-    bits = codec.format.padded_bits_per_pixel if codec.type == "video" else 0
-    frame_bytes = codec.width * codec.height * bits // 8 if bits else 0
+    frame_bytes = 0  # sound is small, and so is a picture before its format is known
+    if codec.type == "video":
+        if codec.width * codec.height > limits.max_pixels:
+            return
+        if codec.format is not None:
+            bits = codec.format.padded_bits_per_pixel
+            frame_bytes = codec.width * codec.height * bits // 8
+    if isinstance(error, MemoryError):
+        raise error
     try:
         mmap.mmap(-1, 2**20 + 3 * frame_bytes // 2).close()  # half for the decoder
-    except OSError as error:
+    except OSError:
         raise MemoryError("no room for a frame") from error
 
 
@@ -389,15 +398,7 @@ def _declared_fps(stream: Any) -> float:
     return float(stream.average_rate or _DEFAULT_FPS)
 
 
-def check_pixels(shape: Any, limits: MediaLimits) -> None:
-    if shape.width * shape.height > limits.max_pixels:
-        raise MediaError(
-            f"has {shape.width} x {shape.height} pixels, more than "
-            f"MediaLimits.max_pixels={limits.max_pixels:,}."
-        )
-
-
-def check_duration(seconds: float, limits: MediaLimits) -> None:
+def _check_duration(seconds: float, limits: MediaLimits) -> None:
     if seconds > limits.max_duration_s:
         raise MediaError(
             f"lasts {seconds:,.0f} seconds, more than "

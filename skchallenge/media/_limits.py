@@ -15,7 +15,8 @@ class MediaLimits:
     ----------
     max_pixels : int, default=67_108_864
         Pixels (width times height) of a frame. A larger frame is refused from its
-        header, before it is decoded. The default, 8192 x 8192, lets 8K video pass.
+        header, before it is decoded; in the midst of a video it is passed over, as one
+        that is damaged. The default, 8192 x 8192, lets 8K video pass.
     max_duration_s : float, default=3600.0
         Seconds from the first frame to the end of the last one. They are measured by
         the time stamps of all frames, not taken from the file's header. Where frames

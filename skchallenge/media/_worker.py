@@ -114,17 +114,21 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         # which needs no lock that a decoder may hold.
         faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
         payload: bytes | bytearray | memoryview = b""
+        is_worn = False
         try:
             header, payload = perform(request)
         except MediaError as error:
             header = {"error": str(error)}
         except MemoryError:
-            header = {"crash": _out_of_memory(request["limits"])}
+            header = {"error": _out_of_memory(request["limits"])}
+            is_worn = True  # FFmpeg may have left some of it behind
         except Exception as error:  # of any kind: the caller must hear of it
             reason = f"{type(error).__name__}: {error}"
             header = {"crash": f"crashes the decoder ({reason})."}
         faulthandler.cancel_dump_traceback_later()
         write_message(replies, header, payload)
+        if is_worn:
+            return
 
 
 def _out_of_memory(limits: Message) -> str:
