@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from common import children_watched, status
 from throughput import render
 from torch import nn
 
-from skchallenge.embed import VideoFrameEmbedder, _worker
+from skchallenge.embed import VideoFrameEmbedder
 
 COUNTS = (250, 500, 1000)
 N_FRAMES, WIDTH = 50, 2048
@@ -50,19 +51,13 @@ def embed(folder, n, output):
         store = Path(scratch) / "embeddings.db"
         model = VideoFrameEmbedder(Wide, store=store, **settings).fit(paths)
         before = status("VmHWM")
-        matrix = model.transform(paths)
+        with children_watched("VmHWM") as decoders:
+            matrix = model.transform(paths)
         assert matrix.shape == (n, N_FRAMES * WIDTH)
         report = {"before": before, "peak": status("VmHWM")}
         report["anonymous"] = status("RssAnon")
-        decoders = [status("VmHWM", worker._process.pid) for worker in _worker._idle]
         del matrix
-    print(json.dumps(report | {"largest decoder": max(decoders)}))
-
-
-def status(name, process="self"):
-    """Return a figure of a process, in bytes; `getrusage` counts its parent too."""
-    text = Path(f"/proc/{process}/status").read_text()
-    return 1024 * int(text.partition(f"{name}:")[2].split()[0])
+    print(json.dumps(report | {"largest decoder": max(decoders.values())}))
 
 
 def main():

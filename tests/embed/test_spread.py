@@ -25,12 +25,12 @@ from skchallenge.embed import (
     EmbeddingStore,
     MediaLimits,
     VideoFrameEmbedder,
-    _clips,
 )
 from skchallenge.embed import _spread as spread_module
 from skchallenge.embed._built import Built, built_of
 from skchallenge.embed._spread import _closed_quietly, _embed_there, spread
 from skchallenge.exceptions import MediaError, MediaWarning
+from skchallenge.media import _read
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
 
@@ -205,7 +205,7 @@ def test_after_an_error_nothing_more_is_begun(tmp_path, backend, with_store):
 
     model.set_params(limits=MediaLimits(timeout_s=None))
     with (
-        patch.object(_clips, "read_clip", lambda path, *a, **k: noting(path)),
+        patch.object(_read, "check_media_file", noting),  # before a file is opened
         parallel_config(backend, n_jobs=2),
         pytest.raises(MediaError, match="bad"),
     ):

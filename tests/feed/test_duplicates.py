@@ -163,7 +163,7 @@ def test_a_store_gives_the_same_and_decodes_once(collection, tmp_path, monkeypat
     def refuse(*_args, **_options):
         raise AssertionError("a file was decoded")
 
-    monkeypatch.setattr(signing, "read_film", refuse)
+    monkeypatch.setattr(signing, "read_luma_thumbnails", refuse)
     warm = finder(store=store).fit(collection)
     assert_frame_equal(warm.duplicates_, plain.duplicates_)
     with pytest.raises(AssertionError, match="a file was decoded"):

@@ -31,10 +31,10 @@ def measured(monkeypatch):
     """Have files measured as the test says, by their names."""
     table = {}
 
-    def read(path, limits):
-        return table[path]
+    def read(paths, **_options):
+        return (table[path] for path in paths)
 
-    monkeypatch.setattr(_review, "read_quality", read)
+    monkeypatch.setattr(_review, "read_qualities", read)
     return table
 
 
