@@ -10,17 +10,16 @@ counted apart.
     python benchmarks/memory.py
 """
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pandas as pd
 import torch
+from common import children_watched, status
 from throughput import render
 from torch import nn
 
@@ -52,32 +51,13 @@ def embed(folder, n, output):
         store = Path(scratch) / "embeddings.db"
         model = VideoFrameEmbedder(Wide, store=store, **settings).fit(paths)
         before = status("VmHWM")
-        decoders, done = {}, threading.Event()
-        watching = threading.Thread(target=watch, args=(decoders, done))
-        watching.start()
-        matrix = model.transform(paths)
-        done.set()
-        watching.join()
+        with children_watched("VmHWM") as decoders:
+            matrix = model.transform(paths)
         assert matrix.shape == (n, N_FRAMES * WIDTH)
         report = {"before": before, "peak": status("VmHWM")}
         report["anonymous"] = status("RssAnon")
         del matrix
     print(json.dumps(report | {"largest decoder": max(decoders.values())}))
-
-
-def watch(peaks, done):
-    """Note the peak of each child process, the decoders, until all is done."""
-    while not done.wait(0.1):
-        for file in Path("/proc/self/task").glob("*/children"):
-            for child in file.read_text().split():
-                with contextlib.suppress(OSError, ValueError, IndexError):  # it ended
-                    peaks[child] = status("VmHWM", child)
-
-
-def status(name, process="self"):
-    """Return a figure of a process, in bytes; `getrusage` counts its parent too."""
-    text = Path(f"/proc/{process}/status").read_text()
-    return 1024 * int(text.partition(f"{name}:")[2].split()[0])
 
 
 def main():

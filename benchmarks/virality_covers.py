@@ -8,7 +8,6 @@ Every part prints its target beside what it found; a missed one is exit code 1.
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import DATA
+from common import DATA, children_watched, status
 from PIL import Image
 from rendered import draw_covers
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from skchallenge import MultimodalVirality
-from skchallenge.media import _worker
 
 N, N_TRAIN = 1000, 700
 COLUMNS = ["x0", "x1", "x2"]  # x0 may tell something, the others are noise
@@ -163,16 +161,10 @@ def one_epoch(folder):
     X = pd.DataFrame({"cover": sorted(map(str, Path(folder).iterdir()))})
     X["x0"] = np.arange(len(X)) / len(X)
     start = time.perf_counter()
-    model(max_iter=1, random_state=0).fit(X, np.arange(len(X)) % 2)
+    with children_watched("VmHWM") as decoders:
+        model(max_iter=1, random_state=0).fit(X, np.arange(len(X)) % 2)
     seconds = time.perf_counter() - start
-    decoders = [worker._process.pid for worker in _worker._idle]
-    print(sum(peak_gigabytes(process) for process in ["self", *decoders]), seconds)
-
-
-def peak_gigabytes(process):
-    """Read the peak from Linux: getrusage counts what the parent had, too."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9
+    print((status("VmHWM") + sum(decoders.values())) / 1e9, seconds)
 
 
 def resnet():

@@ -5,6 +5,7 @@ Everything here runs in one thread and knows no process: `_worker` runs it apart
 """
 
 import itertools
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -168,16 +169,8 @@ def _scan(
                 scan.width, scan.height = frame.width, frame.height
                 scan.rotation = -90 * round(frame.rotation / 90) % 360
             if scan.n_frames in wanted:
-                small = reformatter.reformat(
-                    frame,
-                    image_size,
-                    image_size,
-                    "rgb24",
-                    interpolation="BILINEAR",
-                    threads=1,
-                )
-                image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3)
-                scan.images.append(_upright(image, frame))
+                small = _resized(reformatter, frame, image_size, "rgb24", "BILINEAR")
+                scan.images.append(small)  # (H, W, 3)
             scan.n_frames += 1
             if positions is None:
                 break
@@ -231,12 +224,8 @@ def timed_luma(
         first = time if first is None else first
         now = max(now, time - first)
         # The decoder's times need not be those of the packets, which were measured.
-        check_duration(now, limits)
-        small = reformatter.reformat(
-            frame, size, size, "gray", interpolation="AREA", threads=1
-        )
-        image = np.asarray(small.to_ndarray(), np.uint8)[..., None]  # (H, W, 1)
-        yield now, _upright(image, frame)[..., 0]
+        _check_duration(now, limits)
+        yield now, _resized(reformatter, frame, size, "gray", "AREA")  # (H, W)
 
 
 def _mean_steps(
@@ -296,7 +285,11 @@ def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any
     with av.open(file, options=options, metadata_errors="ignore") as container:
         stream = _main_stream(container.streams.video)
         codec = stream.codec_context
-        check_pixels(codec, limits)
+        if codec.width * codec.height > limits.max_pixels:
+            raise MediaError(
+                f"has {codec.width} x {codec.height} pixels, more than "
+                f"MediaLimits.max_pixels={limits.max_pixels:,}."
+            )
         codec.options = pixels
         codec.thread_type = "SLICE"
         codec.thread_count = 1
@@ -345,8 +338,8 @@ def measure_span(file: BinaryIO, limits: MediaLimits) -> tuple[int, float | None
                 n_timed += 1
         duration_s = float((end - start) * stream.time_base) if n_timed else None
         if n_timed < n_packets:
-            check_duration(n_packets / _declared_fps(stream), limits)
-    check_duration(duration_s or 0.0, limits)
+            _check_duration(n_packets / _declared_fps(stream), limits)
+    _check_duration(duration_s or 0.0, limits)
     return n_packets, duration_s
 
 
@@ -355,21 +348,41 @@ def decoded_frames(
 ) -> Iterator[Any]:
     """Yield every frame that decodes, of pictures or of sound.
 
-    Packets that do not decode are passed over; `errors` holds the last one's.
+    Packets that do not decode are passed over, and so are frames that have grown beyond
+    `max_pixels`, which FFmpeg does not build; `errors` holds the last error.
     """
     flush = None
     for packet in itertools.chain(_packets(container, stream), [flush]):
         try:
             frames = stream.codec_context.decode(packet)
-        except MemoryError:  # also one of FFmpeg's: other files may do better
-            raise
         except av.FFmpegError as error:
+            _check_memory(error, stream.codec_context, limits)
             errors[:] = [error]
             continue
-        for frame in frames:
-            if stream.type == "video":  # its size may change at any frame
-                check_pixels(frame, limits)
-            yield frame
+        yield from frames
+
+
+def _check_memory(error: av.FFmpegError, codec: Any, limits: MediaLimits) -> None:
+    """Raise MemoryError if a packet did not decode for want of memory.
+
+    Some decoders, H.264's among them, call data invalid for which they got no memory.
+    Passing over such packets would give other frames under another limit of memory. So
+    the room that is left is asked for, too. HEVC's decoder, in turn, speaks of memory
+    where a frame has too many pixels.
+    """
+    frame_bytes = 0  # sound is small, and so is a picture before its format is known
+    if codec.type == "video":
+        if codec.width * codec.height > limits.max_pixels:
+            return
+        if codec.format is not None:
+            bits = codec.format.padded_bits_per_pixel
+            frame_bytes = codec.width * codec.height * bits // 8
+    if isinstance(error, MemoryError):
+        raise error
+    try:
+        mmap.mmap(-1, 2**20 + 3 * frame_bytes // 2).close()  # half for the decoder
+    except OSError:
+        raise MemoryError("no room for a frame") from error
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -385,15 +398,7 @@ def _declared_fps(stream: Any) -> float:
     return float(stream.average_rate or _DEFAULT_FPS)
 
 
-def check_pixels(shape: Any, limits: MediaLimits) -> None:
-    if shape.width * shape.height > limits.max_pixels:
-        raise MediaError(
-            f"has {shape.width} x {shape.height} pixels, more than "
-            f"MediaLimits.max_pixels={limits.max_pixels:,}."
-        )
-
-
-def check_duration(seconds: float, limits: MediaLimits) -> None:
+def _check_duration(seconds: float, limits: MediaLimits) -> None:
     if seconds > limits.max_duration_s:
         raise MediaError(
             f"lasts {seconds:,.0f} seconds, more than "
@@ -401,17 +406,26 @@ def check_duration(seconds: float, limits: MediaLimits) -> None:
         )
 
 
-def _upright(image: Images, frame: Any) -> Images:
-    """Turn and mirror a square image as the file's display matrix says.
+def _resized(
+    reformatter: VideoReformatter, frame: Any, size: int, pixels: str, filter: str
+) -> Images:
+    """Return a frame as a square image, turned and mirrored to be upright.
 
-    The matrix maps x' = a x + c y and y' = b x + d y; phones use quarter turns.
+    FFmpeg's display matrix maps x' = a x + c y and y' = b x + d y; phones use quarter
+    turns. It is asked of the small frame: PyAV ties a frame that is asked into a circle
+    of references, and large ones would fill the memory until Python looks for circles.
     """
-    side_data = _display_matrix(frame)
-    if side_data is None:
+    # More threads would reserve memory, which is limited.
+    small = reformatter.reformat(
+        frame, size, size, pixels, interpolation=filter, threads=1
+    )
+    image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3), or (H, W) if grey
+    matrix = _display_matrix(small)
+    if matrix is None:
         return image
-    a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32, count=5).tolist()
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5).tolist()
     if abs(b) > abs(a):
-        image, a, d = image.transpose(1, 0, 2), c, b
+        image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 

@@ -81,6 +81,14 @@ class _Spans:
 
 def measure_quality(file: BinaryIO, limits: MediaLimits) -> Quality:
     """Decode picture and sound of a file once each and measure them."""
+    picture = _picture(file, limits)  # a call, so that its decoder frees its memory
+    return Quality(*picture, _loudness(file, limits))
+
+
+def _picture(
+    file: BinaryIO, limits: MediaLimits
+) -> tuple[int, int, float, float, float]:
+    """Return the first five fields of `Quality`."""
     _, duration_s = measure_span(file, limits)
     black, frozen = _Spans(_BLACK), _Spans(_FROZEN)
     last_s = -1.0
@@ -95,14 +103,7 @@ def measure_quality(file: BinaryIO, limits: MediaLimits) -> Quality:
     if last_s < 0:
         raise MediaError("no frame of it decodes: it is damaged.")
     end_s = 0.0 if is_picture and not last_s else max(duration_s or 0.0, last_s)
-    return Quality(
-        width,
-        height,
-        end_s,
-        black.fraction(end_s),
-        frozen.fraction(end_s),
-        _loudness(file, limits),
-    )
+    return width, height, end_s, black.fraction(end_s), frozen.fraction(end_s)
 
 
 def _judged(

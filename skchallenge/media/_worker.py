@@ -114,17 +114,21 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         # which needs no lock that a decoder may hold.
         faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
         payload: bytes | bytearray | memoryview = b""
+        is_worn = False
         try:
             header, payload = perform(request)
         except MediaError as error:
             header = {"error": str(error)}
         except MemoryError:
-            header = {"crash": _out_of_memory(request["limits"])}
+            header = {"error": _out_of_memory(request["limits"])}
+            is_worn = True  # FFmpeg may have left some of it behind
         except Exception as error:  # of any kind: the caller must hear of it
             reason = f"{type(error).__name__}: {error}"
             header = {"crash": f"crashes the decoder ({reason})."}
         faulthandler.cancel_dump_traceback_later()
         write_message(replies, header, payload)
+        if is_worn:
+            return
 
 
 def _out_of_memory(limits: Message) -> str:
@@ -157,16 +161,20 @@ def read_message(pipe: BinaryIO) -> Reply | None:
 
 
 def _limit_memory(max_bytes: int) -> None:
-    """Have the system refuse memory beyond so many bytes of address space."""
-    try:
+    """Have the system refuse more memory than so many bytes beyond those in use.
+
+    It counts address space. macOS knows the limit by name only, Windows not at all.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
-    except ImportError:  # Windows
-        return
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if hard != resource.RLIM_INFINITY:
-        max_bytes = min(max_bytes, hard)
-    with contextlib.suppress(ValueError, OSError):  # macOS has the name only
-        resource.setrlimit(resource.RLIMIT_AS, (max_bytes, hard))
+
+        with open("/proc/self/statm") as file:
+            in_use = int(file.read().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = in_use + max_bytes
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def main() -> None:

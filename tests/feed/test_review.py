@@ -31,7 +31,7 @@ def measured(monkeypatch):
     """Have files measured as the test says, by their names."""
     table = {}
 
-    def read(paths, n_threads, limits):
+    def read(paths, **_options):
         return (table[path] for path in paths)
 
     monkeypatch.setattr(_review, "read_qualities", read)

@@ -72,12 +72,13 @@ def test_files_of_the_same_pixels_are_one_picture(covers):
 def test_each_file_is_decoded_once(covers, monkeypatch):
     decoded = []
 
-    def spy(path, *rest):
-        decoded.append(Path(path).name)
-        return original(path, *rest)
+    def spy(paths, *rest, **options):
+        paths = list(paths)
+        decoded.extend(Path(path).name for path in paths)
+        return original(paths, *rest, **options)
 
-    original = _covers.sample_file
-    monkeypatch.setattr(_covers, "sample_file", spy)
+    original = _covers.read_first_frames
+    monkeypatch.setattr(_covers, "read_first_frames", spy)
     cells = [covers / "red.png", covers / "blue.png"] * 5
     load(cells, n_threads=2)
     assert sorted(decoded) == ["blue.png", "red.png"]

@@ -9,26 +9,20 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from media.odd_media import with_cover
+from media.reading import HERE, read_clip  # test_probe.py compares HERE to workers
 from PIL import Image, ImageOps
-from skchallenge.media._clips import FILES_IN_MEMORY, read_clips
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media import _clips, _decode
-from skchallenge.media._decode import (
-    _packets,
-    frame_positions,
-    read_clip,
-)
-from skchallenge.media._limits import MediaLimits
-
-HERE = MediaLimits(timeout_s=None)  # test_probe.py compares it to worker processes
+from skchallenge.media import _file, _read
+from skchallenge.media._decode import _packets, frame_positions
+from skchallenge.media._read import FILES_IN_MEMORY, read_clips
 
 
 def full_row(path, n_frames=5, image_size=16):
     clip = read_clip(str(path), n_frames, image_size, HERE)
     assert clip.frames.dtype == np.uint8
-    assert len(clip.frames) == len(set(clip.slots.tolist()))
-    row = clip.frames[clip.slots]
+    assert len(clip.frames) == len(set(clip.frame_index.tolist()))
+    row = clip.frames[clip.frame_index]
     assert row.shape == (n_frames, image_size, image_size, 3)
     return row
 
@@ -106,7 +100,7 @@ def test_short_videos_repeat_frames(tmp_path, media):
     frames = media.grey_frames(3, step=60)
     path = media.write_video(tmp_path / "a.mp4", frames)
     clip = read_clip(str(path), 7, 16)
-    assert clip.slots.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert clip.frame_index.tolist() == [0, 0, 1, 1, 1, 2, 2]
     assert media.frame_numbers(clip.frames, step=60) == [0, 1, 2]
 
 
@@ -119,15 +113,17 @@ def test_a_slide_show_is_a_few_frames(tmp_path, media):
     )
     [clip] = read_clips([str(path)], 40, 16, n_threads=1, limits=HERE)
     assert media.frame_numbers(clip.frames, step=60) == [0, 1, 0, 2]
-    assert np.array_equal(clip.frames[clip.slots], full_row(path, n_frames=40))
+    assert np.array_equal(clip.frames[clip.frame_index], full_row(path, n_frames=40))
 
 
-def test_one_pixel_makes_another_frame():
-    frames = np.zeros((4, 2, 2, 3), dtype=np.uint8)
+def test_one_pixel_makes_another_frame(tmp_path, media):
+    frames = np.zeros((4, 16, 16, 3), dtype=np.uint8)
     frames[1:, 1, 1, 2] = 1
-    clip = _clips.without_repeats(_decode.Clip(frames, np.array([0, 0, 1, 2, 3])))
+    path = tmp_path / "a.mov"
+    media.write_video(path, frames, codec="png", pix_fmt="rgb24")
+    clip = read_clip(path, 8, 16, HERE)
     assert np.array_equal(clip.frames, frames[:2])
-    assert clip.slots.tolist() == [0, 0, 1, 1, 1]
+    assert clip.frame_index.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_a_video_of_one_frame(tmp_path, media):
@@ -297,10 +293,10 @@ def test_bad_files_are_named_with_their_cause(tmp_path, media, make, message):
 
 
 def test_a_file_that_may_not_be_read(monkeypatch, clip_paths):
-    def forbidden(path, mode):
+    def forbidden(path, flags):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(_decode, "open", forbidden, raising=False)
+    monkeypatch.setattr(_file.os, "open", forbidden)
     with pytest.raises(MediaError, match="cannot be opened .Permission denied"):
         read_clip(clip_paths[0], 5, 16, HERE)
 
@@ -329,15 +325,16 @@ def test_many_files_come_in_order_and_errors_as_values(clip_paths, tmp_path):
 def test_ahead_means_beside_the_model_and_changes_no_clip(clip_paths, monkeypatch):
     paths = clip_paths * 4
     plain = [clip.frames for clip in read_clips(paths, 4, 16, n_threads=2)]
-    begun, read = [], _clips.read_clip
+    begun, perform = [], _read.perform
 
-    def noting(path, *args, **kwargs):
-        begun.append(path)
-        return read(path, *args, **kwargs)
+    def noting(request):
+        begun.append(request["path"])
+        return perform(request)
 
-    monkeypatch.setattr(_clips, "read_clip", noting)
+    monkeypatch.setattr(_read, "perform", noting)
     n_begun = []
-    for number, clip in enumerate(read_clips(paths, 4, 16, n_threads=2, ahead=True)):
+    clips = read_clips(paths, 4, 16, n_threads=2, limits=HERE, ahead=True)
+    for number, clip in enumerate(clips):
         np.testing.assert_array_equal(clip.frames, plain[number])
         n_begun.append(len(begun))
     assert max(n - i for i, n in enumerate(n_begun)) <= FILES_IN_MEMORY
@@ -346,14 +343,14 @@ def test_ahead_means_beside_the_model_and_changes_no_clip(clip_paths, monkeypatc
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_what_is_not_wanted_any_more_is_not_read(clip_paths, ahead, monkeypatch):
-    begun, read = [], _clips.read_clip
+    begun, perform = [], _read.perform
 
-    def noting(path, *args, **kwargs):
-        begun.append(path)
-        return read(path, *args, **kwargs)
+    def noting(request):
+        begun.append(request["path"])
+        return perform(request)
 
-    monkeypatch.setattr(_clips, "read_clip", noting)
-    clips = read_clips(clip_paths * 100, 4, 16, n_threads=2, ahead=ahead)
+    monkeypatch.setattr(_read, "perform", noting)
+    clips = read_clips(clip_paths * 100, 4, 16, n_threads=2, limits=HERE, ahead=ahead)
     next(clips)
     clips.close()
     assert len(begun) <= FILES_IN_MEMORY

@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 from media.qualities import RATE, noise, tone, write
-from skchallenge.media._tasks import read_quality
-
-from skchallenge.embed import MediaLimits
-
-HERE = MediaLimits(timeout_s=None)
+from media.reading import read_quality
 
 
 def quality(*arguments, **options):
-    return read_quality(write(*arguments, **options), limits=HERE)
+    return read_quality(write(*arguments, **options))
 
 
 @pytest.mark.parametrize("decibels", [0, -20, -40])
@@ -42,7 +38,7 @@ def test_sound_that_does_not_decode_is_unknown(tmp_path, monkeypatch):
     start = data.index(b"fLaC")
     data[start + 8 : start + 42] = bytes(34)  # the header of the sound
     (tmp_path / "a.mkv").write_bytes(data)
-    found = read_quality(path, limits=HERE)
+    found = read_quality(path)
     assert np.isnan(found.loudness_lufs)
     assert found.width == 96
 
@@ -73,5 +69,5 @@ def test_sizes_and_duration(tmp_path):
 
 
 def test_a_still_image_has_no_duration(clip_paths):
-    found = read_quality(clip_paths[-1], limits=HERE)
+    found = read_quality(clip_paths[-1])
     assert (found.duration_s, found.black_share, found.frozen_share) == (0, 0, 0)

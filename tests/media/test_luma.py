@@ -1,19 +1,19 @@
+"""Mean luma at equal steps of time, and what becomes of odd files."""
+
 import numpy as np
 import pandas as pd
 import pytest
 from media.odd_media import make_corpus
+from media.reading import HERE, read_luma, read_quality
 from numpy.testing import assert_array_equal
-from skchallenge.media._tasks import answer, read_film, read_quality
 
 from skchallenge.embed import MediaLimits, probe_media
 from skchallenge.exceptions import MediaError
 
-HERE = MediaLimits(timeout_s=None)  # decode in this process
 
-
-def levels(film):
+def levels(thumbnails):
     """Grey level of each step; FFmpeg maps RGB to the limited range and back."""
-    return film.reshape(len(film), -1).mean(axis=1)
+    return thumbnails.reshape(len(thumbnails), -1).mean(axis=1)
 
 
 def grey(media, path, numbers, **options):
@@ -32,12 +32,12 @@ def readable(tmp_path_factory):
 
 def test_a_step_is_the_mean_of_what_is_shown_in_it(media, tmp_path):
     path = grey(media, tmp_path / "a.mp4", [60, 80, 100, 120, 140, 160], rate=30)
-    film = read_film(path, fps=10, size=16, limits=HERE)
-    assert film.shape == (2, 16, 16)
-    assert film.dtype == np.uint8
-    fine = levels(read_film(path, fps=30, size=16, limits=HERE))
+    luma = read_luma(path, fps=10, size=16, limits=HERE)
+    assert luma.shape == (2, 16, 16)
+    assert luma.dtype == np.uint8
+    fine = levels(read_luma(path, fps=30, size=16, limits=HERE))
     np.testing.assert_allclose(np.diff(fine), np.diff(fine).mean(), atol=2)
-    np.testing.assert_allclose(levels(film), fine.reshape(2, 3).mean(axis=1), atol=1)
+    np.testing.assert_allclose(levels(luma), fine.reshape(2, 3).mean(axis=1), atol=1)
 
 
 def test_a_picture_counts_for_as_long_as_it_is_shown(media, tmp_path):
@@ -45,9 +45,9 @@ def test_a_picture_counts_for_as_long_as_it_is_shown(media, tmp_path):
     path = grey(
         media, tmp_path / "a.mp4", [40, 80, 120, 160, 200], rate=10, times=times
     )
-    found = levels(read_film(path, fps=10, size=16, limits=HERE))
+    found = levels(read_luma(path, fps=10, size=16, limits=HERE))
     even = grey(media, tmp_path / "b.mp4", [40, 80, 120, *[160] * 6, 200], rate=10)
-    expected = levels(read_film(even, fps=10, size=16, limits=HERE))
+    expected = levels(read_luma(even, fps=10, size=16, limits=HERE))
     assert len(found) == len(expected) == 10
     np.testing.assert_allclose(found, expected, atol=2)
 
@@ -55,9 +55,9 @@ def test_a_picture_counts_for_as_long_as_it_is_shown(media, tmp_path):
 def test_the_frame_rate_does_not_matter(media, tmp_path):
     slow = grey(media, tmp_path / "a.mp4", np.arange(20, 220, 10), rate=10)
     fast = grey(media, tmp_path / "b.mp4", np.arange(20, 220, 10).repeat(6), rate=60)
-    films = [read_film(p, fps=10, size=16, limits=HERE) for p in (slow, fast)]
-    assert len(films[0]) == len(films[1]) == 20
-    np.testing.assert_allclose(*map(levels, films), atol=2)
+    found = [read_luma(p, fps=10, size=16, limits=HERE) for p in (slow, fast)]
+    assert len(found[0]) == len(found[1]) == 20
+    np.testing.assert_allclose(*map(levels, found), atol=2)
 
 
 def test_pictures_are_upright(media, tmp_path):
@@ -65,18 +65,18 @@ def test_pictures_are_upright(media, tmp_path):
     quarter = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
     turned = media.write_video(tmp_path / "a.mp4", frames, matrix=quarter)
     plain = media.write_video(tmp_path / "b.mp4", frames)
-    films = [
-        read_film(str(p), fps=10, size=16, limits=HERE)[0] for p in (turned, plain)
+    found = [
+        read_luma(str(p), fps=10, size=16, limits=HERE)[0] for p in (turned, plain)
     ]
-    assert np.abs(films[0].astype(int) - films[1]).max() > 50
-    turns = [np.rot90(films[1], k).astype(int) for k in (1, 3)]
-    assert min(np.abs(films[0] - turn).max() for turn in turns) <= 12
+    assert np.abs(found[0].astype(int) - found[1]).max() > 50
+    turns = [np.rot90(found[1], k).astype(int) for k in (1, 3)]
+    assert min(np.abs(found[0] - turn).max() for turn in turns) <= 12
 
 
 def test_a_worker_reads_the_same(clip_paths):
     for path in clip_paths:
-        here = read_film(path, fps=10, size=32, limits=HERE)
-        apart = read_film(path, fps=10, size=32, limits=MediaLimits())
+        here = read_luma(path, fps=10, size=32, limits=HERE)
+        apart = read_luma(path, fps=10, size=32, limits=MediaLimits())
         assert_array_equal(here, apart)
         quality = read_quality(path, limits=HERE)
         assert quality == read_quality(path, limits=MediaLimits())
@@ -85,7 +85,7 @@ def test_a_worker_reads_the_same(clip_paths):
 def test_what_cannot_be_embedded_cannot_be_read(readable):
     paths, is_ok = readable
     readers = [
-        lambda path: read_film(path, fps=10, size=16, limits=HERE),
+        lambda path: read_luma(path, fps=10, size=16, limits=HERE),
         lambda path: read_quality(path, limits=HERE),
     ]
     for kind, path in paths.items():
@@ -108,7 +108,7 @@ def test_shares_of_odd_media_are_shares(readable):
 
 def test_limits_hold(clip_paths):
     for task in (
-        lambda x: read_film(clip_paths[0], fps=10, size=16, limits=x),
+        lambda x: read_luma(clip_paths[0], fps=10, size=16, limits=x),
         lambda x: read_quality(clip_paths[0], limits=x),
     ):
         with pytest.raises(MediaError, match=r"more than MediaLimits.max_pixels=10"):
@@ -117,21 +117,3 @@ def test_limits_hold(clip_paths):
             task(MediaLimits(max_duration_s=0.01, timeout_s=None))
         with pytest.raises(MediaError, match=r"within timeout_s=1e-06 seconds"):
             task(MediaLimits(timeout_s=1e-6))
-
-
-def test_the_worker_answers_every_task(clip_paths):
-    limits = [10_000_000, 60.0]
-    request = {"path": clip_paths[0], "limits": limits}
-    header, data = answer(
-        request | {"task": "film", "settings": {"fps": 10, "size": 8}}
-    )
-    assert header == {}
-    assert len(data) % 64 == 0
-    header, _ = answer(request | {"task": "quality", "settings": {}})
-    assert header["width"] == 64
-    header, _ = answer(
-        {"task": "quality", "path": "gone.mp4", "limits": limits, "settings": {}}
-    )
-    assert header == {"error": "cannot be opened (No such file or directory)."}
-    header, data = answer(request | {"n_frames": 2, "image_size": 8})
-    assert header["n_frames"] == 3
