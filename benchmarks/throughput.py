@@ -41,7 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from skchallenge.embed import VideoFrameEmbedder, load_demo_backbone
 from skchallenge.embed._backbone import build_backbone
 from skchallenge.embed._engine import encode_clips
-from skchallenge.media._decode import frame_positions
+from skchallenge.media._frame_sampling import frame_positions
 from skchallenge.media._read import read_clips
 
 N_FRAMES, SIZE = 50, 224

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skchallenge._table import indices_of, is_missing
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import Images
+from skchallenge.media._frame_sampling import Images
 from skchallenge.media._read import read_first_frames
 
 _IN_MEMORY_BYTES = 512 * 2**20

@@ -10,8 +10,8 @@ import pandas as pd
 
 from skchallenge._table import is_missing
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import VideoMetadata
 from skchallenge.media._file import file_stat
+from skchallenge.media._frame_sampling import VideoMetadata
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import read_metadata
 

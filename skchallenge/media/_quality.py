@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import av
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import (
+from skchallenge.media._frame_sampling import (
     decoded_frames,
     is_still,
     measure_span,

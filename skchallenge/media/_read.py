@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import Images, VideoMetadata
 from skchallenge.media._file import absolute, check_media_file
+from skchallenge.media._frame_sampling import Images, VideoMetadata
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import Quality
 from skchallenge.media._worker import READY, Message, Reply, perform, read_message

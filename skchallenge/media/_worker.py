@@ -21,8 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media._decode import first_frame, luma_thumbnails, sample_frames
 from skchallenge.media._file import hash_open, open_media_file, stat_of_open
+from skchallenge.media._frame_sampling import (
+    first_frame,
+    luma_thumbnails,
+    sample_frames,
+)
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import measure_quality
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media import _file, _read
-from skchallenge.media._decode import _packets, frame_positions
+from skchallenge.media._frame_sampling import _packets, frame_positions
 from skchallenge.media._read import FILES_IN_MEMORY, read_clips
 
 
