@@ -13,7 +13,7 @@ from media.qualities import noise, tone, write
 from media.reading import HERE, read_clip, read_luma, read_quality
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media import _quality, _worker
+from skchallenge.media import _frame_sampling, _quality, _worker
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._probe import probe_media
 from skchallenge.media._read import read_clips
@@ -107,8 +107,8 @@ def test_frames_without_time_stamps_last_as_the_frame_rate_says(tmp_path, read):
 def test_the_decoders_times_are_held_to_the_limit_too(tmp_path, monkeypatch):
     """Even if the packets' were within it."""
     path = no_time_stamps(tmp_path / "a.ts")
-    monkeypatch.setattr(_frame_sampling, "measure_span", lambda file, limits: (12, None))
-    monkeypatch.setattr(_quality, "measure_span", lambda file, limits: (12, None))
+    for module in (_frame_sampling, _quality):
+        monkeypatch.setattr(module, "measure_span", lambda file, limits: (12, None))
     for read in READERS[1:]:
         with pytest.raises(MediaError, match="lasts 40,000 seconds, more than"):
             read(path, HERE)
