@@ -596,7 +596,7 @@ def test_the_table_alone_is_an_mlp():
         (
             {"image": 3},
             ValueError,
-            "image must be the position .* got 3, but X has 3 columns",
+            "image must be the position .* got 3, but X has 3 feature",
         ),
         (
             {"image": -4},
