@@ -422,8 +422,8 @@ class VideoFrameEmbedder(
     def _width(self) -> int:
         """Return the number of features of a frame; named weights are not opened."""
         if isinstance(self.backbone, str):
-            weights = None if self.weights is None else str(self.weights)
-            return named_width(self.backbone, weights, self.image_size)
+            name = None if is_weights_path(self.weights) else self.weights
+            return named_width(self.backbone, name, self.image_size)
         return self._network().width
 
     def _network(self) -> "FrameNetwork":
