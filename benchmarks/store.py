@@ -131,8 +131,10 @@ def searches(name, embedder, X, n_pairs):
     matrix = embedder.fit_transform(X)
     y = np.random.default_rng(0).integers(2, size=len(X))
     grid = {"logisticregression__C": [0.01, 0.1, 1, 10]}
-    ready = GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), grid)
-    steps = make_pipeline(embedder, StandardScaler(), LogisticRegression())
+    ready = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), grid
+    )
+    steps = make_pipeline(embedder, StandardScaler(), LogisticRegression(max_iter=1000))
     stored = GridSearchCV(steps, grid)
     first = seconds(lambda: stored.fit(X, y))[0]
     pairs = [

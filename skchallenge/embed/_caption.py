@@ -235,7 +235,8 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         bar = tqdm(total=len(positions), unit="caption", disable=not self.verbose)
         with bar, closing(embedded):
             for text, vector in embedded:
-                embeddings[positions[text]] = vector
+                for index in positions[text]:
+                    embeddings[index] = vector
                 bar.update()
         return embeddings.reshape(len(table), -1)
 

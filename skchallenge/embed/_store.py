@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import xxhash
 from filelock import FileLock, Timeout
@@ -342,20 +342,20 @@ class Session:
         own = self._own_inodes()
         for start in range(0, len(paths), _KEYS_A_QUERY):
             part = paths[start : start + _KEYS_A_QUERY]
-            stats = [file_stat(path) for path in part]
-            inodes = [_inode(stat) for stat in stats if stat is not None]
+            rows = [_file_row(file_stat(path)) for path in part]
+            inodes = [row[0] for row in rows if row is not None]
             marks = ",".join("?" * len(inodes))
             query = f"SELECT inode, state, digest FROM files WHERE inode IN ({marks})"
             known = {row[:2]: row[2] for row in self.select(query, inodes)}
             learnt: list[tuple[str, str, bytes, bytes]] = []
             try:
-                for path, stat in zip(part, stats, strict=True):
-                    if stat is None:
+                for path, row in zip(part, rows, strict=True):
+                    if row is None:
                         yield path, None
-                    elif _inode(stat) in own:
+                    elif row[0] in own:
                         yield path, MediaError("is a file of the store.")
-                    elif (_inode(stat), _state(stat)) in known:
-                        yield path, known[_inode(stat), _state(stat)]
+                    elif row in known:
+                        yield path, known[row]
                     else:
                         yield path, _hash_and_learn(path, timeout_s, learnt)
             finally:
@@ -370,8 +370,8 @@ class Session:
         To close one drops all POSIX locks that this process has on it, SQLite's among
         them: other processes would then write over what is written here.
         """
-        stats = (file_stat(self.path + suffix) for suffix in _OWN_FILES)
-        return {_inode(stat) for stat in stats if stat is not None}
+        rows = (_file_row(file_stat(self.path + suffix)) for suffix in _OWN_FILES)
+        return {row[0] for row in rows if row is not None}
 
 
 @contextmanager
@@ -514,18 +514,21 @@ def _hash_and_learn(
     if stat is None or digest is None:
         return None
     if max(stat.mtime_ns, stat.ctime_ns) + _QUIET_NS < now:
-        name = os.fsencode(os.path.abspath(path))
-        learnt.append((_inode(stat), _state(stat), digest, name))
+        inode, state = _file_row(stat)
+        learnt.append((inode, state, digest, os.fsencode(os.path.abspath(path))))
     return digest
 
 
-def _inode(stat: FileStat) -> str:
-    return f"{stat.device}:{stat.inode}"
-
-
-def _state(stat: FileStat) -> str:
-    """Return what of a file changes when its content does."""
-    return f"{stat.size}:{stat.mtime_ns}:{stat.ctime_ns}"
+@overload
+def _file_row(stat: FileStat) -> tuple[str, str]: ...
+@overload
+def _file_row(stat: FileStat | None) -> tuple[str, str] | None: ...
+def _file_row(stat: FileStat | None) -> tuple[str, str] | None:
+    """Return which file it is, and what of it changes when its content does."""
+    if stat is None:
+        return None
+    state = f"{stat.size}:{stat.mtime_ns}:{stat.ctime_ns}"
+    return f"{stat.device}:{stat.inode}", state
 
 
 def _verify_records(session: Session) -> tuple[int, int]:
@@ -550,7 +553,7 @@ def _verify_files(session: Session) -> tuple[int, int]:
     n_right, n_changed, stale = 0, 0, []
     for inode, state, digest, name in session.select("SELECT * FROM files"):
         stat, found = hash_file(os.fsdecode(name), None)
-        is_same = stat is not None and (_inode(stat), _state(stat)) == (inode, state)
+        is_same = _file_row(stat) == (inode, state)
         n_right += is_same and found == digest
         n_changed += is_same and found != digest
         if not (is_same and found == digest):

@@ -330,7 +330,8 @@ class VideoFrameEmbedder(
             for path, result in embedded:
                 indices = positions[path]
                 if not isinstance(result, MediaError):
-                    embeddings[indices] = result
+                    for index in indices:  # often one; a list would cost ten times more
+                        embeddings[index] = result
                 elif filler is None:
                     raise MediaError(
                         f"Row {indices[0] // n_columns}: {result} Repair or drop it, "
@@ -422,7 +423,8 @@ class VideoFrameEmbedder(
     def _width(self) -> int:
         """Return the number of features of a frame; named weights are not opened."""
         if isinstance(self.backbone, str):
-            name = None if is_weights_path(self.weights) else self.weights
+            is_name = not is_weights_path(self.weights)
+            name = str(self.weights) if self.weights is not None and is_name else None
             return named_width(self.backbone, name, self.image_size)
         return self._network().width
 
