@@ -477,6 +477,16 @@ def test_a_vector_is_stored_under_the_content_that_was_decoded(
     assert store.stats()["misses"] == 2  # neither was stored under the other's content
 
 
+def test_hashing_for_the_store_obeys_the_limit_of_time(covers, store, tmp_path):
+    path = tmp_path / "a.mp4"
+    with open(path, "wb") as file:
+        file.truncate(4 * 2**30)  # sparse: takes no room on the disk
+    limits = MediaLimits(timeout_s=0.1)
+    model = embedder(store=store, limits=limits, on_error="zero").fit(covers)
+    with pytest.warns(MediaWarning, match="a.mp4: is not hashed within timeout_s=0.1"):
+        model.transform([path])
+
+
 def test_results_are_written_after_a_while(covers, store, log, monkeypatch):
     monkeypatch.setattr(module, "_COMMIT_EVERY_S", 0)
     sizes = []
