@@ -17,6 +17,12 @@ end earlier, what permuted labels score, and what the columns cost.
     SKCHALLENGE_DATA=path/to/data python benchmarks/participation_study.py
 """
 
+import os
+
+# Before any numerical library is loaded: threads of small regressions only get in each
+# other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import argparse
 import time
 

@@ -26,7 +26,6 @@ from skchallenge.baselines._estimators import default_baselines
 from skchallenge.metrics._bootstrap import ranking
 
 Floats = NDArray[np.float64]
-_DEPENDENT = 2  # by users; by users and challenges
 
 
 class Comparison:
@@ -525,7 +524,7 @@ def _draw(
     rng = check_random_state(random_state)
     n_users, n_challenges = user.max() + 1, challenge.max() + 1
     once = np.ones(n_challenges)
-    drawn = np.empty((_DEPENDENT, n_resamples, len(scorers), len(_METRICS)))
+    drawn = np.empty((2, n_resamples, len(scorers), len(_METRICS)))
     for i in range(n_resamples):
         of_user, of_challenge = (
             np.bincount(rng.randint(n, size=n), minlength=n).astype(np.float64)
@@ -553,8 +552,10 @@ def _intervals(
     )
     frame = pd.DataFrame({word: value.ravel()}, rows)
     for way, ending in enumerate(("", "_two_way")):
-        ends = np.nanquantile(drawn[way], [tail, 1 - tail], axis=0)
-        frame[f"low{ending}"], frame[f"high{ending}"] = (e.ravel() for e in ends)
+        draws = pd.DataFrame(drawn[way].reshape(len(drawn[way]), -1))
+        # No interpolation: a ratio is infinite where the baseline's score is 0.
+        ends = draws.quantile([tail, 1 - tail], interpolation="nearest").to_numpy()
+        frame[f"low{ending}"], frame[f"high{ending}"] = ends
     return frame
 
 

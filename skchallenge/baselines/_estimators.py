@@ -101,7 +101,8 @@ class PairClassifier(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             Members of `classes_`.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
 
     def _read(self, X: Any, *, reset: bool) -> pd.DataFrame:
         frame = as_frame(X, "X")

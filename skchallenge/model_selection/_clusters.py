@@ -69,16 +69,14 @@ class _ClusterFolds(BaseCrossValidator):
         check_real("overlap", self.overlap, "right", max_val=1)
         return challenge_clusters(snapshot(self.catalog), self.overlap)
 
-    def _check(self, X: Any, column: str) -> pd.DataFrame:
+    def _read(self, X: Any) -> pd.DataFrame:
+        """Return X with the ids of its challenges in NumPy's types."""
         check_count("n_splits", self.n_splits, min_val=2)
         check_catalog(self.catalog)
-        frame = as_frame(X, "X")
+        frame, column = as_frame(X, "X"), self.catalog.challenge
         check_columns(frame.columns, [column], "X")
-        catalog = self.catalog
-        is_user = column == catalog.user
-        known = catalog.videos[column] if is_user else catalog.memberships["challenge"]
-        frame[column] = check_ids(frame[column], column, like=known)
-        return frame
+        known = self.catalog.memberships["challenge"]
+        return frame.assign(**{column: check_ids(frame[column], column, known)})
 
     def _cluster_of(self, frame: pd.DataFrame) -> NDArray[np.intp]:
         """Number the cluster of each row; an unknown challenge is its own."""
@@ -187,7 +185,7 @@ class ChallengeClusterKFold(_ClusterFolds):
         ValueError
             If the column is missing, or there are fewer clusters than folds.
         """
-        frame = self._check(X, self.catalog.challenge)
+        frame = self._read(X)
         cluster = self._cluster_of(frame)
         for test in self._folds(cluster, "clusters of challenges", self.random_state):
             yield np.setdiff1d(np.arange(len(frame)), test), test
@@ -295,8 +293,9 @@ class ColdBothKFold(_ClusterFolds):
             If a column is missing, there are fewer users or clusters than folds, or no
             row is left on a side.
         """
-        frame = self._check(X, self.catalog.challenge)
-        user = self._check(frame, self.catalog.user)[self.catalog.user]
+        frame, column = self._read(X), self.catalog.user
+        check_columns(frame.columns, [column], "X")
+        user = check_ids(frame[column], column, like=self.catalog.videos[column])
         rng = check_random_state(self.random_state)
         users = self._folds(pd.factorize(user)[0], "users", rng)
         of_cluster = self._cluster_of(frame)
