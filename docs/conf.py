@@ -64,6 +64,8 @@ MODULES = (
     "media",
     "exceptions",
     "metrics",
+    "model_selection",
+    "baselines",
     "feed",
     "datasets",
     "embed",

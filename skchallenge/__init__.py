@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skchallenge._adoption import AdoptionHistory
     from skchallenge._factory import make_deep_challenger
     from skchallenge._history import HistoryEncoder
     from skchallenge._participation import DeepChallenger
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AdoptionHistory",
     "CaptionEmbedder",
     "DeepChallenger",
     "EmbeddingStore",
@@ -42,6 +44,7 @@ __all__ = [
 
 # Imported when first asked for: tables and metrics must not wait for torch.
 _HOMES = {
+    "AdoptionHistory": "_adoption",
     "CaptionEmbedder": "embed",
     "DeepChallenger": "_participation",
     "EmbeddingStore": "embed",

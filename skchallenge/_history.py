@@ -200,7 +200,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
-        rules.warn_of_cut_histories(X, history)
+        rules.warn_of_cut_histories(X, history, f"{self.by}_fill")
         self.encoder_ = _fit_encoder(self.encoder, rules, X)[0]
         self._width = _width(self.encoder_, self.catalog, history)
         self._fitted_rules = self._rule_parameters()  # last: of this encoder only

@@ -211,6 +211,18 @@ class ParticipationRules:
             "these pairs, as make_participation does."
         )
 
+    def early_birds(self, X: pd.DataFrame, n_own: Rows) -> str:
+        """Say which rows ask about users who have taken part."""
+        user = self.catalog.user
+        challenge = self.catalog.challenge
+        first = X.iloc[int(n_own.argmax())]
+        return (
+            f"{(n_own > 0).sum()} rows of X, such as {first[user]!r} in "
+            f"{first[challenge]!r}, are of users who took part before {self.before!r}: "
+            "what is known of them tells the answer. Drop these pairs, as "
+            "make_participation does."
+        )
+
     def warn_of_own_videos(self, n_own: Rows) -> None:
         """Warn of the same when a fitted encoder is asked about it."""
         if not n_own.any():
@@ -227,8 +239,13 @@ class ParticipationRules:
             stacklevel=4,  # scikit-learn wraps `transform`
         )
 
-    def warn_of_cut_histories(self, X: pd.DataFrame, history: Rows) -> None:
-        """Warn of empty slots if the catalog seems to hold latest videos only."""
+    def warn_of_cut_histories(
+        self, X: pd.DataFrame, history: Rows, teller: str
+    ) -> None:
+        """Warn of empty slots if the catalog seems to hold latest videos only.
+
+        `teller` is what holds the number of videos before the cut-off.
+        """
         if not self.of_users or self.before is None or (history >= 0).all():
             return
         catalog = self.catalog
@@ -247,7 +264,7 @@ class ParticipationRules:
             f"Most users have exactly {common} videos in the catalog, whether they "
             "took part or not: it seems to hold the latest of each. Then who posts "
             "more after the cut-off, a participation or not, has fewer before it, and "
-            f"{self.by}_fill tells. Ask make_participation for min_history="
+            f"{teller} tells. Ask make_participation for min_history="
             f"{history.shape[1]}, which is max_videos, or lower max_videos.",
             LeakageWarning,
             stacklevel=3,

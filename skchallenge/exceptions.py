@@ -9,7 +9,8 @@ The tree::
     ├── EmptyHistoryWarning   no row of a table has any history
     ├── LeakageWarning        features may tell the label
     ├── MediaWarning          media files were filled in, or there are none
-    └── OneClassWarning       all labels are alike, so nothing can be learnt
+    ├── OneClassWarning       all labels are alike, so nothing can be learnt
+    └── OpenWindowWarning     labels are of windows that were not over yet
 """
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MediaError",
     "MediaWarning",
     "OneClassWarning",
+    "OpenWindowWarning",
 ]
 
 
@@ -44,3 +46,7 @@ class MediaWarning(UserWarning):
 
 class OneClassWarning(UserWarning):
     """All labels of a data set are alike, so no classifier can be fitted."""
+
+
+class OpenWindowWarning(UserWarning):
+    """Windows in which taking part counts end after the table of videos does."""

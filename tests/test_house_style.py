@@ -12,7 +12,10 @@ import skchallenge
 
 ROOT = Path(skchallenge.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
-PACKAGES = ["", "datasets", "embed", "feed", "metrics", "nn", "tabular", "exceptions"]
+PACKAGES = [
+    *("", "baselines", "datasets", "embed", "feed", "metrics", "model_selection", "nn"),
+    *("tabular", "exceptions"),
+]
 
 
 def public_objects():

@@ -284,14 +284,17 @@ def test_own_times_as_cut_offs_leak_and_one_cut_off_does_not():
         hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
     )
     data = make_participation(
-        videos.drop(columns="challenge"), challenges=["dance"], horizon=60
+        videos.drop(columns="challenge"),
+        challenges=["dance"],
+        min_history=3,
+        horizon=36,
     )
     assert len(data.pairs) == n
     assert data.y.mean() == len(joins) / n
     encoder = sides(data.catalog, aggregation="mean").challenge
     assert at_chance(auc(encoder, data.pairs, data.y))
     # The positive's own time against the end of the window for negatives.
-    own = data.pairs["user_id"].map(joins).fillna(data.pairs["time"] + 60)
+    own = data.pairs["user_id"].map(joins).fillna(data.pairs["time"] + 36)
     leaky = data.pairs.assign(time=own.astype(int))
     assert auc(encoder, leaky, data.y) > 0.9
 
@@ -309,7 +312,7 @@ def test_exports_of_the_latest_videos_leak_by_the_fill():
         video_id=range(len(rows)),
         hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
     )
-    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
+    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=36)
     assert len(data.pairs) == 400
     encoder = sides(data.catalog).user
     with pytest.warns(
@@ -358,7 +361,7 @@ def test_rehearsals_do_not_count_as_history():
         video_id=range(len(rows)),
         hashtags=[[r["challenge"]] if r["challenge"] else [] for r in rows],
     )
-    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=60)
+    data = make_participation(videos, challenges=["dance"], min_history=4, horizon=26)
     fill = sides(data.catalog).user.set_params(max_videos=4).fit_transform(data.pairs)
     assert data.y.sum() > 20
     assert (fill[:, -1] == 1).all()
@@ -381,7 +384,8 @@ def test_participations_do_not_count_as_activity(monkeypatch):
     )
 
     def score():
-        data = make_participation(videos, challenges=["dance"], horizon=60)
+        options = {"min_history": 3, "horizon": 36}
+        data = make_participation(videos, challenges=["dance"], **options)
         encoder = sides(data.catalog, aggregation="mean").user
         return auc(encoder, data.pairs, data.y)
 

@@ -83,7 +83,8 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_tables_and_metrics_do_not_import_torch():
     code = (
         "import sys, skchallenge, skchallenge.datasets, skchallenge.metrics\n"
-        "import skchallenge.tabular\n"
+        "import skchallenge.tabular, skchallenge.baselines, "
+        "skchallenge.model_selection; skchallenge.AdoptionHistory\n"
         "import skchallenge.feed; skchallenge.feed.EngagementScorer\n"
         "skchallenge.make_participation, skchallenge.VideoCatalog\n"
         "heavy = {'torch', 'skorch', 'torchvision', 'transformers'}\n"

@@ -18,6 +18,7 @@ _SIZE = 96  # pixels
 _N_FRAMES = _FPS = 12
 _N_SEEDS = 5
 _START = pd.Timestamp("2020-09-01")
+_END = _START + pd.Timedelta(days=120)  # nobody posts after the last window
 # logit = bias + signal * strength * (cos of hues apart + cos of topics apart)
 _BIAS, _STRENGTH = -1.0, 5.0
 _HUE_NOISE = 0.4  # radians, per video
@@ -88,6 +89,8 @@ def make_challenge_clips(
             True probabilities, the best predictor that there is: no model can beat
             its score but by luck. Its AUC, ``roc_auc_score(data.y, data.proba)``, is
             expected to be 0.50 for signal 0, 0.82 for 0.3, 0.90 for 0.5, 0.96 for 1.
+        horizon : pandas.Timedelta
+            Length of the windows in which taking part counts.
 
     Raises
     ------
@@ -137,6 +140,7 @@ def make_challenge_clips(
         challenges=tastes.challenges,
         n_seeds=_N_SEEDS,
         min_history=min(3, videos_per_user),
+        until=_END,
     )
     row = pd.Index(tastes.users).get_indexer(data.pairs["user_id"])
     column = pd.Index(tastes.challenges).get_indexer(data.pairs["challenge"])
@@ -146,6 +150,7 @@ def make_challenge_clips(
         y=data.y,
         catalog=data.catalog,
         proba=tastes.proba[row, column],
+        horizon=data.horizon,
     )
 
 

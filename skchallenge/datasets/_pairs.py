@@ -18,7 +18,7 @@ from skchallenge._table import (
     read_duration,
 )
 from skchallenge.datasets._catalog import VideoCatalog, tag_name
-from skchallenge.exceptions import OneClassWarning
+from skchallenge.exceptions import OneClassWarning, OpenWindowWarning
 
 # Tags of the platform itself: they say nothing about what is joined.
 _GENERIC_TAGS = (
@@ -35,9 +35,10 @@ def make_participation(
     min_participants: int = 20,
     max_spread: str | float = "21D",
     generic_tags: Iterable[str] | None = None,
-    min_history: int = 3,
+    min_history: int = 8,
     n_seeds: int = 5,
     horizon: str | float = "30D",
+    until: Any = None,
 ) -> Bunch:
     """Make pairs, labels and the catalog of a participation study.
 
@@ -64,10 +65,11 @@ def make_participation(
         Largest inter-quartile range of the users' first uses of a found challenge.
     generic_tags : iterable of str or None, default=None
         Tags that are never found; None is a short list such as fyp and viral.
-    min_history : int, default=3
-        Videos that a candidate has at least before the cut-off. Where the table holds
-        the latest videos of each user only, take at least `max_videos` of the
-        `HistoryEncoder`: else who posts more later has fewer slots filled.
+    min_history : int, default=8
+        Videos that a candidate has at least before the cut-off. The default is that of
+        the `max_videos` of `HistoryEncoder`. With fewer, and a table that holds the
+        latest videos of each user only, who posts more later has fewer slots filled,
+        and the fill tells the label.
     n_seeds : int, default=5
         The cut-off is the first upload of this many-th participant, at least the
         second: a history, which ends before the cut-off, shows the ones before.
@@ -75,6 +77,10 @@ def make_participation(
         Length of the window in which taking part counts. Like `max_spread` a
         duration that pandas.Timedelta reads where `create_time` holds datetimes, and
         a number in the unit of `create_time` where it holds numbers.
+    until : datetime, number or None, default=None
+        When the table was collected: it holds what its users posted until then, which
+        is what tells a "no" from a "not yet". Of the type of `create_time`; None is the
+        time of the last video.
 
     Returns
     -------
@@ -89,6 +95,8 @@ def make_participation(
         challenges : pandas.DataFrame
             One row a challenge: `challenge`, `time`, `n_participants`, `n_pairs`,
             `n_positives`.
+        horizon : pandas.Timedelta or number
+            The length of the windows.
 
     Raises
     ------
@@ -103,6 +111,8 @@ def make_participation(
     OneClassWarning
         If all labels are alike. The pairs are right and `challenges` tells how they
         came about, but no classifier can be fitted on them.
+    OpenWindowWarning
+        If windows end after the table does.
 
     See Also
     --------
@@ -128,7 +138,7 @@ def make_participation(
     ...     "hashtags": [[], [], [], [], ["Dance"], ["dance"], ["dance"], [], []],
     ... })
     >>> data = make_participation(
-    ...     videos, challenges=["dance"], n_seeds=2, min_history=2, horizon=10
+    ...     videos, challenges=["dance"], n_seeds=2, min_history=2, horizon=4
     ... )
     >>> data.pairs.assign(y=data.y)
       user_id challenge  time  y
@@ -139,6 +149,7 @@ def make_participation(
     check_count("min_history", min_history)
     videos = _check_videos(videos)
     window = _duration(horizon, "horizon", videos["create_time"])
+    end = _end(until, videos["create_time"])
     uses = _first_uses(videos)
     if challenges is None:
         check_count("min_participants", min_participants, min_val=n_seeds)
@@ -168,11 +179,16 @@ def make_participation(
     if y.min() == y.max():
         message = _one_class(y, len(names), horizon, min_history)
         warnings.warn(message, OneClassWarning, stacklevel=2)
+    is_open = pairs["time"] + window > end
+    if is_open.any():
+        message = _open_windows(is_open.mean(), horizon, end)
+        warnings.warn(message, OpenWindowWarning, stacklevel=2)
     return Bunch(
         pairs=pairs,
         y=y,
         catalog=VideoCatalog(videos, candidates=pairs["user_id"].unique()),
         challenges=_summary(cut_offs, uses, pairs, y),
+        horizon=window,
     )
 
 
@@ -198,6 +214,31 @@ def _duration(value: str | float, name: str, times: "pd.Series[Any]") -> Any:
     if not duration > type(duration)(0):
         raise ValueError(f"{name} must be positive, got {value!r}.")
     return duration
+
+
+def _end(until: Any, times: "pd.Series[Any]") -> Any:
+    """Return when the table ends."""
+    last = times.max()
+    if until is None:
+        return last
+    end = check_times(pd.Series([until]), "until", like=times).iloc[0]
+    if end < last:
+        raise ValueError(
+            f"until={until!r} is before the last video, of {last}: the table was "
+            "collected later. Drop the videos after it, or leave it out."
+        )
+    return end
+
+
+def _open_windows(fraction: float, horizon: str | float, end: Any) -> str:
+    """Say that some answers are not known yet, and what to do."""
+    return (
+        f"The windows of {fraction:.0%} of the pairs end after videos does, at {end}: "
+        f"who takes part within horizon={horizon!r}, but later than that, counts as "
+        "not taking part. Take a shorter horizon or earlier challenges; or say when "
+        "the table was collected, until=..., if its users posted nothing after its "
+        "last video."
+    )
 
 
 def _tags(cell: Any) -> list[str]:

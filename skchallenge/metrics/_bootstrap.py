@@ -138,13 +138,13 @@ class _SortedRows:
         """Score the rows, each as often as its weight says."""
         ones, zeros = weight * self.truth, weight * (1 - self.truth)
         return {
-            **_ranking(*(np.add.reduceat(w, self.ties) for w in (ones, zeros))),
+            **ranking(*(np.add.reduceat(w, self.ties) for w in (ones, zeros))),
             **_decisions(ones, zeros, self.n_yes),
             "brier": float(weight @ self.loss / weight.sum()),
         }
 
 
-def _ranking(ones: Floats, zeros: Floats) -> dict[str, float]:
+def ranking(ones: Floats, zeros: Floats) -> dict[str, float]:
     """Score the order of runs of ties, each with so many rows of either class."""
     n_ones, above = ones.sum(), np.cumsum(ones)
     found = np.cumsum(ones + zeros)

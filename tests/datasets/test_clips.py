@@ -1,5 +1,6 @@
 import av
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
@@ -28,7 +29,9 @@ def test_labels_are_the_participations_of_the_table(data):
 
 
 def test_make_participation_finds_the_same_pairs(data):
-    again = make_participation(data.videos, challenges=data.catalog.challenges)
+    options = {"min_history": 3, "until": pd.Timestamp("2021-01-01")}
+    names = data.catalog.challenges
+    again = make_participation(data.videos, challenges=names, **options)
     assert_frame_equal(again.pairs, data.pairs)
     assert_array_equal(again.y, data.y)
 

@@ -1,11 +1,19 @@
+import inspect
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from pandas.testing import assert_frame_equal
 
-from skchallenge import make_participation
-from skchallenge.exceptions import OneClassWarning
+from skchallenge import (
+    AdoptionHistory,
+    HistoryEncoder,
+    make_deep_challenger,
+    make_participation,
+)
+from skchallenge.exceptions import OneClassWarning, OpenWindowWarning
 
 
 def videos_of(*rows):
@@ -120,7 +128,7 @@ def test_row_order_does_not_matter():
 @pytest.mark.filterwarnings("ignore::skchallenge.exceptions.OneClassWarning")
 def test_a_video_of_two_challenges_belongs_to_both():
     both = [("s1", 11, ["sing", "dance"]), ("s2", 12, ["Sing"]), *plain("x", 1, 2, 30)]
-    options = {**OPTIONS, "challenges": ["dance", "sing"]}
+    options = {**OPTIONS, "challenges": ["dance", "sing"], "until": 99}
     data = make_participation(videos_of(*both, ("s3", 12, ["dance"])), **options)
     assert data.catalog.videos["challenge"].iloc[0] == ["sing", "dance"]
     assert data.pairs["challenge"].tolist() == ["dance", "sing"]
@@ -142,6 +150,7 @@ def test_found_challenges_are_popular_bunched_and_not_generic():
         *plain("x", 1, 2, 3, 106),
     ]
     options = {"min_participants": 10, "max_spread": 20, "horizon": 30}
+    options["min_history"] = 3
     data = make_participation(videos_of(*rows), **options)
     assert data.catalog.challenges == ["bunched"]
     data = make_participation(videos_of(*rows), generic_tags=["#Bunched"], **options)
@@ -264,9 +273,45 @@ def test_labels_of_one_class_warn_and_the_table_tells_why(rows, label, match):
 
 def test_one_class_in_each_challenge_is_no_reason_to_warn():
     sing = [("s1", 61, ["sing"]), ("s2", 62, ["sing"]), *plain("stays", 61, 70)]
-    options = {**OPTIONS, "challenges": ["dance", "sing"]}
+    options = {**OPTIONS, "challenges": ["dance", "sing"], "until": 92}
     data = make_participation(
         videos_of(*EVERYBODY_JOINS, *plain("stays", 1), *sing), **options
     )
     assert data.challenges["n_positives"].tolist() == [1, 0]
     assert data.y.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "options, n_warnings",
+    [
+        ({}, 0),  # the window ends at 50, the table at 51
+        ({"horizon": 31}, 0),
+        ({"horizon": 32}, 1),
+        ({"horizon": 32, "until": 52}, 0),
+        ({"horizon": 33, "until": 52}, 1),
+    ],
+)
+def test_windows_that_end_after_the_table_are_warned_of(options, n_warnings):
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        data = make_participation(videos_of(*BASE), **{**OPTIONS, **options})
+    assert [w.category for w in caught] == [OpenWindowWarning] * n_warnings
+    assert data.horizon == {**OPTIONS, **options}["horizon"]
+    if n_warnings:
+        assert caught[0].filename == __file__
+        assert "The windows of 100% of the pairs end after" in str(caught[0].message)
+
+
+def test_the_end_of_the_table_fits_its_times():
+    videos = videos_of(*BASE)
+    with pytest.raises(ValueError, match="until=50 is before the last video, of 51"):
+        make_participation(videos, **OPTIONS, until=50)
+    with pytest.raises(TypeError, match="until holds datetimes, but .*create_time"):
+        make_participation(videos, **OPTIONS, until=pd.Timestamp("2021-01-01"))
+
+
+def test_histories_are_full_by_default():
+    """A fill that differs tells who posts later, where tables are cut."""
+    default = inspect.signature(make_participation).parameters["min_history"].default
+    for reader in (HistoryEncoder, AdoptionHistory, make_deep_challenger):
+        read = inspect.signature(reader).parameters["max_videos"].default
+        assert read == default
