@@ -66,7 +66,9 @@ def splits(data):
     users = data.pairs["user_id"]
     return {
         "unseen users": list(GroupKFold(3).split(data.pairs, data.y, users)),
-        "unseen challenges": list(ChallengeClusterKFold(data.catalog).split(data.pairs)),
+        "unseen challenges": list(
+            ChallengeClusterKFold(data.catalog).split(data.pairs)
+        ),
         "both": list(ColdBothKFold(data.catalog).split(data.pairs)),
         "later challenges": list(TimeSplit("30D", start=START).split(data.pairs)),
         "random rows (leaky)": list(

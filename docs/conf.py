@@ -58,7 +58,19 @@ sphinx_gallery_conf = {
 
 
 # Names on the API page, by the module that its readers import them from: the last.
-MODULES = ("tabular", "nn", "exceptions", "metrics", "model_selection", "baselines", "feed", "datasets", "embed", "")
+MODULES = (
+    "tabular",
+    "nn",
+    "exceptions",
+    "metrics",
+    "model_selection",
+    "baselines",
+    "feed",
+    "datasets",
+    "media",
+    "embed",
+    "",
+)
 PUBLIC = {
     name: module
     for module in MODULES

@@ -98,7 +98,9 @@ def test_recency_and_participations_by_hand():
 
 
 def test_challenges_by_hand():
-    catalog = catalog_of([*SPREAD, ("f", 27, ["wave"], "dance"), ("g", 28, [], "dance")])
+    catalog = catalog_of(
+        [*SPREAD, ("f", 27, ["wave"], "dance"), ("g", 28, [], "dance")]
+    )
     X = pairs(("new", 99), ("new", 28), challenge="dance")
     found = columns_of(catalog, X, by="challenge", max_videos=1)
     assert "takes_part_mean" not in found
@@ -431,7 +433,9 @@ def test_tags_must_be_there_and_be_lists():
     without = VideoCatalog(videos.drop(columns="hashtags"))
     options = {"before": "time", "window": 14}
     X = pairs(("c", 99))
-    with pytest.raises(ValueError, match="catalog lacks .*name their column in VideoCa"):
+    with pytest.raises(
+        ValueError, match="catalog lacks .*name their column in VideoCa"
+    ):
         AdoptionHistory(without, **options).fit_transform(X)
     text = VideoCatalog(videos.assign(hashtags="wave,cats"))
     with pytest.raises(TypeError, match="hashtags of the catalog must hold lists of"):
@@ -445,6 +449,6 @@ def test_a_table_in_which_nobody_uses_tags_has_columns_of_zeros():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = columns_of(catalog_of([("a", 1, None), ("b", 2, [])]), pairs(("a", 9)))
-    assert (found.drop(columns=["recency_newest", "recency_oldest"]) == 0).all(axis=None)
-
-
+    assert (found.drop(columns=["recency_newest", "recency_oldest"]) == 0).all(
+        axis=None
+    )

@@ -1,7 +1,5 @@
 """A kept recommender as a peer: matrix factorisation of who uses what."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray

@@ -274,7 +274,9 @@ def _words(catalog: VideoCatalog, pairs: pd.DataFrame, time: str) -> pd.DataFram
 def _words_of(cell: Any) -> tuple[str, ...]:
     if isinstance(cell, list | tuple | np.ndarray):
         cell = " ".join(map(str, cell))
-    return tuple(sorted(_WORD.findall(cell.casefold()))) if isinstance(cell, str) else ()
+    return (
+        tuple(sorted(_WORD.findall(cell.casefold()))) if isinstance(cell, str) else ()
+    )
 
 
 def _not_known(

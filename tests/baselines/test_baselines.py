@@ -182,7 +182,11 @@ def test_bad_parameters_are_refused(kind):
     catalog, pairs, y = study()
     options = {"window": 14} if kind is AdoptionBaseline else {}
     for bad, error, match in (
-        ({"catalog": pairs}, TypeError, "catalog must be a VideoCatalog, got DataFrame"),
+        (
+            {"catalog": pairs},
+            TypeError,
+            "catalog must be a VideoCatalog, got DataFrame",
+        ),
         ({"before": None}, ValueError, "before=None has no meaning here: name the col"),
         ({"before": "at"}, ValueError, r"X lacks the columns \['at'\]"),
         ({"max_videos": 0}, ValueError, "max_videos == 0, must be >= 1"),
@@ -212,7 +216,7 @@ def test_bad_settings_are_refused(model, match):
 
 
 def test_ids_of_another_type_are_refused():
-    catalog, pairs, y = study()
+    _catalog, pairs, y = study()
     rate = RateBaseline("user_id").fit(pairs, y)
     with pytest.raises(TypeError, match="user_id holds integers, but the same column"):
         rate.predict(pairs.assign(user_id=1))
@@ -224,14 +228,18 @@ def test_implicit_is_imported_when_it_is_fitted():
         "from skchallenge import VideoCatalog\n"
         "print('implicit' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert result.stdout.split() == ["False"], result.stderr
 
 
 def test_without_implicit_the_extra_is_named(monkeypatch):
     catalog, pairs, y = study()
     monkeypatch.setitem(sys.modules, "implicit.als", None)
-    match = r"RecommenderBaseline needs the package 'implicit.als'.*skchallenge\[bench\]"
+    match = (
+        r"RecommenderBaseline needs the package 'implicit.als'.*skchallenge\[bench\]"
+    )
     with pytest.raises(ImportError, match=match):
         RecommenderBaseline(catalog).fit(pairs, y)
 

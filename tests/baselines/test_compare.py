@@ -168,7 +168,10 @@ def test_paired_intervals_are_narrower_than_those_of_the_scores():
     data = study(n_users=200)
     twin = {"twin": Column("sharp")}
     found = compare(
-        {"sharp": Column("sharp")}, data, baselines={**twin}, n_resamples=50,
+        {"sharp": Column("sharp")},
+        data,
+        baselines={**twin},
+        n_resamples=50,
         random_state=0,
     )
     row = found.differences.loc[("sharp", "average_precision")]
@@ -221,7 +224,7 @@ def test_it_draws_every_model():
     assert found.plot("roc_auc") is found
     labels = [label.get_text() for label in found.axes_.get_yticklabels()]
     assert labels == ["blurred", "sharp"]
-    assert "roc_auc, beside 'blurred'" in found.axes_.get_xlabel()
+    assert "roc_auc, beside that of 'blurred'" in found.axes_.get_xlabel()
     assert found.plot(ax=found.axes_).figure_ is found.axes_.figure
     with pytest.raises(ValueError, match="metric must be one of"):
         found.plot("f1")
@@ -262,7 +265,12 @@ class Overconfident(Column):
         ({}, {"k": 0}, ValueError, "k == 0, must be >= 1"),
         ({}, {"n_resamples": 0}, ValueError, "n_resamples == 0, must be >= 1"),
         ({}, {"confidence_level": 1}, ValueError, "confidence_level == 1, must be < 1"),
-        (Overconfident("sharp"), {}, ValueError, r"must predict probabilities in \[0, 1"),
+        (
+            Overconfident("sharp"),
+            {},
+            ValueError,
+            r"must predict probabilities in \[0, 1",
+        ),
     ],
 )
 def test_what_is_refused(models, options, error, match):
@@ -276,10 +284,14 @@ def test_what_is_refused(models, options, error, match):
 
 def test_bad_data_is_refused():
     data = study()
-    with pytest.raises(TypeError, match=r"data must have .* but it lacks \['catalog'\]"):
+    with pytest.raises(
+        TypeError, match=r"data must have .* but it lacks \['catalog'\]"
+    ):
         compare({}, Bunch(pairs=data.pairs, y=data.y))
     bad = Bunch(pairs=data.pairs, y=data.y + 1, catalog=data.catalog)
-    with pytest.raises(ValueError, match="data.y must hold 0 and 1, both, one for each"):
+    with pytest.raises(
+        ValueError, match="data.y must hold 0 and 1, both, one for each"
+    ):
         compare({}, bad)
     videos = data.catalog.videos.assign(hashtags=[[]])
     tagged = Bunch(pairs=data.pairs, y=data.y, catalog=VideoCatalog(videos))
