@@ -137,7 +137,8 @@ class AdoptionHistory(TransformerMixin, BaseEstimator):
     >>> pairs = pd.DataFrame({
     ...     "user_id": ["cy", "dee", "eve"], "time": pd.Timestamp("2021-03-05")
     ... })
-    >>> adoption.fit_transform(pairs)[["user_id_burst_max", "user_id_adopters_max"]].round(2)
+    >>> columns = adoption.fit_transform(pairs).round(2)
+    >>> columns[["user_id_burst_max", "user_id_adopters_max"]]
        user_id_burst_max  user_id_adopters_max
     0                0.0                  0.00
     1                1.0                  1.39

@@ -150,8 +150,8 @@ class Comparison:
             ax.hlines(height, low, high, linewidth=width, color="C0", label=label)
         ax.plot(rows["difference"], height, "o", color="black")
         ax.axvline(0, color="grey", linestyle=":")
-        score = self.table.loc[self.reference, metric]
-        ax.set_xlabel(f"{metric}, beside {self.reference!r} ({score:.3f})")
+        score = self.table[metric][self.reference]
+        ax.set_xlabel(f"{metric}, beside that of {self.reference!r}, {score:.3f}")
         ax.set_yticks(height, rows.index)
         ax.legend(title="paired intervals")
         self.axes_, self.figure_ = ax, ax.figure
@@ -290,7 +290,7 @@ def compare(
     score = np.array([_mean(row, once, once) for row in scorers])  # (models, metrics)
     names = list(everybody)
     table = pd.DataFrame(score, names, _METRICS)
-    best = table.loc[list(baselines), "average_precision"].idxmax()
+    best = str(table.loc[list(baselines), "average_precision"].idxmax())
     drawn = _draw(scorers, user, challenge, n_resamples, random_state)
     tail = (1 - confidence_level) / 2
     place = names.index(best)
@@ -384,8 +384,9 @@ def _check_folds(folds: list[tuple[Rows, Rows]], y: NDArray[np.int64]) -> None:
         for rows, side in zip(fold, ("training", "test"), strict=True):
             if len(np.unique(y[rows])) < 2:
                 raise ValueError(
-                    f"Each fold must hold both classes, but the {len(rows)} {side} rows "
-                    f"of fold {number} have one. Take fewer folds, or shuffle them."
+                    f"Each fold must hold both classes, but the {len(rows)} {side} "
+                    f"rows of fold {number} have one. Take fewer folds, or shuffle "
+                    "them."
                 )
 
 

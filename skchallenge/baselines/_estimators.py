@@ -565,7 +565,8 @@ def default_baselines(
     ...     "hashtags": [["cats"]],
     ... }))
     >>> list(default_baselines(catalog))
-    ['challenge rate', 'user rate', 'cosine', 'text', 'adoption, one column', 'adoption']
+    ['challenge rate', 'user rate', 'cosine', 'text', 'adoption, one column',
+     'adoption']
     """
     check_catalog(catalog)
     found: dict[str, PairClassifier] = {

@@ -24,7 +24,7 @@ from skchallenge.datasets._catalog import VideoCatalog, snapshot
 
 
 def challenge_clusters(catalog: VideoCatalog, overlap: float) -> "pd.Series[int]":
-    """Number the clusters of a catalog's challenges, by name.
+    """Return the number of the cluster of each of a catalog's challenges.
 
     Two challenges are siblings if the videos that they share are at least a fraction
     `overlap` of the smaller one's; siblings of siblings are of one cluster.
@@ -58,7 +58,7 @@ class _ClusterFolds(BaseCrossValidator):
         self.random_state = random_state
 
     def clusters(self) -> "pd.Series[int]":
-        """Number the clusters of the catalog's challenges.
+        """Return the number of the cluster of each of the catalog's challenges.
 
         Returns
         -------
@@ -79,7 +79,7 @@ class _ClusterFolds(BaseCrossValidator):
         return frame.assign(**{column: check_ids(frame[column], column, known)})
 
     def _cluster_of(self, frame: pd.DataFrame) -> NDArray[np.intp]:
-        """Number the cluster of each row; an unknown challenge is its own."""
+        """Return the cluster of each row; an unknown challenge is its own."""
         name = frame[self.catalog.challenge]
         clusters = self.clusters()
         unknown = pd.Index(name[~name.isin(clusters.index)].unique())

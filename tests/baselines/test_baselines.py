@@ -216,7 +216,7 @@ def test_bad_settings_are_refused(model, match):
 
 
 def test_ids_of_another_type_are_refused():
-    catalog, pairs, y = study()
+    _catalog, pairs, y = study()
     rate = RateBaseline("user_id").fit(pairs, y)
     with pytest.raises(TypeError, match="user_id holds integers, but the same column"):
         rate.predict(pairs.assign(user_id=1))

@@ -224,7 +224,7 @@ def test_it_draws_every_model():
     assert found.plot("roc_auc") is found
     labels = [label.get_text() for label in found.axes_.get_yticklabels()]
     assert labels == ["blurred", "sharp"]
-    assert "roc_auc, beside 'blurred'" in found.axes_.get_xlabel()
+    assert "roc_auc, beside that of 'blurred'" in found.axes_.get_xlabel()
     assert found.plot(ax=found.axes_).figure_ is found.axes_.figure
     with pytest.raises(ValueError, match="metric must be one of"):
         found.plot("f1")
