@@ -187,7 +187,7 @@ def _label(
     labeler: Any, train: pd.DataFrame, test: pd.DataFrame
 ) -> tuple[Labels, Labels]:
     """Label both sides by a cut-off learnt on one."""
-    fitted = clone(labeler).fit(train)
+    fitted = clone(labeler)._learn(train)  # all rows were fitted before, with warnings
     labels = fitted.transform(train), fitted.transform(test)
     for y, side in zip(labels, ("training", "test"), strict=True):
         if set(np.unique(y)) != {0, 1}:

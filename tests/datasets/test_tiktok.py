@@ -637,12 +637,12 @@ def test_bad_media_dir_raises(tmp_path):
 
 
 def test_bad_paths_raise(tmp_path):
-    with pytest.raises(FileNotFoundError, match="path must be an existing file"):
+    with pytest.raises(FileNotFoundError, match="source must be an existing file"):
         load_tiktok_export(tmp_path / "none.json")
     with pytest.raises(IsADirectoryError, match="path must be a file"):
         load_tiktok_export(tmp_path)
     (tmp_path / "export.xlsx").touch()
-    with pytest.raises(ValueError, match=r"path must end in one of \['.json'.*xlsx"):
+    with pytest.raises(ValueError, match=r"source must end in one of \['.json'.*xlsx"):
         load_tiktok_export(tmp_path / "export.xlsx")
 
 
