@@ -359,7 +359,7 @@ def to_tags(
     if reasons:
         first = next(iter(reasons))
         rule = (
-            f"{column} ({source}) must be a list, the JSON, Python or R text of one, "
+            f"{column} ({source}) must be a list, the JSON or Python text of one, R's, "
             "or text parted by commas"
         )
         raise CellError(

@@ -70,6 +70,7 @@ class Export:
         broken: Sequence[str] = (),
     ) -> None:
         self.broken = list(broken)
+        self.order = [0] * n_rows  # of the sources that the rows are from
         self.name, self.n_rows, self.posts, self.origins = name, n_rows, posts, origins
         self.names = {str(n): n for n in names}
         self._read = read

@@ -50,6 +50,7 @@ _HOUR, _TEN_HOURS = 3600.0, 36_000.0  # the platform's videos take an hour at mo
 _SOUND_OF_NOBODY = {"0", "-1"}
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 
+_ORDER = "#"  # of the sources, while parts are put together
 _ONE_USER = "video_id must belong to one user and one time"
 
 Sources = dict[str, list[Source]]  # of each column, the preferred one first
@@ -259,11 +260,14 @@ def load_tiktok_export(
     mapped, kept = _check_columns(columns), _check_keep(keep)
     media = None if media_dir is None else _list_media(Path(media_dir))
     log = _Log(on_error)
-    parts = _read_parts(list_sources(source), layout, mapped, log)
     further = [*(c for c in mapped if c not in LOADED), *kept]
+    parts = _read_parts(list_sources(source), layout, mapped, further, log)
     _check_found(columns or {}, kept, parts)
     tables = [_read_part(part, fields, mapped, further, log) for part, fields in parts]
     videos = pd.concat(tables, ignore_index=True)
+    if not videos[_ORDER].is_monotonic_increasing:
+        videos = videos.sort_values(_ORDER, kind="stable", ignore_index=True)
+    del videos[_ORDER]
     videos = _drop_repeated(videos, log)
     if videos.empty:
         raise ValueError(f"No row is left. {log.dropped()}")
@@ -405,7 +409,11 @@ def _some(names: list[Any], most: int = 40, *, quote: bool = True) -> str:
 
 
 def _read_parts(
-    sources: list[Any], layout: str, mapped: dict[str, str], log: _Log
+    sources: list[Any],
+    layout: str,
+    mapped: dict[str, str],
+    further: list[str],
+    log: _Log,
 ) -> list[tuple[Export, Sources]]:
     """Return exports and where they keep columns; files of one post are joined."""
     candidates = [*LAYOUTS, TABLE] if layout == "auto" else [layout]
@@ -415,20 +423,21 @@ def _read_parts(
         return any(_fits(export, candidate, mapped) for candidate in candidates)
 
     parts: list[tuple[Export, str]] = []
-    for source in sources:
+    for place, source in enumerate(sources):
         try:
             export = read_export(source, is_post)
+            if export.broken and log.on_error == "raise":
+                raise ValueError(export.broken[0])
             found = _find_layout(export, candidates, mapped)
         except ValueError as error:
             if log.on_error == "raise" or len(sources) == 1:
                 raise
             log.files.append(str(error))
             continue
-        if export.broken and log.on_error == "raise":
-            raise ValueError(export.broken[0])
         for message in export.broken:
             log.drop("they cannot be read", [message])
         log.n_rows += export.n_rows + len(export.broken)
+        export.order = [place] * export.n_rows
         parts.append((export, found))
     if not parts:
         raise ValueError(f"No file can be read. {log.dropped()}")
@@ -436,7 +445,7 @@ def _read_parts(
     log.several = len(joined) > 1
     fields = [(part, _sources(part, found, mapped)) for part, found in joined]
     for (part, found), (_, known) in zip(joined, fields, strict=True):
-        _note_ignored(part, found, known, mapped, log)
+        _note_ignored(part, found, known, {*mapped.values(), *further}, log)
     _check_users(fields)
     return fields
 
@@ -457,7 +466,9 @@ def _join_single(parts: list[tuple[Export, str]]) -> list[tuple[Export, str]]:
         posts = [post for file in files for post in file.posts or []]
         name = f"{len(files)} files such as {files[0].name}"
         origins = [file.name for file in files]
-        joined.append((Export.of_posts(name, posts, origins), layout))
+        export = Export.of_posts(name, posts, origins)
+        export.order = [file.order[0] for file in files]
+        joined.append((export, layout))
     return joined
 
 
@@ -552,7 +563,7 @@ def _check_users(parts: list[tuple[Export, Sources]]) -> None:
 
 
 def _note_ignored(
-    part: Export, layout: str, fields: Sources, mapped: dict[str, str], log: _Log
+    part: Export, layout: str, fields: Sources, asked: set[str], log: _Log
 ) -> None:
     """Note columns that are known by name, but not loaded."""
     read = {source.field for sources in fields.values() for source in sources}
@@ -561,7 +572,7 @@ def _note_ignored(
         known = canonical_name(name, logarithms=False) if "." not in name else None
         counter = counter_in(name) if is_table and known is None else None
         column = known or counter
-        if column is None or name in read or name in mapped.values():
+        if column is None or not asked.isdisjoint([name, column]) or name in read:
             continue
         if column in LOADED and column not in fields and part.cells(name):
             mapping = {name: column}
@@ -582,6 +593,7 @@ def _read_part(
     for name in further:
         field = mapped.get(name, name)
         table[name] = _read_further(part, name, _further_sources(part, field), bad, log)
+    table[_ORDER] = pd.Series(part.order)
     for row, reason in sorted(bad.items()):
         log.drop(reason, [log.where(part, row)])
     good = np.ones(part.n_rows, dtype=bool)

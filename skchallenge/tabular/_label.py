@@ -142,12 +142,6 @@ default="views_per_follower"
         UserWarning
             If videos have fewer views than likes or saves, of which a viewer gives one.
         """
-        self._learn(videos)
-        _warn_of_contradictions(as_frame(videos, "videos"))
-        return self
-
-    def _learn(self, videos: Any) -> Self:
-        """Fit, and warn of nothing; a report of many folds warns once."""
         check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
         if self.kind == "log_residual":
@@ -161,6 +155,8 @@ default="views_per_follower"
                 f"{cutoff:g}. Lower quantile, or choose another kind."
             )
         self.cutoff_, self._fitted_kind = cutoff, self.kind
+        if not getattr(self, "_has_warned", False):  # a report of many folds warns once
+            _warn_of_contradictions(as_frame(videos, "videos"))
         return self
 
     def transform(self, videos: Any) -> NDArray[np.int64]:
