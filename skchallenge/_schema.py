@@ -5,7 +5,8 @@ From it are made the loader (`LAYOUTS`, and the converters of each kind), the ro
 `MetadataFeaturizer`.
 
 A new layout is an entry of `LAYOUTS`; what its fields are called is known from then on
-wherever columns are looked for. Names that no layout has are a column's `others`.
+wherever columns are looked for. Names that no layout has are a column's `others`. A
+flat table of anybody's own needs no entry: see `table_sources`.
 
 A column is found by its name, in this order: as it is, without the prefixes that a
 ColumnTransformer adds, without the suffixes of joins and repeated names, without the
@@ -17,7 +18,7 @@ Where leaks are looked for, `counter_in` also reads a name word by word.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -43,8 +44,8 @@ LOADED = {
     "user_id": Column(
         "id",
         "pre_post",
-        "author_id userId authorMeta.name author.uniqueId authorMeta.secUid "
-        "author.secUid user_name username author",
+        "author_id userId creator_id authorMeta.name author.uniqueId authorMeta.secUid "
+        "author.secUid user_name username author creator author_name creator_name",
     ),
     "create_time": Column(
         "time",
@@ -54,15 +55,21 @@ LOADED = {
         "datetime date_posted posting_date posting_time uploaded_at publish_date "
         "date_published created_utc unix_time",
     ),
-    "caption": Column("text", "pre_post", "description"),
-    "hashtags": Column("tags", "pre_post", "tags hashtag_names"),
+    "caption": Column(
+        "text", "pre_post", "captions description video_caption caption_text"
+    ),
+    "hashtags": Column("tags", "pre_post", "tags hashtag hash_tags tag_names"),
     "mentions": Column("tags", "pre_post"),
     "effect_stickers": Column("tags", "pre_post", "effects"),
     "song": Column("text", "pre_post", "music song_name"),
     "sound_id": Column("id", "pre_post", "music_id"),
     "sound_original": Column("flag", "pre_post"),
     "sound_duration_s": Column("size", "pre_post", "music_duration"),
-    "duration_s": Column("size", "pre_post", "duration"),
+    "duration_s": Column(
+        "size",
+        "pre_post",
+        "duration_sec duration_seconds duration_in_seconds duration length_s length",
+    ),
     "width": Column("size", "pre_post"),
     "height": Column("size", "pre_post"),
     "verified": Column("flag", "scrape_aggregate", "is_verified"),
@@ -170,13 +177,16 @@ COLUMNS = LOADED | {
     ),
 }
 
-# Where each layout of an export keeps the columns. Nested fields have dotted names, as
-# in the CSV form of an export. "a b" reads b where a is not filled; "tags[].title"
-# reads `title` of each dict in the list `challenges`.
+# Where each layout of an export keeps the columns. Nested fields have dotted names,
+# whatever parts them in a flattened file ("authorMeta/id"). "a b" reads b where a is
+# not filled, or of ids, if a is filled nowhere; "tags[].title" reads `title` of each
+# dict in the list `tags`, and "urls.0" the first of a list. Marks: "@ms" is in
+# milliseconds, "@name" the name of a user, no id, "@local" may lack its time zone.
 LAYOUTS: dict[str, dict[str, str]] = {
+    # Also what Apify's scrapers return.
     "tiktok-scraper": {
         "video_id": "id",
-        "user_id": "authorMeta.id",
+        "user_id": "authorMeta.id authorMeta.name@name",
         "create_time": "createTime",
         "caption": "text",
         "hashtags": "hashtags[].name",
@@ -199,12 +209,13 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "n_total_likes": "authorMeta.heart",
         "n_user_likes": "authorMeta.digg",
         "n_total_videos": "authorMeta.video",
-        "cover": "covers.default",
+        "cover": "covers.default videoMeta.coverUrl videoMeta.originalCoverUrl",
     },
-    # V2 comes first: it is exact, the older block overflows beyond 2**31.
+    # Also what gallery-dl and web pages hold, where the author may be a mere name. V2
+    # comes first: it is exact, the older block overflows beyond 2**31.
     "tiktok-api": {
         "video_id": "id",
-        "user_id": "author.id",
+        "user_id": "author.id authorId author.uniqueId@name author@name",
         "create_time": "createTime",
         "caption": "desc",
         "hashtags": "challenges[].title textExtra[].hashtagName",
@@ -239,6 +250,96 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "duration_s": "duration_s video_length",
         "n_total_videos": "n_total_videos n_total_vids",
     },
+    "research-api": {
+        "video_id": "id",
+        "user_id": "username@name",
+        "create_time": "create_time",
+        "caption": "video_description",
+        "hashtags": "hashtag_names hashtag_info_list[].hashtag_name",
+        "mentions": "video_mention_list",
+        "effect_stickers": "effect_info_list[].effect_name",
+        "sound_id": "music_id",
+        "duration_s": "video_duration",
+        "n_plays": "view_count",
+        "n_likes": "like_count",
+        "n_comments": "comment_count",
+        "n_shares": "share_count",
+    },
+    "yt-dlp": {
+        "video_id": "id",
+        "user_id": "uploader_id uploader@name",
+        "create_time": "timestamp",
+        "caption": "description title",
+        "song": "track",
+        "duration_s": "duration",
+        "width": "width",
+        "height": "height",
+        "n_plays": "view_count",
+        "n_likes": "like_count",
+        "n_comments": "comment_count",
+        "n_shares": "repost_count",
+        "n_followers": "channel_follower_count",
+        "cover": "thumbnail",
+    },
+    # The objects of the mobile app.
+    "aweme": {
+        "video_id": "aweme_id",
+        "user_id": "author.uid author_user_id author.unique_id@name",
+        "create_time": "create_time",
+        "caption": "desc",
+        "hashtags": "cha_list[].cha_name text_extra[].hashtag_name",
+        "mentions": "text_extra[].user_unique_id",
+        "effect_stickers": "effect_stickers[].name",
+        "song": "music.title",
+        "sound_id": "music.id_str music.mid music.id",
+        "sound_original": "music.is_original music.is_original_sound",
+        "sound_duration_s": "music.duration",
+        "duration_s": "video.duration@ms",
+        "width": "video.width video.play_addr.width",
+        "height": "video.height video.play_addr.height",
+        "n_plays": "statistics.play_count",
+        "n_likes": "statistics.digg_count",
+        "n_comments": "statistics.comment_count",
+        "n_shares": "statistics.share_count",
+        "n_followers": "author.follower_count",
+        "n_following": "author.following_count",
+        "n_total_likes": "author.total_favorited",
+        "n_user_likes": "author.favoriting_count",
+        "n_total_videos": "author.aweme_count",
+        "cover": "video.cover.url_list.0 video.origin_cover.url_list.0",
+    },
+    "pyktok": {
+        "video_id": "video_id",
+        "user_id": "author_username@name",
+        "create_time": "video_timestamp@local",
+        "caption": "video_description",
+        "duration_s": "video_duration",
+        "verified": "author_verified",
+        "n_plays": "video_playcount",
+        "n_likes": "video_diggcount",
+        "n_comments": "video_commentcount",
+        "n_shares": "video_sharecount",
+        "n_followers": "author_followercount",
+        "n_following": "author_followingcount",
+        "n_total_likes": "author_heartcount",
+        "n_user_likes": "author_diggcount",
+        "n_total_videos": "author_videocount",
+    },
+}
+TABLE = "table"  # a flat table whose columns are known by any of their names
+# Fields that are objects, but elsewhere, such as the author, a mere name.
+OBJECTS = {
+    source.partition(".")[0]
+    for fields in LAYOUTS.values()
+    for sources in fields.values()
+    for source in sources.split()
+    if "." in source.partition("[]")[0]
+}
+# Lists in which what is no tag, or names nobody, lacks the name that is looked for.
+PARTIAL = {"textExtra", "text_extra"}
+_USER_NAMES = {
+    *("authormetaname", "authoruniqueid", "author", "authorname", "authorusername"),
+    *("creator", "creatorname", "username", "uploader"),
 }
 
 
@@ -247,22 +348,69 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-def sources_of(column: str, layout: str) -> list[str]:
+class Source(NamedTuple):
+    """Where a layout keeps a column."""
+
+    field: str  # dotted
+    key: str | None = None  # of the dicts in the field's lists
+    mark: str = ""  # ms, name or local
+
+    def __str__(self) -> str:
+        return self.field if self.key is None else f"{self.field}[].{self.key}"
+
+
+def sources_of(column: str, layout: str) -> list[Source]:
     """Return the fields of a layout that hold a column, the preferred one first."""
-    return LAYOUTS[layout].get(column, "").split()
+    sources = []
+    for text in LAYOUTS[layout].get(column, "").split():
+        path, _, mark = text.partition("@")
+        field, brackets, key = path.partition("[].")
+        sources.append(Source(field, key if brackets else None, mark))
+    return sources
 
 
 def _canonical_names() -> dict[str, str]:
     """Map each known name to its column; `textExtra`, which holds two, to the first."""
     names: dict[str, str] = {}
     for column, known in COLUMNS.items():
-        fields = [f for layout in LAYOUTS for f in sources_of(column, layout)]
-        for name in (column, *known.others.split(), *fields):
-            names.setdefault(plain(name.partition("[]")[0]), column)
+        for name in (column, *known.others.split()):
+            names.setdefault(plain(name), column)
+    for column in LOADED:
+        for source in (s for layout in LAYOUTS for s in sources_of(column, layout)):
+            names.setdefault(plain(source.field), column)
     return names
 
 
 _CANONICAL = _canonical_names()
+_RANKS = {name: rank for rank, name in enumerate(_CANONICAL)}
+# A name has no more dotted parts than this that are looked at one by one.
+_MOST_PARTS = 8
+
+
+def table_sources(names: Iterable[str]) -> dict[str, list[Source]]:
+    """Map columns to those of a flat table that go by any of their known names.
+
+    The whole name counts, unlike in `canonical_name`: "user.id" is no video's. The
+    column's own name comes first, then its `others`, then the fields of layouts.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        column = _CANONICAL.get(plain(name))
+        if column in LOADED:
+            found.setdefault(column, []).append(name)
+    return {
+        column: [
+            Source(
+                name,
+                "name" if LOADED[column].kind == "tags" else None,
+                "name" if plain(name) in _USER_NAMES else "",
+            )
+            for name in sorted(known, key=lambda n: (n != column, _RANKS[plain(n)]))
+        ]
+        for column, known in found.items()
+    }
+
+
 # What is counted, in the singular, by the column that counts it.
 _COUNTED = {
     word: canonical
@@ -302,7 +450,7 @@ _PHRASES = re.compile(
     r"(^|\b(number|count|total|sum|log)s? )of\b"
     r"|\bfirst (\d+ ?)?(hour|day|week|month)s?\b"
 )
-_GLUED = re.compile(r"^(total|num|log)|(counts?|total|\d+[a-z]*)$")
+_GLUED = re.compile(r"^(total|num|log)|(counts?|total|(?<!\d)\d+[a-z]*)$")
 REPEATED = re.compile(r"(_x|_y|_right|\.\d+)$")  # as pandas and polars mark them
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 
@@ -376,5 +524,7 @@ def _readings(column: str, logarithms: bool) -> Iterator[str]:
     once = REPEATED.sub("", name)
     bare = _LOGARITHM.sub("", once) if logarithms else once
     for whole in dict.fromkeys((column, name, once, bare)):
+        yield whole
         parts = whole.split(".")
-        yield from (".".join(parts[i:]) for i in range(len(parts)))
+        first = max(1, len(parts) - _MOST_PARTS)  # each of a million would take hours
+        yield from (".".join(parts[i:]) for i in range(first, len(parts)))

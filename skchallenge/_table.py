@@ -10,7 +10,9 @@ the same to all of them:
   refused;
 - **times** are datetimes, with a time zone or without, or numbers such as Unix times,
   none missing (`check_times`). The unit of a number is never guessed, nor is text read;
-- **numbers** are numbers of any type, and no text of them (`read_numbers`).
+- **numbers** are numbers of any type, and no text of them (`read_numbers`);
+- **names** that look the same are the same, whatever code points a device spelt them
+  with (`same_text`), tags also without case and hash sign (`tag_name`).
 
 What is returned has NumPy's usual types: pandas compares int64 with UInt64 as floats,
 which takes one long id for another, and cannot compare an Arrow type with a category.
@@ -20,6 +22,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Integral, Number, Real
@@ -45,6 +49,14 @@ _TWO_UNITS = 100
 _ROUNDED = 2**53
 _ROUNDED_SINGLE = 2**24
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
+
+# What changes no picture: the selectors of plain and coloured emoji, and characters
+# without width. Joiners stay, they make one emoji, or one syllable, of several.
+_INVISIBLE = re.compile(
+    "[\xad\u034f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff"
+    "\U000e0100-\U000e01ef]"
+)
+HASH_SIGNS = "#\uff03"  # plain and full width
 
 Cells = NDArray[Any]  # of objects or strings
 Column = int | str
@@ -269,6 +281,37 @@ def text_or_none(cell: Any) -> str | None:
     return None if is_missing(cell) else str(cell)
 
 
+def same_text(text: str) -> str:
+    """Return the one form of all texts that look like this one.
+
+    Devices spell "é" as one code point or as two, and put a selector behind an emoji
+    or leave it out.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+
+
+def tag_name(tag: object) -> str:
+    """Return what makes two tags the same: no hash sign, no case, one form."""
+    return fold_text(same_text(str(tag)).strip().lstrip(HASH_SIGNS))
+
+
+def fold_text(text: str) -> str:
+    """Return the one form of a text, without case."""
+    return same_text(same_text(text).casefold())  # folding may take "\u01f0" apart
+
+
+def same_texts(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return cells with each string in the form of `same_text`."""
+    forms = {v: same_text(v) for v in values.unique() if isinstance(v, str)}
+    changed = {value: form for value, form in forms.items() if value != form}
+    if not changed:
+        return values
+    cells = [changed.get(v, v) if isinstance(v, str) else v for v in values]
+    return pd.Series(cells, index=values.index, name=values.name, dtype=values.dtype)
+
+
 def read_paths(
     estimator: Any,
     X: Any,
@@ -386,13 +429,16 @@ def id_kind(values: pd.Series[Any] | pd.Index[Any]) -> str:
 
 
 def plain_ids(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn nullable, Arrow, categorical, unsigned and float ids into NumPy's types."""
+    """Turn nullable, Arrow, categorical, unsigned and float ids into NumPy's types.
+
+    Strings that look the same become the same.
+    """
     if values.dtype == np.int64:
         return values
     if values.dtype != object or infer_dtype(values, skipna=False) in _NUMBERS:
         values = pd.Series(values.to_list(), index=values.index, name=values.name)
     if infer_dtype(values, skipna=False) not in _NUMBERS - {"integer"}:
-        return values
+        return values if values.dtype.kind in "iuf" else same_texts(values)
     numbers = values.astype(np.float64)
     is_whole = ((numbers == np.floor(numbers)) & (numbers.abs() < _ROUNDED)).all()
     return numbers.astype(np.int64) if is_whole else numbers

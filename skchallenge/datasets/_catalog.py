@@ -14,11 +14,15 @@ from pandas.api.types import is_float_dtype, is_integer_dtype
 from skchallenge._schema import COLUMNS, Role, canonical_name, counter_in
 from skchallenge._state import pack_state, unpack_state
 from skchallenge._table import (
+    HASH_SIGNS,
     as_frame,
     check_columns,
     check_ids,
     check_times,
     plain_ids,
+    same_text,
+    same_texts,
+    tag_name,
 )
 
 # A sound is a challenge's own if at least half of the challenge's videos carry it
@@ -28,17 +32,12 @@ _COMMON_SOUND_FRACTION = 0.05
 # The user, and what an export knows as of the scrape, which is after the cut-offs.
 _SCRAPED: tuple[Role, ...] = ("label_part", "post_outcome", "scrape_aggregate")
 _HIDDEN = {"user_id", *(c for c, known in COLUMNS.items() if known.role in _SCRAPED)}
-_HASH_SIGNS = "#\uff03"  # plain and full width
-_WORD = re.compile(rf"[{_HASH_SIGNS}]*\w+")
+# Hash signs are looked at once, from the first: a caption may consist of them.
+_WORD = re.compile(rf"(?<![{HASH_SIGNS}])[{HASH_SIGNS}]*\w+")
 # Held while rows are added: threads of a server may append to one catalog. Readers need
 # no lock, see `snapshot`.
 _appending = Lock()
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
-
-
-def tag_name(tag: object) -> str:
-    """Return what makes two tags the same: no hash sign, no case."""
-    return str(tag).strip().lstrip(_HASH_SIGNS).casefold()
 
 
 class VideoCatalog:
@@ -139,7 +138,7 @@ class VideoCatalog:
             raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
         if hasattr(candidates, "columns"):
             raise TypeError("candidates must be a list of ids, got a table.")
-        self.candidates = None if candidates is None else frozenset(candidates)
+        self.candidates = None if candidates is None else _as_users(candidates)
         if self.candidates:
             listed = pd.Series(list(self.candidates))
             check_ids(listed, "candidates", like=self.videos[user])
@@ -229,7 +228,7 @@ class VideoCatalog:
         """Whether each video carries the own sound of any challenge."""
         if self.sound not in self.videos:
             return np.zeros(len(self.videos), dtype=bool)
-        sound = self.videos[self.sound]
+        sound = same_texts(self.videos[self.sound])
         members = self.memberships
         inside = sound.iloc[members["row"]].groupby(members["challenge"].to_numpy())
         # Videos without a sound count: a sound that few carry is nobody's own.
@@ -267,8 +266,8 @@ class VideoCatalog:
         -------
         videos : pandas.DataFrame of shape (n, n_columns)
             The rows without the hidden columns, and with the names of all studied
-            challenges taken out of captions and tags, whatever their case. In captions
-            that is the word itself too, with or without hash sign.
+            challenges taken out of captions and tags, whatever their case and Unicode
+            form. In captions that is the word itself too, with or without hash sign.
         """
         table = self.videos.iloc[np.asarray(rows, dtype=np.intp)]
         table = table.drop(columns=self.hidden_columns).reset_index(drop=True)
@@ -287,15 +286,13 @@ class VideoCatalog:
     @cached_property
     def _tag_pattern(self) -> re.Pattern[str] | None:
         """Match a studied challenge's name as a whole word, hash sign or not."""
-        raw = {str(name).lstrip(_HASH_SIGNS) for name in self.memberships["challenge"]}
+        raw = {str(name).lstrip(HASH_SIGNS) for name in self.memberships["challenge"]}
         names = {form for name in raw for form in (name, name.casefold())} - {""}
         if not names:
             return None
         longest_first = sorted(names, key=lambda n: (-len(n), n))
         body = "|".join(re.escape(n) for n in longest_first)
-        return re.compile(
-            rf"(?:[{_HASH_SIGNS}]|(?<!\w))(?:{body})(?!\w)", re.IGNORECASE
-        )
+        return re.compile(rf"(?:[{HASH_SIGNS}]|(?<!\w))(?:{body})(?!\w)", re.IGNORECASE)
 
     def _check_optional_columns(self) -> None:
         for role, default in _OPTIONAL.items():
@@ -368,11 +365,16 @@ def _without_caches(state: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in state.copy().items() if k not in derived}
 
 
+def _as_users(candidates: Iterable[Any]) -> frozenset[Any]:
+    return frozenset(same_text(c) if isinstance(c, str) else c for c in candidates)
+
+
 def _as_list(value: Any) -> list[Any]:
     """Read a challenge cell: missing, one name, or several."""
     if isinstance(value, str):
         return [value] if value else []
     values = value if isinstance(value, Iterable) else [value]
+    values = [same_text(v) if isinstance(v, str) else v for v in values]
     return list(dict.fromkeys(v for v in values if not pd.isna(v) and v != ""))
 
 
@@ -384,7 +386,7 @@ def _scrub(caption: Any, pattern: re.Pattern[str], names: set[str]) -> Any:
     """
     if not isinstance(caption, str):
         return caption
-    text = pattern.sub("", caption)
+    text = pattern.sub("", same_text(caption))
     return _WORD.sub(lambda m: "" if tag_name(m[0]) in names else m[0], text).strip()
 
 

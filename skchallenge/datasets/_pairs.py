@@ -16,8 +16,9 @@ from skchallenge._table import (
     check_ids,
     check_times,
     read_duration,
+    tag_name,
 )
-from skchallenge.datasets._catalog import VideoCatalog, tag_name
+from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.exceptions import OneClassWarning, OpenWindowWarning
 
 # Tags of the platform itself: they say nothing about what is joined.
@@ -57,8 +58,9 @@ def make_participation(
         `song`, if it is there. Further columns go into the catalog; a column
         `challenge` is replaced.
     challenges : iterable of str or None, default=None
-        Tags to study, with or without hash sign, in any case. None finds them: tags
-        of at least `min_participants` users whose first uses are bunched.
+        Tags to study, with or without hash sign, in any case and Unicode form. None
+        finds them: tags of at least `min_participants` users whose first uses are
+        bunched.
     min_participants : int, default=20
         Users that a found challenge has at least.
     max_spread : str or float, default="21D"

@@ -187,7 +187,9 @@ def _label(
     labeler: Any, train: pd.DataFrame, test: pd.DataFrame
 ) -> tuple[Labels, Labels]:
     """Label both sides by a cut-off learnt on one."""
-    fitted = clone(labeler).fit(train)
+    fitted = clone(labeler)
+    fitted._has_warned = True  # of all rows, before the first fold
+    fitted.fit(train)
     labels = fitted.transform(train), fitted.transform(test)
     for y, side in zip(labels, ("training", "test"), strict=True):
         if set(np.unique(y)) != {0, 1}:

@@ -1,5 +1,6 @@
 """What counts as viral."""
 
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skchallenge._parse import read_counts
+from skchallenge._parse import numbers_of, plain_cells, read_counts
 from skchallenge._schema import find_columns
 from skchallenge._table import (
     as_frame,
@@ -25,6 +26,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "creator_relative": ("n_plays", "user_id"),
     "views": ("n_plays",),
 }
+_ONCE_A_VIEWER = ("n_likes", "n_saves")
 _FEWEST_VIDEOS = 5  # of a creator, to say what is usual
 
 Floats = NDArray[np.float64]
@@ -134,6 +136,11 @@ default="views_per_follower"
         ValueError
             If a column is missing, a video has no label, a count is no count, or all
             videos would get the same label.
+
+        Warns
+        -----
+        UserWarning
+            If videos have fewer views than likes or saves, of which a viewer gives one.
         """
         check_real("quantile", self.quantile, "neither", max_val=1)
         parts = self._labelable_parts(videos)
@@ -148,6 +155,8 @@ default="views_per_follower"
                 f"{cutoff:g}. Lower quantile, or choose another kind."
             )
         self.cutoff_, self._fitted_kind = cutoff, self.kind
+        if not getattr(self, "_has_warned", False):  # a report of many folds warns once
+            _warn_of_contradictions(as_frame(videos, "videos"))
         return self
 
     def transform(self, videos: Any) -> NDArray[np.int64]:
@@ -294,6 +303,34 @@ def _has_label(parts: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
     if kind == "views_per_follower":
         known &= parts["n_followers"] > 0
     return known.to_numpy(dtype=bool)
+
+
+def _warn_of_contradictions(videos: pd.DataFrame) -> None:
+    """Warn of views that are fewer than what each viewer gives once."""
+    columns = find_columns(videos)
+    if "n_plays" not in columns:
+        return
+    views = numbers_of(plain_cells(videos[columns["n_plays"]]))
+    found = []
+    for name in _ONCE_A_VIEWER:
+        column = columns.get(name)
+        if column is not None:
+            fewer = views < numbers_of(plain_cells(videos[column]))
+            found += [(column, fewer)] if fewer.any() else []
+    if found:
+        parts = [
+            f"below {column!r} in {fewer.sum()} of {len(videos)} videos, first row "
+            f"{int(fewer.argmax())}"
+            for column, fewer in found
+        ]
+        warnings.warn(
+            f"{columns['n_plays']!r} is {'; '.join(parts)}. Views that are fewer are "
+            "unknown, rounded or of another day, and the label is made of them: drop "
+            "these rows, or set their views to missing and keep those that "
+            "labelable() lets pass.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _fit_line(parts: pd.DataFrame) -> Floats:

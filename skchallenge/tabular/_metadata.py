@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._parse import (
+    numbers_of,
     plain_cells,
     read_counts,
     refuse,
@@ -324,7 +325,7 @@ def _time(values: "pd.Series[Any]", name: str) -> Features:
 
 def _numbers(values: "pd.Series[Any]", name: str) -> Features:
     cells = plain_cells(values)
-    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    numbers = numbers_of(cells)
     bad = (numbers.isna() | np.isinf(numbers)) & cells.notna()
     rule = (
         "finite numbers: no feature is known for this column. Drop it, or encode it "

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 
 from skchallenge._parse import SEPARATORS, to_tags
 from skchallenge._schema import canonical_name
-from skchallenge._table import as_frame, check_count, is_missing
+from skchallenge._table import as_frame, check_count, fold_text, is_missing
 
 Tags = list[list[str]]
 
@@ -48,9 +48,10 @@ class TagBinarizer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A cell is a list of names or of dicts with a `name`, the JSON or Python text of one,
-    or text parted by commas or, except for effects, by spaces. Leading ``#`` and ``@``
-    are dropped, and case is folded: the platform takes ``#FYP`` and ``#fyp`` for one.
+    A cell is a list of names or of dicts with a `name`, the JSON, Python or R text of
+    one, or text parted by commas or, except for effects, by spaces and signs. Leading
+    ``#`` and ``@`` are dropped, and case is folded: the platform takes ``#FYP`` and
+    ``#fyp`` for one. So are names that look the same, whatever their code points.
     A missing cell has no tags. Tags that `fit` did not see often enough are ignored by
     `transform`, so a new tag is no error.
 
@@ -189,7 +190,7 @@ def _read_tags(cells: "pd.Series[Any]", name: str) -> Tags:
         lists = to_tags(plain, column, "[].name")
     except ValueError as error:
         raise ValueError(f"X[{name!r}]: {error}") from error
-    return [list(dict.fromkeys(tag.casefold() for tag in tags)) for tags in lists]
+    return [list(dict.fromkeys(fold_text(tag) for tag in tags)) for tags in lists]
 
 
 def _plain_cell(cell: Any) -> Any:

@@ -7,6 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from exports import (
+    DTYPES,
+    LAYOUTS,
+    VIDEOS,
+    as_scraper,
+    as_table,
+    expected,
+    flat,
+    write,
+)
 from pandas.testing import assert_frame_equal
 
 from skchallenge import _schema
@@ -16,254 +26,6 @@ DATA = os.environ.get("SKCHALLENGE_DATA")
 needs_data = pytest.mark.skipif(
     not DATA, reason="set SKCHALLENGE_DATA to the folder with the real exports"
 )
-DTYPES = {
-    "video_id": str,
-    "user_id": str,
-    "create_time": "datetime64[us]",
-    "caption": str,
-    "hashtags": object,
-    "mentions": object,
-    "effect_stickers": object,
-    "song": str,
-    "sound_id": str,
-    "sound_original": "boolean",
-    "sound_duration_s": float,
-    "duration_s": float,
-    "width": float,
-    "height": float,
-    "verified": "boolean",
-    "n_plays": float,
-    "n_likes": float,
-    "n_comments": float,
-    "n_shares": float,
-    "n_followers": float,
-    "n_following": float,
-    "n_total_likes": float,
-    "n_user_likes": float,
-    "n_total_videos": float,
-    "cover": str,
-    "path": str,
-}
-TAGS = ["hashtags", "mentions", "effect_stickers"]
-
-# The same three videos by hand in every layout; the third is as sparse as exports get.
-# Row 2 has ids beyond 2**53 and counts that overflow 32 bits.
-VIDEOS = [
-    {
-        "video_id": "6907228749016714497",
-        "user_id": "0783",
-        "create_time": "2020-12-17 14:15:17",
-        "caption": "Shoes, \u201cnew\u201d\n#TryIt with @zoe",
-        "hashtags": ["TryIt", "fyp"],
-        "mentions": ["zoe"],
-        "effect_stickers": ["Green Screen"],
-        "song": "Element",
-        "sound_id": "6808098113188120838",
-        "sound_original": False,
-        "sound_duration_s": 60.0,
-        "duration_s": 15.0,
-        "width": 576.0,
-        "height": 1024.0,
-        "verified": True,
-        "n_plays": 44800.0,
-        "n_likes": 3710.0,
-        "n_comments": 68.0,
-        "n_shares": 50.0,
-        "n_followers": 43500.0,
-        "n_following": 195.0,
-        "n_total_likes": 1093998.0,
-        "n_user_likes": 95.0,
-        "n_total_videos": 3.0,
-        "cover": "https://example.org/a.jpg",
-    },
-    {
-        "video_id": "6907228749016714498",
-        "user_id": "6812221792183403526",
-        "create_time": "2020-12-17 14:15:18",
-        "caption": "NA",
-        "hashtags": ["\u6559\u5ba4"],
-        "mentions": [],
-        "effect_stickers": [],
-        "song": "None",
-        "sound_id": "6808098113188120839",
-        "sound_original": True,
-        "sound_duration_s": 7.5,
-        "duration_s": 7.0,
-        "width": 720.0,
-        "height": 1280.0,
-        "verified": False,
-        "n_plays": 508800000.0,
-        "n_likes": 0.0,
-        "n_comments": 1.0,
-        "n_shares": 2.0,
-        "n_followers": 24100000.0,
-        "n_following": 89.0,
-        "n_total_likes": 7600000000.0,
-        "n_user_likes": 6733.0,
-        "n_total_videos": 829.0,
-        "cover": "https://example.org/b.jpg",
-    },
-    {
-        "video_id": "6907228749016714499",
-        "user_id": "0783",
-        "create_time": "2020-12-17 14:15:19",
-        "caption": "",
-        "hashtags": [],
-        "mentions": [],
-        "effect_stickers": [],
-    },
-]
-
-
-def seconds(video):
-    return int(pd.Timestamp(video["create_time"]).timestamp())
-
-
-def as_scraper(video):
-    get = video.get
-    post = {
-        "id": video["video_id"],
-        "text": video["caption"],
-        "createTime": seconds(video),
-        "authorMeta": {
-            "id": video["user_id"],
-            "verified": get("verified"),
-            "fans": get("n_followers"),
-            "following": get("n_following"),
-            "heart": get("n_total_likes"),
-            "digg": get("n_user_likes"),
-            "video": get("n_total_videos"),
-        },
-        "videoMeta": {k: get(k) for k in ("width", "height")}
-        | {"duration": get("duration_s")},
-        "covers": {"default": get("cover"), "origin": "unused"},
-        "playCount": get("n_plays"),
-        "diggCount": get("n_likes"),
-        "commentCount": get("n_comments"),
-        "shareCount": get("n_shares"),
-        "mentions": ["@" + name for name in video["mentions"]],
-        "hashtags": [{"id": "1", "name": t, "title": "?"} for t in video["hashtags"]],
-        "effectStickers": [{"id": "1", "name": t} for t in video["effect_stickers"]],
-    }
-    if "sound_id" in video:
-        post["musicMeta"] = {
-            "musicId": video["sound_id"],
-            "musicName": video["song"],
-            "musicOriginal": video["sound_original"],
-            "duration": video["sound_duration_s"],
-        }
-    return post
-
-
-def as_api(video):
-    def block(names):
-        return {k: str(int(video[n])) for k, n in names.items() if n in video}
-
-    item = {
-        "id": video["video_id"],
-        "desc": video["caption"],
-        "createTime": str(seconds(video)),
-        "author": {"id": video["user_id"], "uniqueId": "name"},
-        "authorStatsV2": block(
-            {
-                "followerCount": "n_followers",
-                "followingCount": "n_following",
-                "heartCount": "n_total_likes",
-                "diggCount": "n_user_likes",
-                "videoCount": "n_total_videos",
-            }
-        ),
-        # 7,600,000,000 does not fit 32 bits: TikTok's own older block is negative.
-        "authorStats": {"heart": -989934592, "heartCount": -989934592},
-        "statsV2": block(
-            {
-                "playCount": "n_plays",
-                "diggCount": "n_likes",
-                "commentCount": "n_comments",
-                "shareCount": "n_shares",
-            }
-        ),
-        "challenges": [{"id": "1", "title": tag} for tag in video["hashtags"]],
-        "textExtra": [{"hashtagName": "", "userUniqueId": n} for n in video["mentions"]]
-        + [{"hashtagName": tag} for tag in video["hashtags"]],
-        "effectStickers": [{"ID": "1", "name": t} for t in video["effect_stickers"]],
-    }
-    if "sound_id" not in video:
-        return item | {"authorStats": None, "music": None}
-    item["author"]["verified"] = video["verified"]
-    item["music"] = {
-        "id": video["sound_id"],
-        "title": video["song"],
-        "duration": video["sound_duration_s"],
-        "original": video["sound_original"],
-    }
-    item["video"] = {
-        "height": video["height"],
-        "width": video["width"],
-        "duration": video["duration_s"],
-        "cover": video["cover"],
-    }
-    return item
-
-
-def as_table(video):
-    row = dict.fromkeys(DTYPES) | video | {"create_time": seconds(video)}
-    del row["path"]
-    row["video_length"] = row.pop("duration_s")
-    row["n_total_vids"] = row.pop("n_total_videos")
-    return row
-
-
-LAYOUTS = {
-    "tiktok-scraper": as_scraper,
-    "tiktok-api": as_api,
-    "tiktok-api-table": as_table,
-}
-
-
-def expected(videos=VIDEOS):
-    table = pd.DataFrame(
-        {
-            c: pd.Series([v.get(c) for v in videos], dtype=object).astype(t)
-            if t is not str
-            else pd.Series(["a", *(v.get(c) for v in videos)])[1:].reset_index(
-                drop=True
-            )
-            for c, t in DTYPES.items()
-        }
-    )
-    assert list(table["video_id"]) == [v["video_id"] for v in videos]
-    return table
-
-
-def flat(record):
-    """Name nested fields as json2csv does: authorMeta.id."""
-    out = {}
-    for key, value in record.items():
-        out |= (
-            {f"{key}.{k}": v for k, v in value.items()}
-            if isinstance(value, dict)
-            else {key: value}
-        )
-    return out
-
-
-def write(folder, records, form):
-    file = folder / f"export{form}"
-    if form == ".json":
-        file.write_text(json.dumps(records), "utf-8")
-    elif form == ".jsonl":
-        lines = [json.dumps(r, ensure_ascii=False) for r in records]
-        file.write_text("\n".join(lines) + "\n\n", "utf-8")
-    elif form == ".parquet":
-        pd.DataFrame(records).to_parquet(file)
-    else:
-        rows = pd.DataFrame(map(flat, records), dtype=object)
-        is_list = rows.map(lambda cell: isinstance(cell, list))
-        rows.mask(is_list, rows.map(json.dumps, na_action="ignore")).to_csv(
-            file, index=False
-        )
-    return file
 
 
 def post(**changes):
@@ -377,7 +139,7 @@ def test_effect_names_keep_their_spaces(tmp_path):
     "cell, reason",
     [
         ("['a' 'b']", "the text of a NumPy array has no commas"),
-        ("['a' 'b' ... 'c']", "invalid syntax"),
+        ("['a' 'b' ... 'c']", "the text of a NumPy array has no commas"),
         (["ok", ["nested"]], "list is not a name"),
         ([{"title": "a"}], "it has no 'name'"),
         (3, "int is not a list"),
@@ -435,7 +197,7 @@ def test_counts(tmp_path, cell, count):
 
 
 @pytest.mark.parametrize(
-    "cell", [-1, "-3", 3.5, "3.5", "many", "1,000", "304.9Q", True, [1], "inf"]
+    "cell", [3.5, "3.5", "many", "1,000", "304.9Q", True, [1], "inf"]
 )
 def test_bad_counts_raise(tmp_path, cell):
     rule = r"n_plays \(playCount\) must be a whole number.*Row 1 .*"
@@ -637,12 +399,14 @@ def test_bad_media_dir_raises(tmp_path):
 
 
 def test_bad_paths_raise(tmp_path):
-    with pytest.raises(FileNotFoundError, match="path must be an existing file"):
+    with pytest.raises(FileNotFoundError, match="source must be an existing file"):
         load_tiktok_export(tmp_path / "none.json")
-    with pytest.raises(IsADirectoryError, match="path must be a file"):
+    with pytest.raises(
+        FileNotFoundError, match="a folder with exports, but .* no file"
+    ):
         load_tiktok_export(tmp_path)
     (tmp_path / "export.xlsx").touch()
-    with pytest.raises(ValueError, match=r"path must end in one of \['.json'.*xlsx"):
+    with pytest.raises(ValueError, match=r"source must end in one of \['.json'.*xlsx"):
         load_tiktok_export(tmp_path / "export.xlsx")
 
 
@@ -678,8 +442,8 @@ def test_unfit_export_lists_what_is_missing_and_found(tmp_path):
     with pytest.raises(ValueError, match="lacks columns that every") as caught:
         load(tmp_path, {"id": "1", "createTime": 1608214517, "user": {"name": "zoe"}})
     message = str(caught.value)
-    assert "layout 'tiktok-scraper' needs 'user_id' (as authorMeta.id)\n" in message
-    assert "layout 'tiktok-api' needs 'user_id' (as author.id)\n" in message
+    assert "layout 'tiktok-scraper' needs 'user_id' (as authorMeta.id or " in message
+    assert "layout 'tiktok-api' needs 'user_id' (as author.id or authorId or" in message
     assert "'create_time' (as create_time or video_time)\n" in message
     assert message.endswith("It has ['id', 'createTime', 'user.name'].")
     with pytest.raises(ValueError, match=r"'x39'\] and 10 more\.$"):
@@ -745,7 +509,8 @@ def test_real_table_loads_in_seconds():
         "duration_s": "video_length",
         "n_total_videos": "n_total_vids",
     }.items():
-        assert videos[new].tolist() == raw[old].tolist()
+        known = raw[old].replace(0, np.nan) if old == "video_length" else raw[old]
+        np.testing.assert_array_equal(videos[new], known)
     named = [[t for t in dict.fromkeys(tags) if t] for tags in raw["hashtags"]]
     assert videos["hashtags"].tolist() == named
 

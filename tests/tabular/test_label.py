@@ -221,3 +221,37 @@ def test_the_kind_of_a_fit_that_failed_is_refused_too():
 def test_arrays_are_refused():
     with pytest.raises(TypeError, match="videos must be a pandas or polars DataFrame"):
         ViralityLabeler().fit(np.ones((3, 2)))
+
+
+def test_views_below_likes_are_reported_once():
+    videos = pd.DataFrame(
+        {"n_plays": [5, 90, 500, 7], "n_likes": [6, 1, 2, None], "saves": [0, 91, 1, 2]}
+    )
+    message = (
+        r"'n_plays' is below 'n_likes' in 1 of 4 videos, first row 0; below 'saves' in "
+        r"1 of 4 videos, first row 1\. .*labelable"
+    )
+    labeler = ViralityLabeler("views")
+    with pytest.warns(UserWarning, match=message) as seen:
+        labeler.fit(videos).transform(videos)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    # The remedy works, and so does a table that is right.
+    videos["n_plays"] = videos["n_plays"].mask([True, True, False, False])
+    known = labeler.labelable(videos)
+    assert labeler.fit(videos[known]).transform(videos[known]).tolist() == [1, 0]
+
+
+def test_a_report_of_many_folds_reports_contradictions_once():
+    rng = np.random.default_rng(0)
+    videos = pd.DataFrame({"n_plays": rng.integers(1, 99, 60), "n_likes": 50})
+    with pytest.warns(UserWarning, match="is below 'n_likes'") as seen:
+        virality_report(
+            LogisticRegression(),
+            rng.normal(size=(60, 2)),
+            videos,
+            ViralityLabeler("views"),
+            StratifiedKFold(3),
+            n_resamples=10,
+        )
+    assert len(seen) == 1
