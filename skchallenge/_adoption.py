@@ -21,10 +21,11 @@ from skchallenge._table import (
     check_count,
     is_missing,
     read_duration,
+    tag_name,
     time_values,
 )
 from skchallenge._time_index import Rows, TimeIndex
-from skchallenge.datasets._catalog import VideoCatalog, snapshot, tag_name
+from skchallenge.datasets._catalog import VideoCatalog, snapshot
 from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
 
 # Of fewer others in the window nobody can say that a tag spreads; and it spreads while
