@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from skchallenge._virality_stack import make_virality_stack
     from skchallenge.datasets import (
         VideoCatalog,
+        describe_tags,
         load_tiktok_export,
         make_challenge_clips,
         make_participation,
@@ -35,6 +36,7 @@ __all__ = [
     "ProxyEncoder",
     "VideoCatalog",
     "VideoFrameEmbedder",
+    "describe_tags",
     "load_tiktok_export",
     "make_challenge_clips",
     "make_deep_challenger",
@@ -53,6 +55,7 @@ _HOMES = {
     "ProxyEncoder": "_proxy",
     "VideoCatalog": "datasets",
     "VideoFrameEmbedder": "embed",
+    "describe_tags": "datasets",
     "load_tiktok_export": "datasets",
     "make_challenge_clips": "datasets",
     "make_deep_challenger": "_factory",
@@ -64,7 +67,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except AttributeError as error:
+        # Of a dependency that fails to import; `from skchallenge import ...` would
+        # take it for a name that does not exist, and not say why.
+        raise ImportError(f"{__name__}.{name} cannot be imported: {error}") from error
 
 
 def __dir__() -> list[str]:

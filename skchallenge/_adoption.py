@@ -14,7 +14,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skchallenge._rules import ParticipationRules, check_catalog
+from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -323,7 +323,7 @@ class AdoptionRules:
     def other_side(self) -> ParticipationRules:
         """The same rules of challenges where `side` is of users, and vice versa."""
         catalog = self.catalog
-        by = catalog.challenge if self.side.of_users else catalog.user
+        by = challenge_column(catalog) if self.side.of_users else catalog.user
         return ParticipationRules(catalog, by, self.side.before, exclude=None)
 
     @property

@@ -9,9 +9,12 @@ what surrounds the epochs (`_train`).
 
 import copy
 import hashlib
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -33,6 +36,7 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, PrintLog
 from torch import Tensor, nn
 
+from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._table import check_count, check_flag, check_real
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
 
@@ -80,12 +84,23 @@ class Batches:
             yield *(tensor[index] for tensor in self.aligned), *self.shared
 
 
+def _print_line(name: str, line: str) -> None:
+    sys.stdout.write(f"[{name}] {line}\n")
+
+
 class _Net(NeuralNet):
     """A skorch net that takes batches (y, weight, *inputs) and keeps epoch means."""
 
+    name = ""  # begins each line that is printed
+
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        # No method of this object: a circle would keep the weights until it is found.
+        log = PrintLog(sink=partial(_print_line, self.name))
+        return [
+            ("epoch_timer", EpochTimer()),
+            *[("print_log", log)] * bool(self.verbose),
+        ]
 
     def train_step(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Take one gradient step; return the mean loss and the weight of the hits."""
@@ -118,7 +133,7 @@ class _Net(NeuralNet):
         self.history.record(f"{name}_accuracy", float(right) / float(weight.sum()))
 
 
-class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
+class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, ABC):
     """Train a skorch net inside ``fit``; be a plain scikit-learn classifier outside.
 
     The net is held in ``net_``, never inherited from: skorch sets public
@@ -139,6 +154,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
     device: str
     verbose: int
 
+    @with_callbacks
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -166,6 +182,11 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         """
         self._check_parameters()
         self.__dict__.pop("net_", None)  # never an old network under new labels
+        given: dict[str, Any] = {"estimator": self, "X": X, "y": y}
+        if sample_weight is not None:
+            given["metadata"] = {"sample_weight": sample_weight}
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(**given)
         y = validate_data(self, X="no_validation", y=_labels(y))
         inputs = self._read(X, y)
         check_classification_targets(y)
@@ -211,8 +232,9 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             held_out = None
             if self.early_stopping:
                 held_out = batches_of(is_held_out, batch_size=inputs.chunk_size)
+            watch = partial(self._watch_epoch, net, context, given)
             with threads_for(net.module_, batch_size):
-                self._train(net, train, held_out)
+                self._train(net, train, held_out, watch)
 
         self.net_ = net
         self.n_iter_ = len(net.history)
@@ -222,6 +244,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         if self.early_stopping:
             self.validation_loss_curve_ = net.history[:, "valid_loss"]
             self.validation_accuracy_curve_ = net.history[:, "valid_accuracy"]
+        context.call_on_fit_task_end(**given, reconstruction_attributes={})
         return self
 
     def _check_parameters(self) -> None:
@@ -259,7 +282,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
         if self.alpha:  # weight decay is the gradient of alpha / 2 * sum(weight ** 2)
             decay = {"weight_decay": self.alpha}
             options["optimizer__param_groups"] = [("*weight", decay)]
-        return _Net(
+        net = _Net(
             self._build_module(dtype=getattr(torch, dtype), **self._module_options_),
             criterion=nn.CrossEntropyLoss,
             criterion__reduction="none",
@@ -271,21 +294,34 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             train_split=None,
             device=device,
             verbose=self.verbose,
-        ).initialize()
+        )
+        n_classes = len(self.classes_)
+        net.name = f"{type(self).__name__}, {n_classes} classes"
+        return net.initialize()
 
-    def _train(self, net: _Net, train: Batches, held_out: Batches | None) -> None:
+    def _train(
+        self,
+        net: _Net,
+        train: Batches,
+        held_out: Batches | None,
+        watch: Callable[[], AbstractContextManager[list[bool]]],
+    ) -> None:
         """Run the epochs; with held-out rows, stop early and restore the best weights.
 
-        To extend: set the weights to start from before, or complete them after.
+        `watch` surrounds an epoch and returns whether a callback wants to stop. To
+        extend: set the weights to start from before, or complete them after.
         """
         best_loss, best_weights, n_no_change = np.inf, None, 0
         for _ in range(self.max_iter):
-            net.notify("on_epoch_begin")
-            net.run_epoch(train, training=True)
-            if held_out is not None:
-                net.run_epoch(held_out, training=False)
-            net.notify("on_epoch_end")  # prints a line
+            with watch() as stops:
+                net.notify("on_epoch_begin")
+                net.run_epoch(train, training=True)
+                if held_out is not None:
+                    net.run_epoch(held_out, training=False)
+                net.notify("on_epoch_end")  # prints a line
             if held_out is None:
+                if any(stops):
+                    break
                 continue
             loss = net.history[-1, "valid_loss"]
             if loss < best_loss * (1 - _TOLERANCE):
@@ -293,7 +329,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
                 best_weights = copy.deepcopy(net.module_.state_dict())
             else:
                 n_no_change += 1
-            if n_no_change == self.n_iter_no_change:
+            if n_no_change == self.n_iter_no_change or any(stops):
                 break
         if best_weights is not None:
             net.module_.load_state_dict(best_weights)
@@ -307,6 +343,30 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
                 f"outputs that are no finite numbers. Lower lr, got lr={self.lr:g}, or "
                 "scale X."
             )
+
+    @contextmanager
+    def _watch_epoch(
+        self, net: _Net, context: Any, given: dict[str, Any]
+    ) -> Iterator[list[bool]]:
+        """Tell callbacks of an epoch; its list tells whether one wants to stop."""
+        stops: list[bool] = []
+        epoch = context.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(**given)
+        yield stops
+
+        def fitted() -> dict[str, Any]:  # called only if a callback asks for it
+            return {"net_": self._net_of(net.module_.state_dict(), net.device)}
+
+        stop = epoch.call_on_fit_task_end(**given, reconstruction_attributes=fitted)
+        stops.append(bool(stop))
+
+    def _net_of(self, weights: dict[str, Tensor], device: torch.device) -> _Net:
+        """Return a net of its own with these weights."""
+        dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+        with isolated_rng(device, 0):
+            net = self._build_net(dtype, device)
+        net.module_.load_state_dict(weights)
+        return net
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Compute the logits.
@@ -406,10 +466,7 @@ class _BaseTorchClassifier(ClassifierMixin, BaseEstimator, ABC):
             return
         device = resolve_device(self.device, or_cpu=True)
         tensors = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
-        dtype = next(iter(weights.values())).dtype.name
-        with isolated_rng(device, 0):
-            self.net_ = self._build_net(dtype, device)
-        self.net_.module_.load_state_dict(tensors)
+        self.net_ = self._net_of(tensors, device)
 
 
 def check_widths(name: str, widths: Any, example: str) -> None:

@@ -1,19 +1,23 @@
 """The paper's whole pipeline in one call."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._history import HistoryEncoder
 from skchallenge._participation import DeepChallenger
 from skchallenge._proxy import ProxyEncoder
 from skchallenge._rules import check_catalog
+from skchallenge._table import as_frame, check_columns
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
 from skchallenge.embed._store import StoreLike
@@ -110,7 +114,11 @@ def make_deep_challenger(
     Raises
     ------
     TypeError
-        If `catalog` is no VideoCatalog.
+        If `catalog` is no VideoCatalog, or features are no transformers.
+    ValueError
+        If the catalog has no challenges, or features hand a table to a vectorizer of
+        text. `fit` raises if features return anything but dense, finite numbers, or X
+        is no table of pairs.
 
     See Also
     --------
@@ -143,6 +151,13 @@ def make_deep_challenger(
     (12, 2)
     """
     check_catalog(catalog)
+    if catalog.challenge is None:
+        raise ValueError(
+            "catalog must have a column of challenges, got one with challenge=None. "
+            "Pass make_participation(videos).catalog, which finds them."
+        )
+    _check_features("user_features", user_features)
+    _check_features("challenge_features", challenge_features)
     network: dict[str, Any] = {
         "dropout": dropout,
         "lr": lr,
@@ -154,15 +169,17 @@ def make_deep_challenger(
         "verbose": verbose,
     }
     frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
+    given = "user_features" if challenge_features is None else "challenge_features"
+    both = _features(user_features, challenge_features, frozen)
     encoders = [
         Pipeline(
             [
                 *make_pipeline(features).steps,
-                ("standardscaler", _DenseScaler()),
+                ("standardscaler", _DenseScaler(parameter)),
                 ("proxyencoder", ProxyEncoder(embedding_size, **network)),
             ]
         )
-        for features in _features(user_features, challenge_features, frozen)
+        for parameter, features in zip(("user_features", given), both, strict=True)
     ]
     sides = _sides(
         catalog,
@@ -179,17 +196,122 @@ def make_deep_challenger(
 
 
 class _DenseScaler(StandardScaler):
-    """Standardise features; refuse sparse ones in words of `make_deep_challenger`."""
+    """Standardise features; refuse what is none in words of `make_deep_challenger`.
+
+    Parameters
+    ----------
+    parameter : str
+        The parameter that the features come from.
+    """
+
+    def __init__(self, parameter: str = "user_features") -> None:
+        super().__init__()
+        self.parameter = parameter
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Learn mean and deviation; `fit` does it by this method."""
+        self._check(X)
+        return super().partial_fit(X, y, sample_weight)
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:
+        """Standardise."""
+        self._check(X)
+        return super().transform(X, copy)
+
+    def _check(self, X: Any) -> None:
+        """Raise unless X is dense, of numbers, and complete."""
         if sparse.issparse(X):
             raise ValueError(
-                "user_features and challenge_features must return dense numbers, got "
-                "a sparse matrix. End them with TruncatedSVD, for example "
+                f"{self.parameter} must return dense numbers, got a sparse matrix. End "
+                "it with TruncatedSVD, for example "
                 "make_pipeline(TfidfVectorizer(), TruncatedSVD(100))."
             )
-        return super().partial_fit(X, y, sample_weight)
+        try:
+            numbers = np.asarray(X, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.parameter} must return dense numbers, but: {error}. Turn text "
+                "into vectors, for example with CaptionEmbedder(), and leave out or "
+                "encode what is no number."
+            ) from error
+        if not np.isfinite(numbers).all():
+            raise ValueError(
+                f"{self.parameter} must return finite numbers, got NaN or infinity. "
+                "End it with SimpleImputer, for example "
+                "make_pipeline(MetadataFeaturizer(), SimpleImputer())."
+            )
+
+
+_READ_TEXT = (CountVectorizer, HashingVectorizer)  # TfidfVectorizer is one
+
+
+def _check_features(parameter: str, features: Any) -> None:
+    """Raise unless `features` can turn columns of a catalog into vectors."""
+    example = 'make_column_transformer((CaptionEmbedder(), "caption"))'
+    if features is None:
+        return
+    if isinstance(features, type) or not (
+        hasattr(features, "fit") and hasattr(features, "transform")
+    ):
+        what = repr(features) if isinstance(features, str) else type(features).__name__
+        what = f"the class {features.__name__}" if isinstance(features, type) else what
+        raise TypeError(
+            f"{parameter} must be a transformer of columns of the catalog, such as "
+            f"{example}, got {what}."
+        )
+    parts = list(features.transformers) if hasattr(features, "transformers") else []
+    for _, part, columns in (part for part in parts if len(part) == 3):
+        first = part[0] if hasattr(part, "steps") else part
+        if isinstance(first, _READ_TEXT) and isinstance(columns, list | tuple):
+            name = type(first).__name__
+            column = columns[0] if columns else "caption"
+            raise ValueError(
+                f"{parameter} hands {name} the table {list(columns)!r}, but it reads "
+                "one column of text and returns a sparse matrix, where "
+                f"{parameter} must return dense numbers: end it with TruncatedSVD, and "
+                "name the column without brackets, as in make_column_transformer(("
+                f"make_pipeline({name}(), TruncatedSVD(100)), {column!r}))."
+            )
+
+
+class PairColumns(CallbackSupportMixin, ColumnTransformer):
+    """Encode users and challenges side by side, and say what X must be.
+
+    It is scikit-learn's ColumnTransformer, to whose parts callbacks listen.
+    """
+
+    @with_callbacks
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit all encoders, and encode the same rows."""
+        self._check_pairs(X)
+        encoders = [part for part in self.transformers if hasattr(part[1], "fit")]
+        context = self._init_callback_context(max_subtasks=len(encoders))
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with ExitStack() as stack:
+            for name, encoder, _ in encoders:
+                task = context.subcontext(task_name=f"fit-transform-{name}")
+                stack.enter_context(task.propagate_callback_context(encoder))
+                task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            blocks = super().fit_transform(X, y, **params)
+        for _, encoder, _ in self.transformers_:  # clones: no task outlives its fit
+            for left in ("_parent_callback_ctx", "_skl_callbacks"):
+                getattr(encoder, "__dict__", {}).pop(left, None)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return blocks
+
+    def transform(self, X: Any, **params: Any) -> Any:
+        """Encode rows."""
+        self._check_pairs(X)
+        return super().transform(X, **params)
+
+    def _check_pairs(self, X: Any) -> None:
+        frame = as_frame(X, "X")
+        needed = [c for *_, columns in self.transformers for c in columns]
+        hint = (
+            " Pass the pairs of make_participation, one row a user and challenge; the "
+            "videos are in the catalog."
+        )
+        check_columns(frame.columns, dict.fromkeys(needed), "X", hint)
 
 
 def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -214,7 +336,7 @@ def _sides(
     **options: Any,
 ) -> ColumnTransformer:
     """Encode the user and the challenge of each row; names reach the classifier."""
-    user, challenge = catalog.user, catalog.challenge
+    user, challenge = catalog.user, str(catalog.challenge)
     times = [] if before is None else [before]
     exclude = None if before is None else user
     user_side = HistoryEncoder(catalog, user_encoder, by=user, before=before, **options)
@@ -227,7 +349,7 @@ def _sides(
         **options,
     )
     excluded = [] if exclude is None else [exclude]
-    sides = ColumnTransformer(
+    sides = PairColumns(
         [
             ("user", user_side, [user, *times]),
             ("challenge", challenge_side, [challenge, *excluded, *times]),

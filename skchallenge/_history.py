@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._rules import ParticipationRules, check_catalog
 from skchallenge._table import as_frame, check_option
 from skchallenge._time_index import Rows
@@ -28,7 +29,7 @@ from skchallenge.exceptions import EmptyHistoryWarning, MediaError
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]  # catalog rows -> embeddings
 
 
-class HistoryEncoder(TransformerMixin, BaseEstimator):
+class HistoryEncoder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Encode ids as blocks of the learned embeddings of their videos.
 
     `encoder` is trained on the proxy task "whose video is this?" with videos from a
@@ -160,6 +161,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         self.cross_fit = cross_fit
         self.random_state = random_state
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the encoder on the videos that X entitles it to.
 
@@ -189,6 +191,13 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         LeakageWarning
             If slots are empty and the catalog seems to hold users' latest videos only.
         """
+        context = self._init_callback_context(max_subtasks=1)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        self._fit(X, context)
+        context.call_on_fit_task_end(estimator=self, X=X)
+        return self
+
+    def _fit(self, X: Any, context: Any) -> None:
         self._check_parameters()
         rules = self._rules_of_call()
         X = self._read(X, rules, reset=True)
@@ -201,10 +210,20 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
         rules.warn_of_cut_histories(X, history, f"{self.by}_fill")
-        self.encoder_ = _fit_encoder(self.encoder, rules, X)[0]
+        self.encoder_ = self._fit_encoder(rules, X, context, f"fit-by-{self.by}")[0]
         self._width = _width(self.encoder_, self.catalog, history)
         self._fitted_rules = self._rule_parameters()  # last: of this encoder only
-        return self
+
+    def _fit_encoder(
+        self, rules: ParticipationRules, X: pd.DataFrame, context: Any, task: str
+    ) -> tuple[Any, Rows]:
+        """Train a clone of the encoder, to whose progress callbacks listen."""
+        encoder, part = clone(self.encoder), context.subcontext(task_name=task)
+        with part.propagate_callback_context(encoder):
+            part.call_on_fit_task_begin(estimator=self, X=X)
+            fitted = _fit_encoder(encoder, rules, X)
+            part.call_on_fit_task_end(estimator=self, X=X)
+        return fitted
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode each row's history.
@@ -247,6 +266,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             )
         return self._encode(rules, history, partial(_embed, self.encoder_))
 
+    @with_callbacks
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Fit, then encode the same rows, across folds if `cross_fit` is set.
 
@@ -269,12 +289,20 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
             As in `fit`; ValueError, too, if there are fewer entities than folds or if
             no encoder can be trained on what is outside of a fold.
         """
-        self.fit(X)
+        self._check_parameters()
+        context = self._init_callback_context(max_subtasks=1 + (self.cross_fit or 0))
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        self._fit(X, context)
         if self.cross_fit is None:
-            return self.transform(X)
-        return self._cross_fit_transform(X, self.cross_fit)
+            blocks = self.transform(X)
+        else:
+            blocks = self._cross_fit_transform(X, self.cross_fit, context)
+        context.call_on_fit_task_end(estimator=self, X=X)
+        return blocks
 
-    def _cross_fit_transform(self, X: Any, n_folds: int) -> NDArray[np.float32]:
+    def _cross_fit_transform(
+        self, X: Any, n_folds: int, context: Any
+    ) -> NDArray[np.float32]:
         """Encode each fold's entities by an encoder that was not trained on them.
 
         Networks trained apart have different latent spaces. So each fold's encoder is
@@ -310,7 +338,8 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         blocks = np.zeros((len(X), self._n_features_out), dtype=np.float32)
         for number, (rest, held_out) in enumerate(folds, start=1):
             try:
-                encoder, rows = _fit_encoder(self.encoder, rules, rest)
+                task = f"fit-fold-{number}-of-{n_folds}"
+                encoder, rows = self._fit_encoder(rules, rest, context, task)
                 videos = rules.catalog.encoder_view(np.unique(rows))
                 source, target = _embed(encoder, videos), _embed(self.encoder_, videos)
                 bridge = Ridge(alpha=1e-3 * len(videos)).fit(source, target)
@@ -408,6 +437,14 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
         highest = np.where(filled[..., None], videos, -np.inf).max(axis=1)
         return np.where(count > 0, highest, np.float32(0)).astype(np.float32)
 
+    def __sklearn_clone__(self) -> Self:
+        copy = super().__sklearn_clone__()
+        # A ColumnTransformer fits a clone, whose task is part of the same fit.
+        parent = vars(self).get("_parent_callback_ctx")
+        if parent is not None:
+            copy._parent_callback_ctx = parent
+        return copy
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False  # a table with named columns, not numbers
@@ -418,7 +455,7 @@ class HistoryEncoder(TransformerMixin, BaseEstimator):
 def _fit_encoder(
     encoder: Any, rules: ParticipationRules, X: pd.DataFrame
 ) -> tuple[Any, Rows]:
-    """Train a clone on the proxy task; also return the catalog rows it was given."""
+    """Train on the proxy task; also return the catalog rows that were given."""
     members, catalog = rules.fit_set(X), rules.catalog
     if members.empty:
         raise ValueError(
@@ -430,7 +467,7 @@ def _fit_encoder(
     row = members["row"].to_numpy()
     labels = members["entity"].infer_objects().to_numpy()
     try:
-        return clone(encoder).fit(catalog.encoder_view(row), labels), row
+        return encoder.fit(catalog.encoder_view(row), labels), row
     except MediaError:  # of one file: the labels are not at fault
         raise
     except (KeyError, ValueError) as error:

@@ -30,9 +30,20 @@ def check_catalog(catalog: object) -> None:
     """Raise unless it is a catalog."""
     if not isinstance(catalog, VideoCatalog):
         raise TypeError(
-            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Pass the "
-            "`catalog` of make_participation, or VideoCatalog(videos)."
+            f"catalog must be a VideoCatalog, got {type(catalog).__name__}. Pass "
+            "make_participation(videos).catalog, or VideoCatalog(videos), with "
+            "challenge=None where videos has no challenges."
         )
+
+
+def challenge_column(catalog: VideoCatalog) -> str:
+    """Return the column of challenges; raise if the catalog was made without one."""
+    if catalog.challenge is None:
+        raise ValueError(
+            "catalog has no challenges: it was made with challenge=None. Pass "
+            "make_participation(videos).catalog, which finds them."
+        )
+    return catalog.challenge
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class ParticipationRules:
 
     def check(self) -> None:
         """Raise unless the settings make sense together."""
-        ids = (self.catalog.user, self.catalog.challenge)
+        ids = [c for c in (self.catalog.user, self.catalog.challenge) if c is not None]
         check_option("by", self.by, ids)
         if self.of_users and self.exclude is not None:
             raise ValueError(
@@ -83,10 +94,9 @@ class ParticipationRules:
         catalog = self.catalog
         needed = [c for c in (self.by, self.before, self.exclude) if c is not None]
         check_columns(X.columns, needed, "X")
-        entities = {
-            catalog.user: catalog.videos[catalog.user],
-            catalog.challenge: catalog.memberships["challenge"],
-        }
+        entities = {catalog.user: catalog.videos[catalog.user]}
+        if catalog.challenge is not None:
+            entities[catalog.challenge] = catalog.memberships["challenge"]
         for column in (self.by, self.exclude):
             if column is not None:
                 check_ids(X[column], column, like=entities[column])
@@ -214,7 +224,7 @@ class ParticipationRules:
     def early_birds(self, X: pd.DataFrame, n_own: Rows) -> str:
         """Say which rows ask about users who have taken part."""
         user = self.catalog.user
-        challenge = self.catalog.challenge
+        challenge = challenge_column(self.catalog)
         first = X.iloc[int(n_own.argmax())]
         return (
             f"{(n_own > 0).sum()} rows of X, such as {first[user]!r} in "
@@ -267,5 +277,5 @@ class ParticipationRules:
             f"{teller} tells. Ask make_participation for min_history="
             f"{history.shape[1]}, which is max_videos, or lower max_videos.",
             LeakageWarning,
-            stacklevel=3,
+            stacklevel=5,  # past `_fit`, `fit` and what wraps it
         )

@@ -14,7 +14,7 @@ marks of a logarithm; each time also without leading parts of a dotted name. Cas
 punctuation do not matter.
 
 Counters have too many names for a list ("total_views", "bookmarkCount", "likes_24h").
-Where leaks are looked for, `counter_in` also reads a name word by word.
+Where leaks are looked for, `_grammar` also reads a name word by word.
 """
 
 import re
@@ -149,6 +149,9 @@ COLUMNS = LOADED | {
         "post_outcome",
         "virality_score viral is_viral views_per_follower engagement engagement_rate",
     ),
+    "watching": Column("number", "post_outcome"),
+    "n_losses": Column("count", "post_outcome"),
+    "n_user_plays": Column("count", "scrape_aggregate"),
     "nickname": Column(
         "text", "scrape_aggregate", "authorMeta.nickName author.nickname"
     ),
@@ -411,46 +414,6 @@ def table_sources(names: Iterable[str]) -> dict[str, list[Source]]:
     }
 
 
-# What is counted, in the singular, by the column that counts it.
-_COUNTED = {
-    word: canonical
-    for canonical, words in {
-        "n_plays": "view viewer play watch impression",
-        "n_likes": "like digg reaction",
-        "n_comments": "comment reply",
-        "n_shares": "share forward",
-        "n_saves": "save bookmark collect favorite favourite",
-        "n_reposts": "repost",
-        "n_downloads": "download",
-        "virality": "engagement interaction viral virality",
-        "n_followers": "follower fan subscriber",
-    }.items()
-    for word in words.split()
-}
-# Words that leave it that count. With any other word a name is no counter:
-# "view_angle", "past_plays_mean".
-_BESIDE = {
-    word
-    for words in (
-        "",  # what is left of a number
-        "n num nb number count cnt total sum overall lifetime cumulative final current",
-        "unique k m v y label target score raw public",
-        "video post item media clip reel tiktok aweme",
-        "info struct stat statistic metric insight",
-        "after within time s sec second min minute h hr hour d day w week month",
-        "per to over rate ratio and plus",
-        "log log1p log2 log10 ln sqrt norm normalized normalised scaled zscore",
-        "rank bin bucket clipped capped",
-    )
-    for word in words.split(" ")
-}
-_WHOSE = {"author", "creator", "user", "channel", "account", "profile"}
-_CAMEL = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_PHRASES = re.compile(
-    r"(^|\b(number|count|total|sum|log)s? )of\b"
-    r"|\bfirst (\d+ ?)?(hour|day|week|month)s?\b"
-)
-_GLUED = re.compile(r"^(total|num|log)|(counts?|total|(?<!\d)\d+[a-z]*)$")
 REPEATED = re.compile(r"(_x|_y|_right|\.\d+)$")  # as pandas and polars mark them
 _LOGARITHM = re.compile(r"^log(1p|10|2)?_|_log(1p|10|2)?$")
 
@@ -462,46 +425,6 @@ def canonical_name(column: str, *, logarithms: bool = True) -> str | None:
     """
     names = _readings(column, logarithms)
     return next(filter(None, (_CANONICAL.get(plain(name)) for name in names)), None)
-
-
-def counter_in(column: str) -> str | None:
-    """Return the count, or the followers, that a column's name speaks of.
-
-    Singular or plural, in any order, glued or not: "shares_total", "bookmarkCount".
-    Several counts are some ratio or sum of them, but "like_share" may be a share.
-    """
-    found = counters_in(column)
-    outcomes = [name for name in found if name != "n_followers"]
-    return next(iter(outcomes or found), None)
-
-
-def counters_in(column: str) -> list[str]:
-    """Return all counts that a name speaks of, none if it is no count's name."""
-    words = _words(column)
-    kept = [w for w in words if _singular(w.strip("0123456789")) not in _BESIDE]
-    of_whom = [w for w in kept if w in _WHOSE]
-    found = [_COUNTED.get(_singular(w), "") for w in kept if w not in _WHOSE]
-    has_outcome = any(name != "n_followers" for name in found)
-    if not all(found) or (of_whom and has_outcome):
-        return []
-    if len(found) > 1 and kept == words and any(w == _singular(w) for w in words):
-        return []
-    return list(dict.fromkeys(found))
-
-
-def _words(column: str) -> list[str]:
-    """Split a name into lower-case words, without what a word is glued to."""
-    name = REPEATED.sub("", str(column).rpartition("__")[2])
-    text = re.sub(r"[\W_]+", " ", _CAMEL.sub(" ", name)).casefold().strip()
-    words = _PHRASES.sub("total", text).split()
-    bare = [_GLUED.sub("", word) for word in words]
-    return [
-        b if _singular(b) in _COUNTED else w for b, w in zip(bare, words, strict=True)
-    ]
-
-
-def _singular(word: str) -> str:
-    return re.sub(r"s$", "", re.sub(r"ies$", "y", word))
 
 
 def find_columns(frame: pd.DataFrame) -> dict[str, Any]:

@@ -26,10 +26,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch.device:
     """Turn ``"auto"`` into CUDA where there is one and the CPU elsewhere.
 
-    With `or_cpu`, so does a CUDA device: a model may be loaded where there is none.
+    With `or_cpu`, so does a device that this machine lacks, whatever its kind: a model
+    may be loaded where there is none.
     """
-    absent = str(device).startswith("cuda") and not torch.cuda.is_available()
-    if device == "auto" or (or_cpu and absent):
+    if device == "auto" or (or_cpu and not _is_here(device)):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
@@ -38,6 +38,19 @@ def resolve_device(device: str | torch.device, *, or_cpu: bool = False) -> torch
             f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0', "
             f"got {device!r}."
         ) from error
+
+
+def _is_here(device: str | torch.device) -> bool:
+    """Tell whether a tensor can be put on a device.
+
+    Each kind of accelerator says in its own way that it is absent: as RuntimeError,
+    NotImplementedError, AssertionError or ImportError.
+    """
+    try:
+        torch.empty(1, device=device)
+    except Exception:
+        return False
+    return True
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from skchallenge._base import (
     check_widths,
     random_projection,
 )
+from skchallenge._guard import check_nowcast, check_roles, warn_if_leaking
 from skchallenge._table import (
     check_option,
     column_position,
@@ -33,7 +34,6 @@ from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_back
 from skchallenge.exceptions import MediaWarning
 from skchallenge.media._covers import load_covers
 from skchallenge.nn import MLP, CoverCNN, CoverFusion
-from skchallenge.tabular._guard import check_nowcast, check_roles, warn_if_leaking
 
 _CHUNK_SIZE = 256  # rows whose first convolution takes 70 MB at 64 pixels
 _MARGIN = 8  # a cover is an eighth larger than the square that is cut out of it
@@ -164,8 +164,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     Warns
     -----
     LeakageWarning
-        If a column of unknown name tells y almost exactly, together with one that is
-        half of the label. Looked at with two classes and 1,000 rows or more.
+        If a column tells y almost exactly, alone or together with one that is half of
+        the label. Looked at with two classes and 1,000 rows or more.
     MediaWarning
         If covers are unreadable and `on_error` is "nan", or no row of `fit` has one.
 
@@ -341,10 +341,11 @@ class MultimodalVirality(_BaseTorchClassifier):
         self, metadata: NDArray[Any], y: NDArray[Any], names: list[str]
     ) -> None:
         """Refuse columns by name, and warn of those that have another name."""
-        self.column_roles_ = check_roles(names, check_nowcast(self.nowcast, names))
+        nowcast = check_nowcast(self.nowcast, names)
+        self.column_roles_ = check_roles(names, nowcast)
         if names:
             table = pd.DataFrame(metadata, columns=names)
-            warn_if_leaking(table, y, self.column_roles_, stacklevel=5)
+            warn_if_leaking(table, y, self.column_roles_, 5, nowcast=nowcast)
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {
@@ -370,14 +371,16 @@ class MultimodalVirality(_BaseTorchClassifier):
             _start_at_zero(module)
         return module
 
-    def _train(self, net: Any, train: Batches, held_out: Batches | None) -> None:
+    def _train(
+        self, net: Any, train: Batches, held_out: Batches | None, watch: Any
+    ) -> None:
         """Start a ResNet from `weights`; afterwards fill in what a missing cover is."""
         module = net.module_
         for layer in module.modules():
             if isinstance(layer, FrameEncoder) and self.weights is not None:
                 trained = build_backbone("resnet50", self.weights, self.image_size)
                 layer.backbone.load_state_dict(trained.state_dict())
-        super()._train(net, train, held_out)
+        super()._train(net, train, held_out, watch)
         if isinstance(module, CoverFusion):
             _, weight, _, cover_index = train.aligned
             if (cover_index >= 0).all():  # training has shown no missing one

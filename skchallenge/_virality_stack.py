@@ -1,8 +1,10 @@
 """Stacking with one base model per modality."""
 
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -21,10 +23,15 @@ from skchallenge._table import check_columns, is_missing
 from skchallenge.tabular import MetadataFeaturizer
 
 _MAX_SPLITS = 5
+_EXAMPLES = {"image": "cover", "caption": "caption", "group": "user_id"}
 
 
 def make_virality_stack(
-    *, image: str | None = None, caption: str | None = None, group: str = "user_id"
+    *,
+    image: str | None = None,
+    caption: str | None = None,
+    group: str = "user_id",
+    verbose: int = 0,
 ) -> StackingClassifier:
     """Make a virality classifier that stacks one base model per modality.
 
@@ -43,6 +50,9 @@ def make_virality_stack(
     group : str, default="user_id"
         Column of X that says whose video each is. The inner folds keep the videos of a
         user together; no model sees the column.
+    verbose : int, default=0
+        Whether to print one line for each fit of a base model, and one per epoch of the
+        network of covers; each begins with the model's name.
 
     Returns
     -------
@@ -50,6 +60,11 @@ def make_virality_stack(
         Its X is a pandas table with the columns `group`, `caption` and `image`. All
         others are for `MetadataFeaturizer`; without any, drop the two models that read
         them: ``model.set_params(linear="drop", trees="drop")``.
+
+    Raises
+    ------
+    TypeError
+        If `image`, `caption` or `group` is no name of a column.
 
     See Also
     --------
@@ -82,6 +97,13 @@ def make_virality_stack(
     >>> float(model.score(X, y))
     1.0
     """
+    for name, column in (("image", image), ("caption", caption), ("group", group)):
+        if not (isinstance(column, str) or (column is None and name != "group")):
+            raise TypeError(
+                f"{name} must be the name of a column of X, got "
+                f"{type(column).__name__}. Pass the name, such as {name}="
+                f"{_EXAMPLES[name]!r}; the table goes to fit."
+            )
     apart = [column for column in (group, caption, image) if column is not None]
     models = [
         ("linear", _on_metadata(apart, _linear())),
@@ -90,7 +112,9 @@ def make_virality_stack(
     if caption is not None:
         models.append(("caption", _on_words(caption)))
     if image is not None:
-        models.append(("cover", _on_covers(image)))
+        models.append(("cover", _on_covers(image, verbose)))
+    if verbose:
+        models = [(name, NamedPipeline(p.steps, name=name)) for name, p in models]
     stack = StackingClassifier(
         models,
         final_estimator=LogisticRegression(),
@@ -100,6 +124,33 @@ def make_virality_stack(
     # The final model is fitted on an array. A table, if scikit-learn is configured to
     # make tables, would have names that it does not know.
     return stack.set_output(transform="default")
+
+
+class NamedPipeline(Pipeline):
+    """A pipeline that prints one line, which begins with its name, when it is fitted.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        As in Pipeline.
+    name : str
+        What the line calls it.
+    """
+
+    def __init__(self, steps: Any, *, name: str) -> None:
+        super().__init__(steps)
+        self.name = name
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Fit the steps, and say how long it took."""
+        began = time.perf_counter()
+        super().fit(X, y, **params)
+        seconds = time.perf_counter() - began
+        sys.stdout.write(
+            f"[make_virality_stack, {self.name}] fitted on {len(X)} rows in "
+            f"{seconds:.1f} s\n"
+        )
+        return self
 
 
 class GroupColumnKFold(BaseCrossValidator):
@@ -193,11 +244,13 @@ def _on_words(caption: str) -> Pipeline:
     )
 
 
-def _on_covers(image: str) -> Pipeline:
+def _on_covers(image: str, verbose: int) -> Pipeline:
     from skchallenge._virality import MultimodalVirality  # only covers need torch
 
     column = ColumnTransformer([("cover", "passthrough", [image])])
-    cnn = MultimodalVirality(image=0, metadata_layers=None, random_state=0)
+    cnn = MultimodalVirality(
+        image=0, metadata_layers=None, random_state=0, verbose=verbose
+    )
     return make_pipeline(column, cnn)
 
 

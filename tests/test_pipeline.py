@@ -205,9 +205,7 @@ def test_the_factory_builds_the_paper(data):
 
 
 def test_the_factory_refuses_a_table_for_a_catalog(data):
-    with pytest.raises(
-        TypeError, match="got DataFrame. Pass the `catalog` of make_participation"
-    ):
+    with pytest.raises(TypeError, match="got DataFrame. Pass make_participation"):
         make_deep_challenger(data.videos)
 
 

@@ -40,6 +40,7 @@ from skchallenge.feed import (
     ReviewGate,
 )
 from skchallenge.tabular import (
+    LeakageGuard,
     MetadataFeaturizer,
     PastCreatorStats,
     SentimentFeaturizer,
@@ -199,6 +200,7 @@ WITHOUT_FILES = {
     "EngagementScorer": lambda: answers(EngagementScorer(), LOG[SIGNALS]),
     "FeedWorkflow": workflow,
     "GenreProfiler": profiler,
+    "LeakageGuard": lambda: answers(LeakageGuard(), VIDEOS[POSTED]),
     "MetadataFeaturizer": lambda: answers(MetadataFeaturizer(), VIDEOS[POSTED]),
     "PastCreatorStats": lambda: answers(
         PastCreatorStats(VideoCatalog(VIDEOS)), VIDEOS[["user_id", "create_time"]]

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from skchallenge._adoption import AdoptionHistory
-from skchallenge._rules import ParticipationRules, check_catalog
+from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -213,7 +213,7 @@ class HistoryBaseline(PairClassifier):
         catalog = snapshot(self.catalog)
         users = ParticipationRules(catalog, catalog.user, self.before, exclude=None)
         challenges = ParticipationRules(
-            catalog, catalog.challenge, self.before, exclude=catalog.user
+            catalog, challenge_column(catalog), self.before, exclude=catalog.user
         )
         return users, challenges
 
@@ -497,7 +497,7 @@ class AdoptionBaseline(HistoryBaseline):
     def _fit(self, X: pd.DataFrame, y: NDArray[np.intp]) -> None:
         check_real("C", self.C, "neither")
         catalog = self.catalog
-        by = [catalog.user] if self.column else [catalog.user, catalog.challenge]
+        by = [catalog.user] + [challenge_column(catalog)] * (not self.column)
         self.histories_ = [
             AdoptionHistory(
                 catalog,
@@ -570,7 +570,7 @@ def default_baselines(
     """
     check_catalog(catalog)
     found: dict[str, PairClassifier] = {
-        "challenge rate": RateBaseline(catalog.challenge),
+        "challenge rate": RateBaseline(challenge_column(catalog)),
         "user rate": RateBaseline(catalog.user),
     }
     options: dict[str, Any] = {"before": before, "max_videos": max_videos}

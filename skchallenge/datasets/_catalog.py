@@ -1,17 +1,21 @@
 """The side table of all known videos."""
 
+import hashlib
+import pickle
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype, is_integer_dtype
 
-from skchallenge._schema import COLUMNS, Role, canonical_name, counter_in
+from skchallenge._grammar import counter_in
+from skchallenge._schema import COLUMNS, Role, canonical_name
 from skchallenge._state import pack_state, unpack_state
 from skchallenge._table import (
     HASH_SIGNS,
@@ -37,6 +41,14 @@ _WORD = re.compile(rf"(?<![{HASH_SIGNS}])[{HASH_SIGNS}]*\w+")
 # Held while rows are added: threads of a server may append to one catalog. Readers need
 # no lock, see `snapshot`.
 _appending = Lock()
+# What was pickled in this process and is still in use, by a digest of its state; and
+# the table and the candidates that it held then.
+_pickled: WeakValueDictionary[bytes, "VideoCatalog"] = WeakValueDictionary()
+_held: WeakKeyDictionary["VideoCatalog", tuple[Any, Any]] = WeakKeyDictionary()
+_NO_CHALLENGES = (
+    " If no video is of any, pass challenge=None; make_participation finds challenges, "
+    "and makes a catalog of them."
+)
 _OPTIONAL = {"caption": "caption", "tags": "hashtags", "sound": "song"}
 
 
@@ -44,9 +56,11 @@ class VideoCatalog:
     """Append-only table of videos, one row each, that encoders look things up in.
 
     A catalog is shared, never copied: `sklearn.base.clone` and `copy.deepcopy`
-    return the same object, so every fold of a search sees one table. Encoders that
-    hold it see appended videos at their next `transform`, which is how a fitted
-    model is served.
+    return the same object, so every fold of a search sees one table. So does
+    unpickling where the same catalog is at hand, which has not been appended to since
+    it was pickled: a model from ``Pipeline(memory=...)``, or from a worker, shares the
+    catalog that it was fitted with. Encoders that hold it see appended videos at their
+    next `transform`, which is how a fitted model is served.
 
     The catalog holds the truth (a row with a challenge *is* a participation). What
     keeps it out of the features are the rules of `HistoryEncoder`.
@@ -61,9 +75,9 @@ class VideoCatalog:
         integer that it equals.
     user : str, default="user_id"
         Column of the ids of the users who made the videos, as above.
-    challenge : str, default="challenge"
+    challenge : str or None, default="challenge"
         Column of the studied challenges that the video takes part in: missing, one
-        name, or a list of names.
+        name, or a list of names. None: there are none, as a table of past videos needs.
     time : str, default="create_time"
         Column of upload times: datetimes, or numbers of one unit.
     caption : str, default="caption"
@@ -123,7 +137,7 @@ class VideoCatalog:
         *,
         video: str = "video_id",
         user: str = "user_id",
-        challenge: str = "challenge",
+        challenge: str | None = "challenge",
         time: str = "create_time",
         caption: str = "caption",
         tags: str = "hashtags",
@@ -132,7 +146,7 @@ class VideoCatalog:
     ) -> None:
         self.video, self.user, self.challenge, self.time = video, user, challenge, time
         self.caption, self.tags, self.sound = caption, tags, sound
-        self.videos = self._check(as_frame(videos, "videos"))
+        self.videos = self._check(as_frame(videos, "videos"), _NO_CHALLENGES)
         self._check_optional_columns()
         if isinstance(candidates, str):
             raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
@@ -182,7 +196,8 @@ class VideoCatalog:
             check_ids(new[column], column, like=self.videos[column])
         check_times(new[self.time], self.time, like=self.videos[self.time])
         studied = self.memberships["challenge"]
-        check_ids(self._memberships(new)["challenge"], self.challenge, like=studied)
+        taken = self._memberships(new)["challenge"]
+        check_ids(taken, str(self.challenge), like=studied)
         known = new[self.video].isin(self.videos[self.video])
         if known.any():
             raise ValueError(
@@ -206,6 +221,8 @@ class VideoCatalog:
         return self._memberships(self.videos)
 
     def _memberships(self, videos: pd.DataFrame) -> pd.DataFrame:
+        if self.challenge is None:
+            return pd.DataFrame({"row": np.empty(0, dtype=np.intp), "challenge": []})
         names = [_as_list(cell) for cell in videos[self.challenge]]
         rows = np.repeat(np.arange(len(names)), [len(row) for row in names])
         flat = pd.Series([name for row in names for name in row], dtype=object)
@@ -300,18 +317,20 @@ class VideoCatalog:
             if column != default:  # a name that was misspelt would turn a rule off
                 check_columns(self.videos.columns, [column], "videos")
 
-    def _check(self, videos: pd.DataFrame) -> pd.DataFrame:
-        needed = [self.video, self.user, self.challenge, self.time]
-        remedy = (
-            f" Column {self.challenge!r} has the studied challenges of each video: "
-            "None where a video is of none."
-        )
-        is_there = self.challenge in videos.columns
-        check_columns(videos.columns, needed, "videos", "" if is_there else remedy)
+    def _check(self, videos: pd.DataFrame, remedy: str = "") -> pd.DataFrame:
+        needed = [self.video, self.user, self.time]
+        studied = [] if self.challenge is None else [self.challenge]
+        hint = ""
+        if studied and self.challenge not in videos.columns:
+            hint = (
+                f" Column {self.challenge!r} has the studied challenges of each video: "
+                f"None where a video is of none.{remedy}"
+            )
+        check_columns(videos.columns, [*needed, *studied], "videos", hint)
         for column in (self.video, self.user):
             videos[column] = check_ids(videos[column], column)
         check_times(videos[self.time], self.time)
-        check_ids(self._memberships(videos)["challenge"], self.challenge)
+        check_ids(self._memberships(videos)["challenge"], str(self.challenge))
         repeated = videos[self.video].duplicated()
         if repeated.any():
             raise ValueError(
@@ -337,6 +356,14 @@ class VideoCatalog:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
+    def __reduce__(self) -> Any:
+        """Pickle the state, by whose digest an unpickled catalog finds this one."""
+        now = snapshot(self)
+        state = now.__getstate__()
+        _pickled[_digest(state)] = self
+        _held[self] = now.videos, now.candidates
+        return _unpickle, (type(self), state)
+
     def __getstate__(self) -> dict[str, Any]:
         state = _without_caches(self.__dict__)
         if self.candidates is not None:  # in one order: joblib digests the state
@@ -347,6 +374,29 @@ class VideoCatalog:
         self.__dict__.update(unpack_state(state))
         if self.candidates is not None:
             self.candidates = frozenset(self.candidates)
+
+
+def _unpickle(kind: type[VideoCatalog], state: dict[str, Any]) -> VideoCatalog:
+    """Return the catalog of this process that was pickled in this state, or a new one.
+
+    A cache that pickles, or a worker that sends a model back, must not part a model
+    from its catalog: videos that are appended to the one would be missing in the other.
+    joblib has pickled a catalog, to digest it, before it loads what it has of it.
+    """
+    live = _pickled.get(_digest(state))
+    if live is not None:
+        videos, candidates = _held[live]
+        if live.videos is videos and live.candidates is candidates:
+            return live
+    catalog = kind.__new__(kind)
+    catalog.__setstate__(state)
+    return catalog
+
+
+def _digest(state: dict[str, Any]) -> bytes:
+    """Return what only equal tables under equal names have."""
+    data = pickle.dumps(sorted(state.items()), protocol=5)
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def snapshot(catalog: VideoCatalog) -> VideoCatalog:

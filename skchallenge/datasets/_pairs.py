@@ -27,6 +27,7 @@ _GENERIC_TAGS = (
     "trending trend trendy tiktok tiktoker tiktokviral tiktoktrend xyzbca xyzcba duet "
     "stitch explore featureme funny comedy love follow like share"
 )
+_NEAREST = 10  # tags that an error lists
 
 
 def make_participation(
@@ -106,7 +107,8 @@ def make_participation(
         If `horizon` or `max_spread` do not fit the type of `create_time`.
     ValueError
         If columns are missing, no challenge is found, a given challenge has fewer
-        than `n_seeds` participants, or no pair is left.
+        than `n_seeds` participants, or no pair is left. Where none is found, the ten
+        tags that come nearest are listed, see `describe_tags`.
 
     Warns
     -----
@@ -118,6 +120,7 @@ def make_participation(
 
     See Also
     --------
+    describe_tags : Users and spread of each tag, to choose challenges by.
     load_tiktok_export : Reads the table from an export.
     make_challenge_clips : Renders a small study with known truth.
 
@@ -156,7 +159,8 @@ def make_participation(
     if challenges is None:
         check_count("min_participants", min_participants, min_val=n_seeds)
         spread = _duration(max_spread, "max_spread", videos["create_time"])
-        names = _find_challenges(uses, min_participants, spread, generic_tags)
+        tags = _describe(uses, min_participants, spread, generic_tags)
+        names = _find_challenges(tags, min_participants, max_spread)
     else:
         names = _given_challenges(challenges, uses, n_seeds)
     uses = uses[uses["challenge"].isin(names)]
@@ -192,6 +196,71 @@ def make_participation(
         challenges=_summary(cut_offs, uses, pairs, y),
         horizon=window,
     )
+
+
+def describe_tags(
+    videos: Any,
+    *,
+    min_participants: int = 20,
+    max_spread: str | float = "21D",
+    generic_tags: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Tell how many users each tag has and how bunched it is, the likeliest first.
+
+    It is what `make_participation` finds challenges by.
+
+    Parameters
+    ----------
+    videos : pandas or polars DataFrame
+        One row a video, with `video_id`, `user_id`, `create_time` and `hashtags`.
+    min_participants : int, default=20
+        Users that a challenge has at least.
+    max_spread : str or float, default="21D"
+        Largest inter-quartile range of the users' first uses of a challenge: a duration
+        where `create_time` holds datetimes, else a number in its unit.
+    generic_tags : iterable of str or None, default=None
+        Tags that are no challenges; None is a short list such as fyp and viral.
+
+    Returns
+    -------
+    tags : pandas.DataFrame
+        One row a tag: `challenge`, its name without hash sign in lower case; `n_users`;
+        `spread`, the inter-quartile range of their first uses; `first_use`;
+        `is_generic`; and `is_found`, whether `make_participation` would study it. Tags
+        come in the order of how many times they have too few users and too wide a
+        spread; generic ones last.
+
+    Raises
+    ------
+    TypeError
+        If `max_spread` does not fit the type of `create_time`.
+    ValueError
+        If columns are missing, or a number is out of range.
+
+    See Also
+    --------
+    make_participation : Finds challenges, or takes their names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge.datasets import describe_tags
+    >>> videos = pd.DataFrame({
+    ...     "video_id": range(5), "user_id": ["ann", "bob", "cy", "ann", "bob"],
+    ...     "create_time": [1, 2, 3, 5, 90],
+    ...     "hashtags": [["Dance"], ["dance"], ["dance"], ["cake", "fyp"], ["cake"]],
+    ... })
+    >>> tags = describe_tags(videos, min_participants=3, max_spread=10)
+    >>> tags[["challenge", "n_users", "spread", "is_found"]]
+      challenge  n_users  spread  is_found
+    0     dance        3     1.0      True
+    1      cake        2    42.5     False
+    2       fyp        1     0.0     False
+    """
+    check_count("min_participants", min_participants)
+    videos = _check_videos(videos)
+    spread = _duration(max_spread, "max_spread", videos["create_time"])
+    return _describe(_first_uses(videos), min_participants, spread, generic_tags)
 
 
 def _check_videos(videos: Any) -> pd.DataFrame:
@@ -260,27 +329,55 @@ def _first_uses(videos: pd.DataFrame) -> pd.DataFrame:
     return uses.drop_duplicates(["user_id", "challenge"])
 
 
-def _find_challenges(
+def _describe(
     uses: pd.DataFrame,
     min_participants: int,
     max_spread: Any,
     generic_tags: Iterable[str] | None,
-) -> list[str]:
+) -> pd.DataFrame:
+    """Tell of each tag how far it is from being a challenge, the nearest first."""
     generic = (
         _GENERIC_TAGS.split() if generic_tags is None else map(tag_name, generic_tags)
     )
     times = uses.groupby("challenge")["create_time"]
-    count = times.size()
-    popular = uses[uses["challenge"].isin(count.index[count >= min_participants])]
-    times = popular.groupby("challenge")["create_time"]
-    spread = times.quantile(0.75) - times.quantile(0.25)
-    found = sorted(set(spread.index[spread <= max_spread]) - set(generic))
+    n_users, first = times.size(), times.min()
+    # One user's first use has no spread, and most tags are used by one.
+    several = uses[uses["challenge"].isin(n_users.index[n_users > 1])]
+    several = several.groupby("challenge")["create_time"]
+    spread = several.quantile(0.75) - several.quantile(0.25)
+    nothing = type(max_spread)(0)
+    spread = spread.reindex(n_users.index, fill_value=nothing)
+    tags = pd.DataFrame({"n_users": n_users, "spread": spread, "first_use": first})
+    tags["is_generic"] = tags.index.isin(set(generic))
+    few = tags["n_users"] < min_participants
+    wide = tags["spread"] > max_spread
+    tags["is_found"] = ~few & ~wide & ~tags["is_generic"]
+    # How many times too few users, and too wide a spread.
+    lacking = (min_participants / tags["n_users"]).clip(lower=1)
+    lacking *= (tags["spread"] / max_spread).clip(lower=1)
+    tags["_far"] = lacking.where(~tags["is_generic"], np.inf)
+    tags = tags.rename_axis("challenge").reset_index()
+    by = ["_far", "n_users", "challenge"]
+    tags = tags.sort_values(by, ascending=[True, False, True], ignore_index=True)
+    return tags.drop(columns="_far")
+
+
+def _find_challenges(
+    tags: pd.DataFrame, min_participants: int, max_spread: str | float
+) -> list[str]:
+    found = sorted(tags["challenge"][tags["is_found"]])
     if not found:
+        nearest = "; ".join(
+            f"{tag} {n_users} users, spread {spread}"
+            for tag, n_users, spread in tags[~tags["is_generic"]]
+            .head(_NEAREST)[["challenge", "n_users", "spread"]]
+            .itertuples(index=False)
+        )
         raise ValueError(
-            f"No tag is a challenge: {len(spread)} tags have at least "
-            f"min_participants={min_participants} users, none of them, generic tags "
-            f"apart, is bunched within max_spread={max_spread}. Loosen these, or name "
-            "the challenges."
+            f"No tag is a challenge: none, generic tags apart, has at least "
+            f"min_participants={min_participants} users and is bunched within "
+            f"max_spread={max_spread!r}. Nearest: {nearest or 'none'}. Loosen these, "
+            "or name the challenges; describe_tags(videos) lists all tags."
         )
     return found
 

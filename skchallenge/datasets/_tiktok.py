@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skchallenge._grammar import counter_in
 from skchallenge._parse import (
     CONVERTERS,
     TEXT,
@@ -34,7 +35,6 @@ from skchallenge._schema import (
     TABLE,
     Source,
     canonical_name,
-    counter_in,
     sources_of,
     table_sources,
 )

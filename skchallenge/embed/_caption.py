@@ -232,7 +232,10 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         # Batches depend on the set of texts alone, not on their order.
         embedded = cached_embed(self, sorted(positions), self.store)
-        bar = tqdm(total=len(positions), unit="caption", disable=not self.verbose)
+        name = f"{type(self).__name__}, {os.path.basename(self.model)}"
+        bar = tqdm(
+            desc=name, total=len(positions), unit="caption", disable=not self.verbose
+        )
         with bar, closing(embedded):
             for text, vector in embedded:
                 for index in positions[text]:

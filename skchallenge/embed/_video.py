@@ -325,7 +325,11 @@ class VideoFrameEmbedder(
             reasons[int(index)] = "there is no path."
 
         embedded = cached_embed(self, list(positions), self.store)
-        bar = tqdm(total=len(positions), unit="file", disable=not self.verbose)
+        backbone = getattr(self.backbone, "__name__", self.backbone)
+        name = f"{type(self).__name__}, {backbone}"
+        bar = tqdm(
+            desc=name, total=len(positions), unit="file", disable=not self.verbose
+        )
         with bar, closing(embedded):
             for path, result in embedded:
                 indices = positions[path]

@@ -42,7 +42,10 @@ _HOMES = {"DuplicateFinder": "_duplicates", "ReviewGate": "_review"}
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except AttributeError as error:  # of a dependency, see `skchallenge.__getattr__`
+        raise ImportError(f"{__name__}.{name} cannot be imported: {error}") from error
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from skchallenge._table import as_frame, check_columns
+from skchallenge._table import as_frame, check_columns, check_count
 
 # What an event means for the video: it goes on, waits, ends, or gets another chance.
 _GO, _HOLD, _END, _AGAIN = "go", "hold", "end", "again"
@@ -24,6 +24,7 @@ _COLUMNS = {
     "cooled down": "end",
     "no viewers left": "end",
 }
+_NEEDED = ["video_id", "event", "stage", "score", "reason"]
 _FIXED = list(dict.fromkeys(_COLUMNS.values()))  # stages stand behind the fourth
 
 
@@ -37,8 +38,8 @@ class JourneyDisplay:
     ----------
     events : pandas.DataFrame
         Events of one world: `video_id`, `event`, `stage`, `score`, `reason`.
-    exposures : pandas.Series
-        Exposures in total by video id, in the order of the rows.
+    exposures : pandas.Series or None, default=None
+        Exposures in total by video id, in the order of the rows. It must be given.
 
     Attributes
     ----------
@@ -69,7 +70,16 @@ class JourneyDisplay:
     ['a', 'b']
     """
 
-    def __init__(self, *, events: pd.DataFrame, exposures: "pd.Series[int]") -> None:
+    def __init__(
+        self, events: pd.DataFrame, exposures: "pd.Series[int] | None" = None
+    ) -> None:
+        if not isinstance(events, pd.DataFrame) or exposures is None:
+            raise TypeError(
+                "events must be the events of one world, beside their exposures, got "
+                f"{type(events).__name__}. Draw the result of a simulation with "
+                "JourneyDisplay.from_result(result)."
+            )
+        check_columns(events.columns, _NEEDED, "events")
         self.events = events
         self.exposures = exposures
 
@@ -97,9 +107,17 @@ class JourneyDisplay:
 
         Raises
         ------
+        TypeError
+            If `result` is no result of a simulation.
         ValueError
-            If there is no such world.
+            If there is no such world, or `max_videos` is no count.
         """
+        check_count("max_videos", max_videos)
+        if not hasattr(result, "keys") or not {"journeys", "events"} <= set(result):
+            raise TypeError(
+                "result must be what BatchRollout.simulate or FeedWorkflow.run "
+                f"returned, with journeys and events, got {type(result).__name__}."
+            )
         journeys = as_frame(result["journeys"], "journeys")
         check_columns(journeys.columns, ["world", "video_id", "exposures"], "journeys")
         journeys = journeys[journeys["world"] == world].head(max_videos)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import (
@@ -225,6 +226,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         activity: Any = None,
         n_worlds: int = 1,
         log: bool | Log = False,
+        verbose: int = 0,
     ) -> Bunch:
         """Let videos travel through independent worlds.
 
@@ -255,6 +257,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         log : bool or callable, default=False
             Whether to return all impressions. A callable gets them as DataFrames, chunk
             by chunk, and nothing is kept.
+        verbose : int, default=0
+            Whether to show a progress bar of the worlds.
 
         Returns
         -------
@@ -295,7 +299,10 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         kept: list[pd.DataFrame] = []
         take = kept.append if log is True else log or None
         reports = []
-        for number in range(n_worlds):
+        name = f"{type(self).__name__}.simulate"
+        for number in tqdm(
+            range(n_worlds), desc=name, unit="world", disable=not verbose
+        ):
             rng = np.random.default_rng([*seeds, number])
             sink = named_log(take, number, videos, viewers) if take else None
             world = World(plan, rng, sink)

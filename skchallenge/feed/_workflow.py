@@ -127,6 +127,7 @@ class FeedWorkflow(BaseEstimator):
         activity: Any = None,
         n_worlds: int = 1,
         log: bool | Log = False,
+        verbose: int = 0,
     ) -> Bunch:
         """Let uploaded videos go all the way.
 
@@ -144,6 +145,8 @@ class FeedWorkflow(BaseEstimator):
             Number of worlds.
         log : bool or callable, default=False
             Whether to return all impressions.
+        verbose : int, default=0
+            Whether to show a progress bar of the worlds.
 
         Returns
         -------
@@ -175,6 +178,7 @@ class FeedWorkflow(BaseEstimator):
                 activity=activity,
                 n_worlds=n_worlds,
                 log=log,
+                verbose=verbose,
             )
         else:
             learned = getattr(self.rollout_, "viewers_", None)

@@ -24,8 +24,8 @@ class TrainingCurvesDisplay:
     ----------
     loss : sequence of float of length n_epochs
         Mean training loss of each epoch.
-    accuracy : sequence of float of length n_epochs
-        Training accuracy of each epoch, in [0, 1].
+    accuracy : sequence of float of length n_epochs or None, default=None
+        Training accuracy of each epoch, in [0, 1]. It must be given.
     validation_loss : sequence of float of length n_epochs or None, default=None
         Mean loss of the held-out rows after each epoch.
     validation_accuracy : sequence of float of length n_epochs or None, default=None
@@ -63,13 +63,29 @@ class TrainingCurvesDisplay:
 
     def __init__(
         self,
-        *,
         loss: Sequence[float],
-        accuracy: Sequence[float],
+        accuracy: Sequence[float] | None = None,
+        *,
         validation_loss: Sequence[float] | None = None,
         validation_accuracy: Sequence[float] | None = None,
         estimator_name: str | None = None,
     ) -> None:
+        if hasattr(loss, "fit") or accuracy is None:
+            raise TypeError(
+                "loss and accuracy must hold one number an epoch, got "
+                f"{type(loss).__name__} and {type(accuracy).__name__}. Draw a fitted "
+                "model with TrainingCurvesDisplay.from_estimator(model)."
+            )
+        lengths = [
+            len(curve)
+            for curve in (loss, accuracy, validation_loss, validation_accuracy)
+            if curve is not None
+        ]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"All curves must have one number an epoch, got lengths {lengths}. "
+                "Pass curves of one training."
+            )
         self.loss = loss
         self.accuracy = accuracy
         self.validation_loss = validation_loss

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from skchallenge._rules import ParticipationRules, check_catalog
+from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
 from skchallenge._table import check_columns, check_real, read_duration, time_values
 from skchallenge._time_index import Rows
 from skchallenge.datasets._catalog import VideoCatalog, snapshot
@@ -150,7 +150,7 @@ def _check_data(data: Any, time: str) -> VideoCatalog:
         )
     check_catalog(data.catalog)
     catalog = snapshot(data.catalog)
-    needed = [catalog.user, catalog.challenge, time]
+    needed = [catalog.user, challenge_column(catalog), time]
     check_columns(data.pairs.columns, needed, "data.pairs")
     return catalog
 

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import BaseCrossValidator, GroupKFold
 from sklearn.utils import check_random_state
 
-from skchallenge._rules import check_catalog
+from skchallenge._rules import challenge_column, check_catalog
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -73,14 +73,14 @@ class _ClusterFolds(BaseCrossValidator):
         """Return X with the ids of its challenges in NumPy's types."""
         check_count("n_splits", self.n_splits, min_val=2)
         check_catalog(self.catalog)
-        frame, column = as_frame(X, "X"), self.catalog.challenge
+        frame, column = as_frame(X, "X"), challenge_column(self.catalog)
         check_columns(frame.columns, [column], "X")
         known = self.catalog.memberships["challenge"]
         return frame.assign(**{column: check_ids(frame[column], column, known)})
 
     def _cluster_of(self, frame: pd.DataFrame) -> NDArray[np.intp]:
         """Return the cluster of each row; an unknown challenge is its own."""
-        name = frame[self.catalog.challenge]
+        name = frame[challenge_column(self.catalog)]
         clusters = self.clusters()
         unknown = pd.Index(name[~name.isin(clusters.index)].unique())
         new = pd.Series(np.arange(len(unknown)) + len(clusters), index=unknown)

@@ -202,7 +202,7 @@ class PastCreatorStats(TransformerMixin, BaseEstimator):
         if not all(hasattr(self.catalog, name) for name in names):
             raise TypeError(
                 f"catalog must be a VideoCatalog, got {type(self.catalog).__name__}. "
-                "Wrap a table of videos in VideoCatalog(videos)."
+                "Wrap a table of videos: VideoCatalog(videos, challenge=None)."
             )
         age = self._min_age()
         if age < type(age)(0):

@@ -261,8 +261,9 @@ default="views_per_follower"
         """Return each creator's median log views, NaN where there are few videos."""
         if not hasattr(self.catalog, "videos"):
             raise TypeError(
-                "kind='creator_relative' needs catalog=VideoCatalog(videos), to say "
-                f"what is usual for a creator; got {type(self.catalog).__name__}."
+                "kind='creator_relative' needs a catalog, to say what is usual for a "
+                f"creator; got {type(self.catalog).__name__}. Pass "
+                "catalog=VideoCatalog(videos, challenge=None)."
             )
         videos = self.catalog.videos
         check_columns(videos.columns, ["n_plays"], "catalog")

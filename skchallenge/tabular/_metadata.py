@@ -13,6 +13,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skchallenge._guard import (
+    check_nowcast,
+    check_roles,
+    column_roles,
+    warn_if_leaking,
+)
 from skchallenge._parse import (
     numbers_of,
     plain_cells,
@@ -24,12 +30,6 @@ from skchallenge._parse import (
 )
 from skchallenge._schema import COLUMNS, canonical_name
 from skchallenge._table import as_frame, is_missing
-from skchallenge.tabular._guard import (
-    check_nowcast,
-    check_roles,
-    column_roles,
-    warn_if_leaking,
-)
 from skchallenge.tabular._tags import read_tag_counts
 
 Features = dict[str, NDArray[Any]]  # of float64
@@ -63,6 +63,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
 
     See Also
     --------
+    LeakageGuard : Refuses the same columns, and passes the others on as they are.
     column_roles : What each column may be used for.
     TagBinarizer : One column a tag.
     SentimentFeaturizer : The tone of a caption.
@@ -93,10 +94,9 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
     The raw time of posting is no feature, because it says how long the video has been
     seen. ``nowcast=["create_time"]`` adds it, in days since 1970.
 
-    With binary y, 1,000 rows or more and a ``label_part`` in X, each column of unknown
-    name is tried for whether it gives the label away, see
-    `skchallenge.exceptions.LeakageWarning`. Renamed views and likes are found. Renamed
-    comments and shares cannot be told from honest columns.
+    With binary y and 1,000 rows or more, columns that give the label away by what they
+    hold are warned of, see `LeakageGuard`. Renamed comments and shares cannot be told
+    from honest columns.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         Warns
         -----
         LeakageWarning
-            If a column of unknown name gives y away.
+            If a column gives y away by what it holds.
         """
         self._fit(X, y)
         return self
@@ -190,8 +190,9 @@ class MetadataFeaturizer(TransformerMixin, BaseEstimator):
         self._names = list(features)
         if y is not None:
             table = pd.DataFrame(features)
+            roles = column_roles(features)
             # The user's line calls `fit` or `fit_transform`, and these this.
-            warn_if_leaking(table, y, column_roles(features), stacklevel=4)
+            warn_if_leaking(table, y, roles, stacklevel=4, nowcast=nowcast)
         return features
 
     def transform(self, X: Any) -> NDArray[np.float64]:

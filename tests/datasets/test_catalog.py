@@ -8,10 +8,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from joblib import Memory, Parallel, delayed
 from pandas.testing import assert_frame_equal
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_validate
+from sklearn.pipeline import make_pipeline
 
-from skchallenge import VideoCatalog
+from skchallenge import HistoryEncoder, VideoCatalog
+from skchallenge.tabular import PastCreatorStats
 
 
 def table(**columns):
@@ -174,25 +181,80 @@ def test_candidates_must_be_ids_of_the_same_type():
 def test_pickle_holds_the_table_and_no_caches():
     catalog = VideoCatalog(table(), candidates=["ann"])
     assert catalog.challenges
-    loaded = pickle.loads(pickle.dumps(catalog))
-    assert "memberships" not in vars(loaded)
-    assert_frame_equal(loaded.videos, catalog.videos)
-    assert loaded.candidates == {"ann"}
+    videos, data = catalog.videos, pickle.dumps(catalog)
     assert "memberships" in vars(catalog)
+    del catalog
+    loaded = pickle.loads(data)
+    assert "memberships" not in vars(loaded)
+    assert_frame_equal(loaded.videos, videos)
+    assert loaded.candidates == {"ann"}
+
+
+def test_what_is_unpickled_is_the_catalog_at_hand():
+    """A cache or a worker that pickles must not part a model from its catalog."""
+    catalog, twin = VideoCatalog(table()), VideoCatalog(table())
+    data = pickle.dumps(catalog)
+    assert pickle.loads(data) is catalog
+    pickle.dumps(twin)  # joblib digests what it looks up, just before it loads it
+    assert pickle.loads(data) is twin
+    twin.append(table(video_id=list("efgh"), challenge=None))
+    loaded = pickle.loads(data)
+    assert loaded is not twin
+    assert len(loaded) == 4  # never other rows than were pickled
+    other = VideoCatalog(table(), candidates=["ann"])
+    data = pickle.dumps(other)
+    assert pickle.loads(data) is other
+    other.candidates = frozenset(["bob"])
+    assert pickle.loads(data).candidates == {"ann"}
+
+
+@pytest.mark.parametrize("way", ["memory", "cache", "loky", "return_estimator"])
+def test_models_from_caches_and_workers_share_their_catalog(way, tmp_path):
+    videos = table(n_plays=[1, 2, 3, 4], create_time=[1, 20, 30, 40], user_id="ann")
+    catalog = VideoCatalog(videos.drop(columns="challenge"), challenge=None)
+    X, y = catalog.videos[["user_id", "create_time"]].iloc[[1, 3] * 4], [0, 1] * 4
+    past = PastCreatorStats(catalog, min_age=0)
+    model = make_pipeline(past, HistGradientBoostingClassifier(max_iter=1))
+    if way == "memory":
+        for _ in range(2):
+            run = clone(model).set_params(memory=str(tmp_path)).fit(X, y)
+            assert run[0].catalog is catalog
+    elif way == "cache":
+        fit = Memory(tmp_path, verbose=0).cache(PastCreatorStats.fit)
+        assert fit(past, X).catalog is fit(clone(past), X).catalog is catalog
+    elif way == "loky":
+        jobs = Parallel(2)(delayed(clone(past).fit)(X) for _ in range(2))
+        assert all(job.catalog is catalog for job in jobs)
+    else:
+        scores = cross_validate(model, X, y, cv=2, n_jobs=2, return_estimator=True)
+        assert all(m[0].catalog is catalog for m in scores["estimator"])
+
+
+def test_the_participation_model_shares_its_catalog_after_a_hit(tmp_path):
+    catalog = VideoCatalog(table(tempo=[0.1, 0.2, 0.3, 0.4]))
+    numbers = make_column_transformer(("passthrough", ["tempo"]))
+    X = pd.DataFrame({"user_id": ["ann", "bob", "ann", "cy"], "time": [99] * 4})
+    for _ in range(3):
+        side = HistoryEncoder(catalog, numbers, by="user_id", before="time")
+        model = make_pipeline(side, LogisticRegression(), memory=str(tmp_path))
+        model.fit(X, [0, 1, 0, 1])
+        assert model[0].catalog is catalog
 
 
 def test_cells_of_a_pickle_are_what_they_were_but_for_arrays():
     videos = table(hashtags=[np.array(["x"], dtype=object), ["y", None], "#z", None])
     catalog = VideoCatalog(videos.assign(posted=pd.Timestamp("2020", tz="CET")))
-    loaded = pickle.loads(pickle.dumps(catalog))
-    expected = catalog.videos.assign(hashtags=[["x"], ["y", None], "#z", None])
+    expected, data, names = catalog.videos, pickle.dumps(catalog), set(vars(catalog))
+    del catalog
+    loaded = pickle.loads(data)
+    expected = expected.assign(hashtags=[["x"], ["y", None], "#z", None])
     assert_frame_equal(loaded.videos, expected, check_exact=True)
     for column in ("challenge", "hashtags"):
         cells = loaded.videos[column]
         assert [*map(type, cells)] == [*map(type, expected[column])]
-    assert set(vars(loaded)) == set(vars(catalog))
-    loaded.append(catalog.videos.assign(video_id=["e", "f", "g", "h"]))
-    assert (len(loaded), len(catalog)) == (8, 4)
+    assert set(vars(loaded)) == names
+    loaded.append(loaded.videos.assign(video_id=["e", "f", "g", "h"]))
+    assert len(loaded) == 8
 
 
 def test_a_table_of_anything_is_pickled():

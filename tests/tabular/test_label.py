@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 from skchallenge import VideoCatalog
+from skchallenge.metrics import virality_report
 from skchallenge.tabular import ViralityLabeler
 
 KINDS = ["views_per_follower", "log_residual", "creator_relative", "views"]

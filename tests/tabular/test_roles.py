@@ -2,6 +2,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from skchallenge._guard import check_nowcast, check_roles
 from skchallenge._schema import (
     LAYOUTS,
     LOADED,
@@ -11,7 +12,6 @@ from skchallenge._schema import (
 )
 from skchallenge.exceptions import LeakageError
 from skchallenge.tabular import column_roles
-from skchallenge.tabular._guard import check_nowcast, check_roles
 
 # The columns of the report's scraper, in its order.
 NAMES = """id secretID text createTime authorMeta.id authorMeta.secUid authorMeta.name
@@ -171,15 +171,30 @@ views_24h views_7D views24h likes_after_1h views_first_day first_24_hours_views
 day1_views replies replyCount impressions unique_viewers watch_time favouriteCount
 likes_per_view like_rate comments_per_1k_views like_to_view_ratio likes_and_comments
 likes_shares log1p_total_views sqrt_plays views_rank target_views total_engagement
-viral_label repost_total lifetime_video_views reel_plays share"""
+viral_label repost_total lifetime_video_views reel_plays share
+whatsapp_share_count facebookShares lose_count lose_comment_count reach organic_reach
+completion_rate avg_watch_time averageViewDuration average_percentage_viewed retention
+watchtime_seconds playTime finish_rate skip_rate fully_watched_rate click_through_rate
+vistas vues Aufrufe curtidas visualizações reproducciones me_gusta j'aime Gefällt_mir
+nombre_de_vues Anzahl_Aufrufe commentaires Kommentare compartilhamentos condivisioni
+visualizzazioni weergaven просмотры лайки izlenme_sayısı beğeni_sayısı wyświetlenia
+播放量 视频播放次数 点赞数 再生回数 조회수 좋아요 jumlah_tayangan"""
+AGGREGATES = """author_total_views channel_view_count author_heartcount authorDiggCount
+author_diggcount author_videocount author_post_count user_likes_total"""
+POSTING_TIMES = """video_timestamp postTimestamp created_epoch Veröffentlicht_am
+fecha_de_publicacion video_post_time_utc hours_since_upload_time 发布时间 timestamp_x"""
 HONEST = """viewport likelihood share_of_voice_intro share_of_total followers_at_posting
 view_angle camera_view top_view point_of_view playlist play_url autoplay
 comments_enabled allowComments commentSetting shareEnabled downloadSetting save_path
 is_repost favorite_color replay_cover interview preview overview discount account
 playback_speed looks_like_ad unlikely display shareholder commentary watchlist
-viral_sound hashtag_views sound_plays author_total_views channel_view_count my_likes
+viral_sound hashtag_views sound_plays my_likes
 mean_views past_likes_last x0_like time total score label hours day_of_week post_count
-user_id_video0_3 user_id_fill comment_length embedding_7 week_total reach first_day"""
+user_id_video0_3 user_id_fill comment_length embedding_7 week_total first_day
+author_created_at account_create_time song_release_date posting_hour upload_weekday
+hours_since_last_post time_since_previous_video hook_time screen_time post_length
+like_new retention_policy click_bait_score user_age creator_age timezone play_speed
+full_name data_source date_night post_type de_nombre videoAddress"""
 
 
 @pytest.mark.parametrize("name", [*COUNTERS.split(), "Views (7 days)", "# of likes"])
@@ -190,8 +205,28 @@ def test_counters_are_read_word_by_word(name):
     assert check_roles([name], [name])
 
 
+@pytest.mark.parametrize("name", AGGREGATES.split())
+def test_a_users_counts_sum_up_later_videos(name):
+    assert column_roles([name]) == {name: "scrape_aggregate"}
+
+
+@pytest.mark.parametrize("name", POSTING_TIMES.split())
+def test_times_of_posting_are_read_word_by_word(name):
+    assert column_roles([name]) == {name: "exposure"}
+    with pytest.raises(LeakageError, match="how long the video has been seen"):
+        check_roles([name])
+
+
 @pytest.mark.parametrize(
-    "name", ["follower", "total_followers", "creatorFollowerCount", "log_author_fans"]
+    "name",
+    [
+        "follower",
+        "total_followers",
+        "creatorFollowerCount",
+        "log_author_fans",
+        "seguidores",
+        "粉丝数",
+    ],
 )
 def test_followers_are_read_word_by_word(name):
     assert column_roles([name]) == {name: "label_part"}
