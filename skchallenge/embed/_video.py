@@ -104,7 +104,8 @@ class VideoFrameEmbedder(
     turned upright, resized to a square, normalised with ImageNet's mean and standard
     deviation, and passed through a network that ends before its classification
     layer. A file with fewer than `n_frames` frames repeats frames by the same formula;
-    a still image is a video of one frame.
+    a still image is a video of one frame, and a list of images, such as a photo post,
+    a video of these frames.
 
     Parameters
     ----------
@@ -154,7 +155,8 @@ class VideoFrameEmbedder(
     on_error : {"raise", "nan", "zero"}, default="raise"
         What becomes of a file that is missing, unreadable or without a picture: an
         error that names it, or a row of NaN or of zeros. Then one `MediaWarning` tells
-        what happened, and a missing value (None, NaN) counts as such a file.
+        what happened, and a missing value (None, NaN, an empty list) counts as such a
+        file.
     output : {"array", "memmap"}, default="array"
         Where the matrix lies. ``"memmap"`` is for matrices larger than memory: a
         `numpy.memmap` in the folder for temporary files (`TMPDIR`), which is removed
@@ -177,7 +179,8 @@ class VideoFrameEmbedder(
         By `transform` with ``on_error="raise"``, if a file is missing, unreadable or
         holds no picture. The message names the row, the file and the cause.
     TypeError
-        If `X` holds anything but paths, or `backbone` is a module instance.
+        If `X` holds what is neither a picture nor a clip, or `backbone` is a module
+        instance.
     ValueError
         If a parameter has a wrong value, or `weights` do not fit `backbone`.
     ImportError
@@ -199,11 +202,15 @@ class VideoFrameEmbedder(
     `fit` learns the output width and opens no file and no named weights. The network
     is built at the first `transform` and kept; neither `clone` nor pickle copies it.
 
-    A file that stands in several rows is decoded and embedded once a call. A row does
-    not depend on the other rows, on their order or on duplicates, nor on `batch_size`,
-    `compile`, `n_jobs` or the number of threads, but for rounding: by at most 1e-5 of
-    the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch rounds
-    float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With
+    What stands in several rows is decoded and embedded once a call: a file is known by
+    its path, bytes and pixels by their SHA-256. Errors call them by its start,
+    ``bytes:9f86d081884c``. A store knows files by their content, too, so that bytes
+    have the vector of a file that holds them.
+
+    A row does not depend on the other rows, on their order or on duplicates, nor on
+    `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
+    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch
+    rounds float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With
     `load_demo_backbone`, the cosine of bfloat16 to float32 was at least 0.999 for each
     frame of real clips. With a store, a second `transform` gives the bits of the first
     and decodes nothing; it loads no weights, unless `backbone` is a function or
@@ -277,8 +284,17 @@ class VideoFrameEmbedder(
         Parameters
         ----------
         X : sequence of shape (n,) or table of shape (n, n_columns)
-            Paths, as strings or `os.PathLike`. A pandas or polars table is embedded
-            column by column.
+            Each cell is one of these, or a list of some of them, whose frames stand one
+            after the other:
+
+            - a path (string or `os.PathLike`) of a video or picture;
+            - bytes, what such a file holds;
+            - a PIL image, the picture that it shows (of an animation, one frame);
+            - an array of uint8, RGB: a picture (height, width, 3), or (height, width)
+              if it is grey, or a clip (n, height, width, 3).
+
+            A pandas or polars table is embedded column by column. A list of lists is
+            such a table, too: put lists of pictures into a column.
         y : None
             Ignored.
 
@@ -299,7 +315,7 @@ class VideoFrameEmbedder(
         Parameters
         ----------
         X : sequence of shape (n,) or table of shape (n, n_columns)
-            Paths, as in `fit`.
+            Pictures and clips, as in `fit`.
 
         Returns
         -------
