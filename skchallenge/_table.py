@@ -23,11 +23,12 @@ from __future__ import annotations
 import math
 import os
 import re
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Integral, Number, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,9 @@ _TWO_UNITS = 100
 # From here on, integers are rounded to floats: 2**53 for the usual float64.
 _ROUNDED = 2**53
 _ROUNDED_SINGLE = 2**24
+_LONG = 40  # letters, or bytes, of a cell that a message quotes
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 # What changes no picture: the selectors of plain and coloured emoji, and characters
@@ -60,6 +64,7 @@ HASH_SIGNS = "#\uff03"  # plain and full width
 
 Cells = NDArray[Any]  # of objects or strings
 Column = int | str
+_X = TypeVar("_X")
 
 
 # Tables
@@ -131,7 +136,8 @@ def read_columns(
     if _is_one_column(X, numbers):
         values = X.to_numpy() if hasattr(X, "to_numpy") else X
         X = np.empty((len(values), 1), dtype=object)
-        X[:, 0] = list(values)
+        for row, value in enumerate(values):  # NumPy would look into arrays and lists
+            X[row, 0] = value
     if getattr(getattr(X, "dtype", None), "kind", "") == "c":
         raise ValueError("Complex data not supported")
     # NumPy would make texts of numbers, and "nan" of NaN, that share a list with texts.
@@ -271,11 +277,25 @@ def is_missing(value: Any) -> bool:
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
+def describe(cell: Any) -> str:
+    """Say in one line what a cell is, as in "a float: 3.5"; a long one is cut."""
+    if is_missing(cell):
+        return f"missing: {cell!r}"
+    kind = f"a {type(cell).__name__}"
+    shape = tuple(getattr(cell, "shape", ()))
+    if shape:  # an array, a tensor or a table
+        dtype = getattr(cell, "dtype", None)
+        return f"{kind} of shape {shape}" + (f" and type {dtype}" if dtype else "")
+    if isinstance(cell, str | bytes | bytearray) and len(cell) > _LONG:
+        return f"{kind} of length {len(cell):,}: {cell[:_LONG]!r}..."
+    return f"{kind}: {' '.join(_SHORT.repr(cell).split())}"
+
+
 def text_or_none(cell: Any) -> str | None:
     """Return a caption as text, None if it is missing; bytes may be of any encoding."""
     if isinstance(cell, bytes):
         raise TypeError(
-            f"X must hold texts, got bytes: {cell!r}. Decode them first, for instance "
+            f"X must hold texts, got {describe(cell)}. Decode them first, for instance "
             "with pandas.Series.str.decode('utf-8')."
         )
     return None if is_missing(cell) else str(cell)
@@ -357,14 +377,14 @@ def path_cells(cells: Iterable[Any], name: str) -> list[str | None]:
         else:
             raise TypeError(
                 f"{name} must hold paths of files (str or os.PathLike), but row {row} "
-                f"is a {type(cell).__name__}: {cell!r:.80}."
+                f"is {describe(cell)}."
             )
     return paths
 
 
-def indices_of(cells: Iterable[str | None]) -> dict[str, list[int]]:
-    """Map each distinct string to the indices where it stands; skip None."""
-    indices: dict[str, list[int]] = {}
+def indices_of(cells: Iterable[_X | None]) -> dict[_X, list[int]]:
+    """Map each distinct cell to the indices where it stands; skip None."""
+    indices: dict[_X, list[int]] = {}
     for index, cell in enumerate(cells):
         if cell is not None:
             indices.setdefault(cell, []).append(index)

@@ -28,6 +28,7 @@ from skchallenge._guard import check_nowcast, check_roles, warn_if_leaking
 from skchallenge._table import (
     check_option,
     column_position,
+    describe,
     read_table,
 )
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
@@ -62,9 +63,10 @@ class MultimodalVirality(_BaseTorchClassifier):
     ----------
     image : str, int or None, default=None
         The column of covers: its name, with or without the prefix of a
-        ColumnTransformer, or its position, which may be negative. Its cells are paths
-        of images, or of videos, of which the first frame counts; a null cell is a
-        missing cover. None: X is numbers only.
+        ColumnTransformer, or its position, which may be negative. Its cells are
+        images, or videos, of which the first frame counts: paths, bytes, PIL images or
+        uint8 arrays. Of a list of them, such as the pictures of a photo post, the first
+        counts; a null cell is a missing cover. None: X is numbers only.
     image_encoder : {"cnn", "resnet50"}, default="cnn"
         The network that reads covers: two convolutions and five linear layers, or a
         ResNet-50 of which all layers are trained.
@@ -159,7 +161,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         If a parameter is out of range, `image` or a name in `nowcast` is no column of
         X, or another column holds no numbers.
     TypeError
-        If a cell of the column of covers is neither a path nor null.
+        If a cell of the column of covers is neither an image nor null.
 
     Warns
     -----
@@ -423,7 +425,7 @@ def _numbers(
                 row = bad.argmax()
                 raise ValueError(
                     f"X must hold numbers beside the cover, but {name} is "
-                    f"{cells[row]!r} in row {row}. Convert or impute the column in an "
+                    f"{describe(cells[row])} in row {row}. Convert or impute the column in an "
                     "earlier step of the pipeline, or leave it out."
                 )
         with np.errstate(over="ignore"):  # it becomes infinite, and is refused

@@ -7,6 +7,7 @@ import tracemalloc
 import warnings
 import weakref
 from functools import partial
+from pathlib import Path
 
 import contract
 import numpy as np
@@ -320,6 +321,54 @@ def test_first_frames_of_videos_are_covers(tmp_path, table, y):
     assert fitted.predict_proba(X).shape == (len(X), 2)
 
 
+def test_covers_may_be_bytes_pixels_and_photo_posts(table, y):
+    paths = table["cover"]
+    fitted = model().fit(table, y)
+    expected = fitted.predict_proba(table)
+    opened = [Image.open(path) for path in paths]
+    for covers in (
+        [Path(path).read_bytes() for path in paths],
+        opened,
+        [np.asarray(image) for image in opened],
+        [[path, "never opened.jpg"] for path in paths],
+        [np.array([path, path], dtype=object) for path in paths],
+    ):
+        X = table.assign(cover=pd.Series(covers))
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+        np.testing.assert_array_equal(model().fit(X, y).predict_proba(X), expected)
+    mixed = table.astype({"cover": object})
+    for row, cell in enumerate([None, [], np.nan]):
+        mixed.at[row, "cover"] = cell
+    missing = table.assign(cover=paths.where(table.index > 2))
+    np.testing.assert_array_equal(
+        fitted.predict_proba(mixed), fitted.predict_proba(missing)
+    )
+
+
+@pytest.mark.parametrize(
+    "cell, message",
+    [
+        (np.zeros((9, 9, 9), np.uint8), "is a ndarray of shape"),
+        ({"bytes": b"a" * 9999}, "is a dict"),
+        ([3.5] * 9999, "is a list whose item 1 is a float: 3.5"),
+        (Image.new("F", (4, 4)), "is a PIL image of mode 'F'"),
+    ],
+)
+def test_what_is_no_cover_is_described_in_one_line(table, y, cell, message):
+    X = table.astype({"cover": object})
+    X.at[3, "cover"] = cell
+    with pytest.raises(TypeError, match=f"row 3 {message}.*Check `image`") as caught:
+        model().fit(X, y)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_long_cell_beside_the_cover_is_not_repeated_whole(table, y):
+    X = table.assign(duration_s="long " * 9999)
+    with pytest.raises(ValueError, match="duration_s is a str of length") as caught:
+        model().fit(X, y)
+    assert len(str(caught.value)) < 400
+
+
 # The bridge to scikit-learn.
 
 
@@ -618,7 +667,7 @@ def test_the_table_alone_is_an_mlp():
             TypeError,
             r"nulls, but row 0 is a float: .*Check `image`",
         ),
-        ({"image": 0}, ValueError, r"numbers beside the cover, but cover is '/"),
+        ({"image": 0}, ValueError, r"beside the cover, but cover is a str: '/"),
         ({"image_encoder": "vgg"}, ValueError, r"one of \['cnn', 'resnet50'\], got"),
         ({"fusion": "sum"}, ValueError, r"one of \['concat', 'full'\], got 'sum'"),
         ({"on_error": "skip"}, ValueError, r"one of \['raise', 'nan'\], got 'skip'"),

@@ -30,8 +30,8 @@ class Embedded(NamedTuple):
 
     Attributes
     ----------
-    name : str
-        Path of a file, or a text.
+    name : hashable
+        Path of a file, another source of frames, or a text.
     result : object
         A vector, or whatever the model computes; a MediaError of a bad file.
     content : bytes or None
@@ -39,7 +39,7 @@ class Embedded(NamedTuple):
         decoded. Whatever the path leads to by now, no vector gets another file's key.
     """
 
-    name: str
+    name: Any
     result: Any
     content: bytes | None
 
@@ -55,12 +55,12 @@ class Model(Protocol):
         """Return the digest of all that shapes a vector beside the item."""
 
     def _contents(
-        self, session: Session, names: Sequence[str]
-    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+        self, session: Session, names: Sequence[Any]
+    ) -> Iterator[tuple[Any, bytes | MediaError | None]]:
         """Yield each name with its content; None if it cannot be told."""
 
     def _embed(
-        self, names: Sequence[str], n_items: int, *, hashed: bool
+        self, names: Sequence[Any], n_items: int, *, hashed: bool
     ) -> Iterator[Embedded]:
         """Compute; `n_items` is how many there may be in all calls together."""
 
@@ -95,8 +95,8 @@ def check_n_jobs(n_jobs: object) -> None:
 
 
 def cached_embed(
-    model: Model, names: Sequence[str], store: StoreLike
-) -> Generator[tuple[str, Any], None, None]:
+    model: Model, names: Sequence[Any], store: StoreLike
+) -> Generator[tuple[Any, Any], None, None]:
     """Yield each of the distinct names with its result, from the store if it is there.
 
     While this process computes it holds the store's lock; another one that lacks
@@ -112,10 +112,10 @@ def cached_embed(
         return
     with open_store(checked) as session:
         fingerprint = model._fingerprint(session)
-        names_of: dict[bytes, list[str]] = defaultdict(list)  # by key: computed once
-        unkeyed: list[str] = []  # cannot be read, as it seems
+        names_of: dict[bytes, list[Any]] = defaultdict(list)  # by key: computed once
+        unkeyed: list[Any] = []  # cannot be read, as it seems
         for start in range(0, len(names), _NAMES_A_READ):
-            part: dict[bytes, list[str]] = defaultdict(list)
+            part: dict[bytes, list[Any]] = defaultdict(list)
             for name, content in model._contents(
                 session, names[start : start + _NAMES_A_READ]
             ):
@@ -135,8 +135,8 @@ def cached_embed(
 
 
 def _stored(
-    session: Session, model: Model, names_of: dict[bytes, list[str]]
-) -> Iterator[tuple[str, Vector]]:
+    session: Session, model: Model, names_of: dict[bytes, list[Any]]
+) -> Iterator[tuple[Any, Vector]]:
     """Yield names with what is stored of them, and remove their keys."""
     for key, data in session.read(names_of):
         names = names_of.pop(key)
@@ -149,9 +149,9 @@ def _computed(
     session: Session,
     model: Model,
     fingerprint: bytes,
-    names_of: dict[bytes, list[str]],
-    unkeyed: list[str],
-) -> Iterator[tuple[str, Any]]:
+    names_of: dict[bytes, list[Any]],
+    unkeyed: list[Any],
+) -> Iterator[tuple[Any, Any]]:
     """Compute one name of each key, store what comes, and yield all names."""
     twins_of = {names[0]: names[1:] for names in names_of.values()}
     ready: list[tuple[bytes, Data]] = []
@@ -182,15 +182,15 @@ def _computed(
             session.write(ready)
 
 
-def _renamed(result: Any, name: str, twin: str) -> Any:
+def _renamed(result: Any, name: Any, twin: Any) -> Any:
     """Return what is true of another name of the same content."""
     if isinstance(result, MediaError):
-        return MediaError(str(result).replace(name, twin, 1))
+        return MediaError(str(result).replace(str(name), str(twin), 1))
     return result
 
 
 def parallel_embed(
-    model: Model, names: Sequence[str], *, hashed: bool
+    model: Model, names: Sequence[Any], *, hashed: bool
 ) -> Generator[Embedded, None, None]:
     """Embed in this process, or chunk by chunk in those that joblib offers.
 
@@ -228,7 +228,7 @@ def parallel_embed(
 
 
 def _embed_chunk(
-    model: Model, names: Sequence[str], n_items: int, hashed: bool
+    model: Model, names: Sequence[Any], n_items: int, hashed: bool
 ) -> tuple[bytes, str, list[Embedded]]:
     """Embed in a worker, which keeps the network for its next chunk."""
     chunk = list(model._embed(names, n_items, hashed=hashed))

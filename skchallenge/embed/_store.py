@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral
 from typing import Any, Self, overload
@@ -332,7 +332,7 @@ class Session:
 
     def digests(
         self, paths: Sequence[str], timeout_s: float | None
-    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+    ) -> Generator[tuple[str, bytes | MediaError | None], None, None]:
         """Yield each path with the SHA-256 of its file, or why it must not be opened.
 
         Digests are remembered by inode and state. A file that was changed within the

@@ -29,9 +29,8 @@ from skchallenge._table import (
     Cells,
     check_count,
     check_option,
+    describe,
     indices_of,
-    is_missing,
-    read_columns,
 )
 from skchallenge._torch import isolated_rng, resolve_device
 from skchallenge.embed._backbone import (
@@ -70,6 +69,16 @@ from skchallenge.media._covers import reserve
 from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
+from skchallenge.media._source import (
+    WANTED,
+    Content,
+    Source,
+    content_key,
+    items_of,
+    read_source,
+    read_source_columns,
+    with_absolute_paths,
+)
 
 Matrix = NDArray[np.float32]
 
@@ -95,7 +104,8 @@ class VideoFrameEmbedder(
     turned upright, resized to a square, normalised with ImageNet's mean and standard
     deviation, and passed through a network that ends before its classification
     layer. A file with fewer than `n_frames` frames repeats frames by the same formula;
-    a still image is a video of one frame.
+    a still image is a video of one frame, and a list of images, such as a photo post,
+    a video of these frames.
 
     Parameters
     ----------
@@ -145,7 +155,8 @@ class VideoFrameEmbedder(
     on_error : {"raise", "nan", "zero"}, default="raise"
         What becomes of a file that is missing, unreadable or without a picture: an
         error that names it, or a row of NaN or of zeros. Then one `MediaWarning` tells
-        what happened, and a missing value (None, NaN) counts as such a file.
+        what happened, and a missing value (None, NaN, an empty list) counts as such a
+        file.
     output : {"array", "memmap"}, default="array"
         Where the matrix lies. ``"memmap"`` is for matrices larger than memory: a
         `numpy.memmap` in the folder for temporary files (`TMPDIR`), which is removed
@@ -168,7 +179,8 @@ class VideoFrameEmbedder(
         By `transform` with ``on_error="raise"``, if a file is missing, unreadable or
         holds no picture. The message names the row, the file and the cause.
     TypeError
-        If `X` holds anything but paths, or `backbone` is a module instance.
+        If `X` holds what is neither a picture nor a clip, or `backbone` is a module
+        instance.
     ValueError
         If a parameter has a wrong value, or `weights` do not fit `backbone`.
     ImportError
@@ -190,11 +202,15 @@ class VideoFrameEmbedder(
     `fit` learns the output width and opens no file and no named weights. The network
     is built at the first `transform` and kept; neither `clone` nor pickle copies it.
 
-    A file that stands in several rows is decoded and embedded once a call. A row does
-    not depend on the other rows, on their order or on duplicates, nor on `batch_size`,
-    `compile`, `n_jobs` or the number of threads, but for rounding: by at most 1e-5 of
-    the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch rounds
-    float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With
+    What stands in several rows is decoded and embedded once a call: a file is known by
+    its path, bytes and pixels by their SHA-256. Errors call them by its start,
+    ``bytes:9f86d081884c``. A store knows files by their content, too, so that bytes
+    have the vector of a file that holds them.
+
+    A row does not depend on the other rows, on their order or on duplicates, nor on
+    `batch_size`, `compile`, `n_jobs` or the number of threads, but for rounding: by at
+    most 1e-5 of the largest feature in float32, and 1e-2 in bfloat16. On CUDA, PyTorch
+    rounds float32 more unless ``torch.backends.cudnn.allow_tf32`` is off. With
     `load_demo_backbone`, the cosine of bfloat16 to float32 was at least 0.999 for each
     frame of real clips. With a store, a second `transform` gives the bits of the first
     and decodes nothing; it loads no weights, unless `backbone` is a function or
@@ -268,8 +284,17 @@ class VideoFrameEmbedder(
         Parameters
         ----------
         X : sequence of shape (n,) or table of shape (n, n_columns)
-            Paths, as strings or `os.PathLike`. A pandas or polars table is embedded
-            column by column.
+            Each cell is one of these, or a list of some of them, whose frames stand one
+            after the other:
+
+            - a path (string or `os.PathLike`) of a video or picture;
+            - bytes, what such a file holds;
+            - a PIL image, the picture that it shows (of an animation, one frame);
+            - an array of uint8, RGB: a picture (height, width, 3), or (height, width)
+              if it is grey, or a clip (n, height, width, 3).
+
+            A pandas or polars table is embedded column by column. A list of lists is
+            such a table, too: put lists of pictures into a column.
         y : None
             Ignored.
 
@@ -279,7 +304,7 @@ class VideoFrameEmbedder(
             The fitted embedder.
         """
         self._check_parameters()
-        self._paths(X, reset=True)
+        self._sources(X, reset=True)
         self.width_ = self._width()
         self._fitted_as = self._shaping()
         return self
@@ -290,7 +315,7 @@ class VideoFrameEmbedder(
         Parameters
         ----------
         X : sequence of shape (n,) or table of shape (n, n_columns)
-            Paths, as in `fit`.
+            Pictures and clips, as in `fit`.
 
         Returns
         -------
@@ -314,13 +339,13 @@ class VideoFrameEmbedder(
         if self._shaping() != self._fitted_as:  # parameters were set after `fit`
             self._check_parameters()
             check_width(self._width(), self.width_, f"backbone={self.backbone!r}")
-        table = self._paths(X, reset=False)
+        table = self._sources(X, reset=False)
         n_columns = table.shape[1]
-        positions = indices_of(table.flat)  # by path, in the flattened table
+        positions = indices_of(table.flat)  # by source, in the flattened table
         embeddings = new_matrix((table.size, self._features_a_file()), self.output)
         filler = FILLERS[self.on_error]
         reasons: dict[int, str] = {}  # of rows with a filler, by index
-        for index in np.flatnonzero([path is None for path in table.flat]):
+        for index in np.flatnonzero([source is None for source in table.flat]):
             embeddings[index] = filler
             reasons[int(index)] = "there is no path."
 
@@ -331,8 +356,8 @@ class VideoFrameEmbedder(
             desc=name, total=len(positions), unit="file", disable=not self.verbose
         )
         with bar, closing(embedded):
-            for path, result in embedded:
-                indices = positions[path]
+            for source, result in embedded:
+                indices = positions[source]
                 if not isinstance(result, MediaError):
                     for index in indices:  # often one; a list would cost ten times more
                         embeddings[index] = result
@@ -382,21 +407,26 @@ class VideoFrameEmbedder(
     def _n_features_out(self) -> int:
         return self.n_features_in_ * self._features_a_file()
 
-    def _paths(self, X: Any, *, reset: bool) -> Cells:
-        """Return absolute paths; None where one is missing and may be."""
-        table = read_columns(self, X, reset=reset, numbers=True)
-        paths = np.empty(table.shape, dtype=object)
+    def _sources(self, X: Any, *, reset: bool) -> Cells:
+        """Return what is to be embedded; None where it is missing and may be.
+
+        Paths are absolute: they travel to workers.
+        """
+        table = read_source_columns(self, X, reset=reset)
+        sources = np.empty(table.shape, dtype=object)
         for (row, column), cell in np.ndenumerate(table):
-            if isinstance(cell, str | os.PathLike):
-                paths[row, column] = absolute(os.fsdecode(cell))
-            elif not is_missing(cell) or self.on_error == "raise":
-                kind = "missing" if is_missing(cell) else f"a {type(cell).__name__}"
+            where = f"X must hold {WANTED}, but row {row}, column {column} is"
+            try:
+                source = read_source(cell)
+            except TypeError as error:
+                raise TypeError(f"{where} {error}. Convert it, or drop it.") from error
+            if source is None and self.on_error == "raise":
                 raise TypeError(
-                    f"X must hold paths of files (str or os.PathLike), but row {row}, "
-                    f"column {column} is {kind}: {cell!r}. Drop the row, or set "
-                    "on_error='nan' or 'zero', which fill rows without a path."
+                    f"{where} {describe(cell)}. Drop the row, or set on_error='nan' or "
+                    "'zero', which fill rows without a picture."
                 )
-        return paths
+            sources[row, column] = source and with_absolute_paths(source)
+        return sources
 
     def _warn_of(self, reasons: dict[int, str], shape: tuple[int, ...]) -> None:
         """Warn once of the rows that hold a filler; name the first."""
@@ -473,13 +503,22 @@ class VideoFrameEmbedder(
         return fingerprint_of("frames", _RULES, name, *settings)
 
     def _contents(
-        self, session: Session, names: Sequence[str]
-    ) -> Iterator[tuple[str, bytes | MediaError | None]]:
+        self, session: Session, names: Sequence[Source]
+    ) -> Iterator[tuple[Source, bytes | MediaError | None]]:
         timeout_s = (self.limits or MediaLimits()).timeout_s
-        for name, content in session.digests(names, timeout_s):
-            if isinstance(content, MediaError):
-                content = MediaError(f"{name}: {content}")  # as `read_clips` names it
-            yield name, content
+        paths = [i for name in names for i in items_of(name) if isinstance(i, str)]
+        with closing(session.digests(paths, timeout_s)) as digests:
+            for name in names:
+                found: list[bytes | MediaError | None] = [
+                    item.digest if isinstance(item, Content) else next(digests)[1]
+                    for item in items_of(name)
+                ]
+                errors = [digest for digest in found if isinstance(digest, MediaError)]
+                keys = [digest for digest in found if isinstance(digest, bytes)]
+                if errors:  # named as `read_clips` names it
+                    yield name, MediaError(f"{name}: {errors[0]}")
+                else:
+                    yield name, content_key(keys) if len(keys) == len(found) else None
 
     _chunk_size, _commit_size = 32, 8
     _to_bytes = staticmethod(vector_to_bytes)
@@ -496,7 +535,7 @@ class VideoFrameEmbedder(
         return sent
 
     def _embed(
-        self, names: Sequence[str], n_items: int, *, hashed: bool
+        self, names: Sequence[Source], n_items: int, *, hashed: bool
     ) -> Iterator[Embedded]:
         """Decode, run the network in batches across files, and pool."""
         network, device = self._network(), self._device()

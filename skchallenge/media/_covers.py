@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skchallenge._table import indices_of, is_missing
+from skchallenge._table import indices_of
 from skchallenge.exceptions import MediaError
 from skchallenge.media._frame_sampling import Images
 from skchallenge.media._read import read_first_frames
+from skchallenge.media._source import WANTED, Source, items_of, read_source
 
 _IN_MEMORY_BYTES = 512 * 2**20
 
@@ -28,8 +29,9 @@ def load_covers(
     Parameters
     ----------
     cells : iterable of length n
-        Paths of images, or of videos, of which the first frame counts. A null cell is
-        a missing cover.
+        Images, or videos, of which the first frame counts: paths, bytes, PIL images,
+        arrays, or lists of them, of which the first counts. A null cell is a missing
+        cover.
     size : int
         Height and width, in pixels, to which covers are resized.
     n_threads : int
@@ -54,10 +56,11 @@ def load_covers(
     OSError
         If the folder of temporary files has no room for them.
     TypeError
-        If a cell is neither a path nor null.
+        If a cell is none of these.
     """
     cells = list(cells)
-    rows_of = indices_of(_path_or_none(row, cell) for row, cell in enumerate(cells))
+    firsts = [_first_or_none(row, cell) for row, cell in enumerate(cells)]
+    rows_of: dict[Source, list[int]] = indices_of(firsts)
     images = _room_for((len(rows_of), size, size, 3))
     indices = np.full(len(cells), -1, dtype=np.int64)
     bad: dict[int, MediaError] = {}
@@ -79,15 +82,15 @@ def load_covers(
     return images[: len(index_of)], indices, bad
 
 
-def _path_or_none(row: int, cell: Any) -> str | None:
-    if is_missing(cell):
-        return None
-    if not isinstance(cell, str | os.PathLike):
+def _first_or_none(row: int, cell: Any) -> Source | None:
+    try:
+        source = read_source(cell)
+    except TypeError as error:
         raise TypeError(
-            f"The column of covers must hold paths of files (str or os.PathLike) or "
-            f"nulls, but row {row} is a {type(cell).__name__}: {cell!r}. Check `image`."
-        )
-    return os.fspath(cell)
+            f"The column of covers must hold {WANTED}, or nulls, but row {row} is "
+            f"{error}. Check `image`."
+        ) from error
+    return None if source is None else items_of(source)[0]
 
 
 def _room_for(shape: tuple[int, ...]) -> Images:

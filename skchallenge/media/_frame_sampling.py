@@ -22,6 +22,7 @@ from skchallenge.exceptions import MediaError
 from skchallenge.media._limits import MediaLimits
 
 Images = NDArray[np.uint8]
+Part = BinaryIO | Images  # an open media file, or the pixels of frames, (n, H, W, 3)
 
 _PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
 _DEFAULT, _TILE = Disposition.default, Disposition.dependent
@@ -38,7 +39,8 @@ class VideoMetadata:
 
     Attributes
     ----------
-    kind : {"video", "image"}
+    kind : {"video", "image", "images"}
+        The last is a list of pictures.
     n_frames : int
         Frames that decode.
     duration_s : float or None
@@ -51,13 +53,31 @@ class VideoMetadata:
         FFmpeg's name of the format in which pictures are coded.
     """
 
-    kind: Literal["video", "image"]
+    kind: Literal["video", "image", "images"]
     n_frames: int
     duration_s: float | None
     width: int
     height: int
     rotation: int
     codec: str
+
+
+@contextmanager
+def media_errors(number: int = 1, n_items: int = 1) -> Iterator[None]:
+    """Have what is wrong with a file, or an item of a list, be a `MediaError`."""
+    item = f"item {number} of {n_items} " if n_items > 1 else ""
+    try:
+        yield
+    except MemoryError:  # before FFmpeg's errors, of which one is this, too
+        raise
+    except MediaError as error:
+        if not item:
+            raise
+        raise MediaError(f"{item}{error}") from error
+    except av.FFmpegError as error:
+        raise MediaError(f"{item}cannot be decoded ({error.strerror}).") from error
+    except OSError as error:
+        raise MediaError(f"{item}cannot be read ({error.strerror}).") from error
 
 
 def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
@@ -70,10 +90,11 @@ def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
 
 
 def sample_frames(
-    file: BinaryIO, n_frames: int, image_size: int, limits: MediaLimits
+    parts: Sequence[Part], n_frames: int, image_size: int, limits: MediaLimits
 ) -> tuple[Images, NDArray[np.intp], VideoMetadata]:
     """Sample `n_frames` frames spread uniformly over the frames that decode.
 
+    Those of several parts, such as the pictures of a photo post, stand in a row.
     Uniform means over frames in order of presentation, not over time, so a variable
     frame rate needs no special case. The count that a container declares is not
     trusted: packets are counted first, and where damage makes fewer frames decode than
@@ -90,18 +111,36 @@ def sample_frames(
     Raises
     ------
     MediaError
-        If no frame decodes or the file is beyond `limits`; states the reason, not the
-        path.
+        If no frame of a part decodes, or one or all together are beyond `limits`;
+        states the reason, not the path.
     """
-    n_packets, duration_s = measure_span(file, limits)
-    positions = frame_positions(n_packets, n_frames)
-    scan = _scan(file, positions, image_size, limits)
-    if 0 < scan.n_frames != n_packets:
-        positions = frame_positions(scan.n_frames, n_frames)
-        scan = _scan(file, positions, image_size, limits)
-    if not scan.images:
-        raise _no_frame(scan.errors, limits)
-    frames = np.stack(scan.images)  # (k, H, W, 3)
+    spans = []
+    for number, part in enumerate(parts, 1):
+        with media_errors(number, len(parts)):
+            spans.append(measure_span(part, limits))
+    durations = [duration_s for _, duration_s in spans]
+    _check_duration(sum(filter(None, durations)), limits)
+
+    def scan_all(counts: list[int]) -> tuple[NDArray[np.intp], list[_Scan]]:
+        positions = frame_positions(sum(counts), n_frames)
+        scans, start = [], 0
+        for number, (part, count) in enumerate(zip(parts, counts, strict=True), 1):
+            end = start + count
+            own = positions[(positions >= start) & (positions < end)] - start
+            with media_errors(number, len(parts)):
+                scans.append(_scan(part, own, image_size, limits))
+                if not scans[-1].n_frames:
+                    raise _no_frame(scans[-1].errors, limits)
+            start = end
+        return positions, scans
+
+    counts = [n_packets for n_packets, _ in spans]
+    positions, scans = scan_all(counts)
+    decoded = [scan.n_frames for scan in scans]
+    if decoded != counts:
+        positions, scans = scan_all(decoded)
+    images = [image for scan in scans for image in scan.images]
+    frames = np.stack(images)  # (k, H, W, 3)
     # Samples of a file with fewer frames than samples are at the same position.
     frame_index = np.unique(positions, return_inverse=True)[1]
     # Of frames in a row that are the same to the bit, keep one: a slide show has few
@@ -110,15 +149,15 @@ def sample_frames(
     is_new[1:] = [not np.array_equal(*pair) for pair in itertools.pairwise(frames)]
     if not is_new.all():
         frames, frame_index = frames[is_new], (np.cumsum(is_new) - 1)[frame_index]
-    return frames, frame_index, scan.metadata(duration_s)
+    return frames, frame_index, _metadata(scans, durations)
 
 
-def first_frame(file: BinaryIO, image_size: int, limits: MediaLimits) -> Images:
+def first_frame(part: Part, image_size: int, limits: MediaLimits) -> Images:
     """Return the first frame that decodes, (image_size, image_size, 3), RGB, upright.
 
     Nothing beyond it is read, so how long a video lasts does not matter.
     """
-    scan = _scan(file, None, image_size, limits)
+    scan = _scan(part, None, image_size, limits)
     if not scan.images:
         raise _no_frame(scan.errors, limits)
     return scan.images[0]
@@ -137,21 +176,32 @@ class _Scan:
     images: list[Images] = field(default_factory=list)
     errors: list[av.FFmpegError] = field(default_factory=list)
 
-    def metadata(self, duration_s: float | None) -> VideoMetadata:
-        is_image = self.is_still and self.n_frames == 1
-        return VideoMetadata(
-            kind="image" if is_image else "video",
-            n_frames=self.n_frames,
-            duration_s=None if is_image else duration_s,
-            width=self.width,
-            height=self.height,
-            rotation=self.rotation,
-            codec=self.codec,
-        )
+    @property
+    def is_image(self) -> bool:
+        return self.is_still and self.n_frames == 1
+
+
+def _metadata(scans: list[_Scan], durations: list[float | None]) -> VideoMetadata:
+    """Sum up the parts; size and codec are those of the first."""
+    first, are_images = scans[0], all(scan.is_image for scan in scans)
+    known = [
+        duration_s
+        for duration_s, scan in zip(durations, scans, strict=True)
+        if duration_s is not None and not scan.is_image
+    ]
+    return VideoMetadata(
+        kind=("image" if len(scans) == 1 else "images") if are_images else "video",
+        n_frames=sum(scan.n_frames for scan in scans),
+        duration_s=sum(known) if len(known) == len(scans) else None,
+        width=first.width,
+        height=first.height,
+        rotation=first.rotation,
+        codec=first.codec,
+    )
 
 
 def _scan(
-    file: BinaryIO,
+    part: Part,
     positions: NDArray[np.intp] | None,
     image_size: int,
     limits: MediaLimits,
@@ -162,7 +212,15 @@ def _scan(
     """
     wanted = {0} if positions is None else set(positions.tolist())
     reformatter = VideoReformatter()
-    with open_streams(file, limits) as (container, stream):
+    if isinstance(part, np.ndarray):
+        _, height, width, _ = part.shape
+        scan = _Scan("rawvideo", len(part) == 1, len(part), width, height)
+        for position in sorted(wanted):
+            frame = av.VideoFrame.from_ndarray(part[position], "rgb24")
+            small = _resized(reformatter, frame, image_size, "rgb24", "BILINEAR")
+            scan.images.append(small)  # (H, W, 3)
+        return scan
+    with open_streams(part, limits) as (container, stream):
         scan = _Scan(stream.codec_context.name, is_still(container, stream))
         for frame in decoded_frames(container, stream, scan.errors, limits):
             if not scan.n_frames:
@@ -285,11 +343,7 @@ def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any
     with av.open(file, options=options, metadata_errors="ignore") as container:
         stream = _main_stream(container.streams.video)
         codec = stream.codec_context
-        if codec.width * codec.height > limits.max_pixels:
-            raise MediaError(
-                f"has {codec.width} x {codec.height} pixels, more than "
-                f"MediaLimits.max_pixels={limits.max_pixels:,}."
-            )
+        _check_pixels(codec.width, codec.height, limits)
         codec.options = pixels
         codec.thread_type = "SLICE"
         codec.thread_count = 1
@@ -319,14 +373,20 @@ def is_still(container: Any, stream: Any) -> bool:
     return is_picture_format or is_picture_brand or bool(stream.disposition & _PICTURE)
 
 
-def measure_span(file: BinaryIO, limits: MediaLimits) -> tuple[int, float | None]:
+def measure_span(part: Part, limits: MediaLimits) -> tuple[int, float | None]:
     """Count the packets that are shown, and the seconds they span, without decoding.
 
-    The seconds are None where no packet has a time; a file of packets without times is
-    held to the limit by their number and the declared frame rate.
+    The seconds are None where no packet has a time, as pixels have none; a file of
+    packets without times is held to the limit by their number and the declared frame
+    rate.
     """
+    if isinstance(part, np.ndarray):
+        if not part.size:
+            raise MediaError("is empty (no pixels).")
+        _check_pixels(part.shape[2], part.shape[1], limits)
+        return len(part), None
     n_packets, n_timed, start, end = 0, 0, 0, 0  # start and end in ticks
-    with open_streams(file, limits) as (container, stream):
+    with open_streams(part, limits) as (container, stream):
         for packet in _packets(container, stream):
             if packet.is_discard:
                 continue
@@ -396,6 +456,14 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
 
 def _declared_fps(stream: Any) -> float:
     return float(stream.average_rate or _DEFAULT_FPS)
+
+
+def _check_pixels(width: int, height: int, limits: MediaLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise MediaError(
+            f"has {width} x {height} pixels, more than "
+            f"MediaLimits.max_pixels={limits.max_pixels:,}."
+        )
 
 
 def _check_duration(seconds: float, limits: MediaLimits) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from skchallenge._table import is_missing
+from skchallenge._table import describe
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import file_stat
 from skchallenge.media._frame_sampling import VideoMetadata
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import read_metadata
+from skchallenge.media._source import WANTED, Content, Source, items_of, read_source
 
 _DTYPES: dict[str, Any] = {
     "path": object,
@@ -32,7 +33,7 @@ _DTYPES: dict[str, Any] = {
 
 
 def probe_media(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[Any],
     *,
     limits: MediaLimits | None = None,
     n_jobs: int | None = None,
@@ -45,8 +46,9 @@ def probe_media(
 
     Parameters
     ----------
-    paths : iterable of str or path-like
-        The files. A missing value is a bad file.
+    paths : iterable
+        The files, as paths or bytes, lists of them, or anything else that
+        `VideoFrameEmbedder` takes. A missing value is a bad file.
     limits : MediaLimits or None, default=None
         What a file may cost; None means ``MediaLimits()``.
     n_jobs : int or None, default=None
@@ -60,10 +62,11 @@ def probe_media(
         unknown.
 
         ==========  ==============================================================
-        path        the path as given
+        path        the path, or the list of paths, as given; a name of what is no file
         status      ``"ok"`` or ``"error"``
         reason      why the file cannot be embedded; empty if it can
-        kind        ``"video"``, or ``"image"``: one frame in a format of pictures
+        kind        ``"video"``; ``"image"``: one frame in a format of pictures;
+                    ``"images"``: a list of such
         n_frames    frames that decode
         duration_s  seconds from the first frame to the end of the last
         fps         frames a second, on average
@@ -71,14 +74,14 @@ def probe_media(
         height      the same
         rotation    degrees by which frames are turned clockwise to be upright
         codec       FFmpeg's name of the format in which pictures are coded
-        size_bytes  size of the file
+        size_bytes  size of the file, or of all files of a list
         ==========  ==============================================================
 
     Raises
     ------
     TypeError
-        If `paths` is one path or a table, or holds anything but paths, or `limits` are
-        none.
+        If `paths` is one path or a table, or holds what is neither a picture nor a
+        clip, or `limits` are none.
 
     See Also
     --------
@@ -104,7 +107,9 @@ def probe_media(
     cannot be decoded (Invalid data found when processing input).
     """
     if isinstance(paths, str | bytes | os.PathLike):
-        raise TypeError(f"paths must be a sequence of paths, got one: {paths!r}.")
+        raise TypeError(
+            f"paths must be a sequence of paths, got {describe(paths)}. Pass [paths]."
+        )
     if hasattr(paths, "columns"):  # its items are the names of its columns
         raise TypeError(
             "paths must be a sequence of paths, got a table. Pass one column of it, "
@@ -113,12 +118,12 @@ def probe_media(
     check_limits(limits)
     index = paths.index if isinstance(paths, pd.Series) else None
     cells = list(paths)
-    files = [_path_or_none(row, cell) for row, cell in enumerate(cells)]
+    sources = [_source_or_none(row, cell) for row, cell in enumerate(cells)]
     n_threads = joblib.effective_n_jobs(n_jobs)
-    found = read_metadata(files, n_threads=n_threads, limits=limits)
+    found = read_metadata(sources, n_threads=n_threads, limits=limits)
     rows = [
-        {"path": cell, **_size(file), **_outcome(outcome)}
-        for cell, file, outcome in zip(cells, files, found, strict=True)
+        {"path": _named(cell, source), **_size(source), **_outcome(outcome)}
+        for cell, source, outcome in zip(cells, sources, found, strict=True)
     ]
     columns = {  # each with its type: a name that is no text breaks pandas' guess
         name: pd.Series([row.get(name) for row in rows], dtype=dtype, index=index)
@@ -127,20 +132,30 @@ def probe_media(
     return pd.DataFrame(columns)
 
 
-def _path_or_none(row: int, cell: Any) -> str | None:
-    if isinstance(cell, str | os.PathLike):
-        return os.fspath(cell)
-    if is_missing(cell):
-        return None
-    raise TypeError(
-        f"paths must hold paths of files (str or os.PathLike), but row {row} is a "
-        f"{type(cell).__name__}: {cell!r}."
+def _source_or_none(row: int, cell: Any) -> Source | None:
+    try:
+        return read_source(cell)
+    except TypeError as error:
+        message = f"paths must hold {WANTED}, but row {row} is {error}."
+        raise TypeError(message) from error
+
+
+def _named(cell: Any, source: Source | None) -> Any:
+    """Return a cell, or the name of what it holds if that is no path."""
+    has_content = source is not None and not all(
+        isinstance(item, str) for item in items_of(source)
     )
+    return str(source) if has_content else cell
 
 
-def _size(file: str | None) -> dict[str, Any]:
-    status = None if file is None else file_stat(file)
-    return {} if status is None else {"size_bytes": status.size}
+def _size(source: Source | None) -> dict[str, Any]:
+    sizes = []
+    for item in () if source is None else items_of(source):
+        if isinstance(item, Content):
+            sizes.append(item.n_bytes)
+        elif (status := file_stat(item)) is not None:
+            sizes.append(status.size)
+    return {"size_bytes": sum(sizes)} if sizes else {}
 
 
 def _outcome(found: VideoMetadata | MediaError) -> dict[str, Any]:

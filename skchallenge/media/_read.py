@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,10 +24,18 @@ from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, check_media_file
-from skchallenge.media._frame_sampling import Images, VideoMetadata
+from skchallenge.media._frame_sampling import Images, VideoMetadata, media_errors
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import Quality
-from skchallenge.media._worker import READY, Message, Reply, perform, read_message
+from skchallenge.media._source import Content, Source, content_key, items_of
+from skchallenge.media._worker import (
+    READY,
+    Buffer,
+    Message,
+    Reply,
+    perform,
+    read_message,
+)
 
 FILES_IN_MEMORY = 8
 _WORKER = "skchallenge.media._worker"
@@ -50,7 +58,7 @@ class Clip:
         Which of `frames` each of the `n_frames` samples is; a file with fewer frames
         than samples, or with frames that repeat, gives one frame to several.
     digest : bytes or None
-        SHA-256 of the file, if asked for.
+        SHA-256 of the file, or the `content_key` of a list, if asked for.
     """
 
     frames: Images
@@ -73,7 +81,7 @@ class LumaThumbnails(NamedTuple):
 
 
 def read_clips(
-    paths: Iterable[str],
+    sources: Iterable[Source],
     n_frames: int,
     image_size: int,
     *,
@@ -82,7 +90,7 @@ def read_clips(
     ahead: bool = False,
     hashed: bool = False,
 ) -> Iterator[Clip | MediaError]:
-    """Sample frames of files in order, `n_threads` at a time.
+    """Sample frames of files, contents and lists in order, `n_threads` at a time.
 
     At least `FILES_IN_MEMORY` files are decoded, then given out, then the next: where
     the model runs on the same processor, that is faster than decoding beside it. With
@@ -95,11 +103,11 @@ def read_clips(
     shape = (-1, image_size, image_size, 3)
     with _Decoders(n_threads, limits) as decoders:
         replies = decoders.ask_for_each(
-            paths, "clip", settings, hashed=hashed, in_batches=not ahead
+            sources, "clip", settings, hashed=hashed, in_batches=not ahead
         )
-        for path, reply in replies:
+        for source, reply in replies:
             if isinstance(reply, MediaError):
-                yield _naming(path, reply)
+                yield _naming(source, reply)
             else:
                 frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
                 index = np.array(reply[0]["frame_index"], np.intp)
@@ -107,32 +115,36 @@ def read_clips(
 
 
 def read_first_frames(
-    paths: Iterable[str],
+    sources: Iterable[Source],
     image_size: int,
     *,
     n_threads: int,
     limits: MediaLimits | None = None,
 ) -> Iterator[Images | MediaError]:
-    """Yield the first frame of each file, (H, W, 3); errors as of `read_clips`."""
+    """Yield the first frame of each source, (H, W, 3); errors as of `read_clips`.
+
+    Of a list, nothing but its first item is opened.
+    """
     settings = {"image_size": int(image_size)}
     with _Decoders(n_threads, limits) as decoders:
-        for path, reply in decoders.ask_for_each(paths, "first_frame", settings):
+        firsts = (items_of(source)[0] for source in sources)
+        for source, reply in decoders.ask_for_each(firsts, "first_frame", settings):
             if isinstance(reply, MediaError):
-                yield _naming(path, reply)
+                yield _naming(source, reply)
             else:
                 frame = np.frombuffer(reply[1], np.uint8)
                 yield frame.reshape(image_size, image_size, 3)
 
 
 def read_metadata(
-    paths: Iterable[str | None],
+    sources: Iterable[Source | None],
     *,
     n_threads: int,
     limits: MediaLimits | None = None,
 ) -> Iterator[VideoMetadata | MediaError]:
-    """Decode each file from end to end; errors state the reason, not the path."""
+    """Decode each source from end to end; errors state the reason, not the path."""
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(paths, "metadata"):
+        for _, reply in decoders.ask_for_each(sources, "metadata"):
             yield reply if isinstance(reply, MediaError) else VideoMetadata(**reply[0])
 
 
@@ -171,15 +183,15 @@ def read_qualities(
             yield reply if isinstance(reply, MediaError) else Quality(**reply[0])
 
 
-def _naming(path: str | None, error: MediaError) -> MediaError:
-    named = MediaError(f"{path}: {error}")
+def _naming(source: Source | None, error: MediaError) -> MediaError:
+    named = MediaError(f"{source}: {error}")
     named.__cause__ = error
     return named
 
 
 def _digest(reply: Reply) -> bytes | None:
-    digest = reply[0].get("digest")
-    return None if digest is None else bytes.fromhex(digest)
+    digests = reply[0].get("digests", [None])
+    return None if None in digests else content_key([*map(bytes.fromhex, digests)])
 
 
 def map_in_order(
@@ -248,14 +260,14 @@ class _Decoders:
 
     def ask_for_each(
         self,
-        paths: Iterable[str | None],
+        sources: Iterable[Source | None],
         task: str,
         settings: Message | None = None,
         *,
         hashed: bool = False,
         in_batches: bool = False,
-    ) -> Iterator[tuple[str | None, Reply | MediaError]]:
-        """Yield each path with the reply of `perform`, or why the file is bad."""
+    ) -> Iterator[tuple[Source | None, Reply | MediaError]]:
+        """Yield each source with the reply of `perform`, or why it is bad."""
         request = {
             "task": task,
             "settings": settings or {},
@@ -267,34 +279,46 @@ class _Decoders:
             },
         }
 
-        def read(path: str | None) -> tuple[str | None, Reply | MediaError]:
+        def read(source: Source | None) -> tuple[Source | None, Reply | MediaError]:
             try:
-                return path, self._read(path, request)
+                return source, self._read(source, request)
             except MediaError as error:
-                return path, error
+                return source, error
 
         return map_in_order(
-            self._pool, read, paths, n_held=self._n_held, in_batches=in_batches
+            self._pool, read, sources, n_held=self._n_held, in_batches=in_batches
         )
 
-    def _read(self, path: str | None, request: Message) -> Reply:
-        if path is None:
+    def _read(self, source: Source | None, request: Message) -> Reply:
+        if source is None:
             raise MediaError("is missing: there is no path.")
-        check_media_file(path)  # a file that is not there needs no worker
-        request = {**request, "path": absolute(path)}
+        items: list[Message] = []
+        contents: list[Buffer] = []
+        sources = items_of(source)
+        for number, item in enumerate(sources, 1):
+            if isinstance(item, Content):
+                message, content = item.message()
+                items.append(message)
+                contents.append(content)
+            else:
+                with media_errors(number, len(sources)):
+                    check_media_file(item)  # what is not there needs no worker
+                items.append({"path": absolute(item)})
+        request = {**request, "items": items}
         timeout_s = self.limits.timeout_s
-        if timeout_s is None:
+        # Pixels need no decoder, which might hang or crash.
+        if timeout_s is None or all("shape" in item for item in items):
             try:
-                return perform(request)
+                return perform(request, contents)
             except MemoryError as error:
                 raise MediaError("needs more memory to decode than is free.") from error
         try:
-            return self._worker().ask(request, timeout_s)
+            return self._worker().ask(request, contents, timeout_s)
         except _CrashError:
             # Once more: the cause may lie elsewhere, in what an earlier file left
             # behind, or in a system out of memory.
             try:
-                return self._worker().ask(request, timeout_s)
+                return self._worker().ask(request, contents, timeout_s)
             except _CrashError as error:
                 raise MediaError(str(error)) from error
 
@@ -354,14 +378,23 @@ class _Worker:
         if not self._within(_START_TIMEOUT_S, skip_what_libraries_print):
             raise _cannot_start(self._cause_of_death())
 
-    def ask(self, request: Message, timeout_s: float) -> Reply:
+    def ask(
+        self, request: Message, contents: Sequence[Buffer], timeout_s: float
+    ) -> Reply:
         """Send a request and wait for the reply, but not longer than `timeout_s`."""
         process: Any = self._process
-        message = {**request, "give_up_s": timeout_s + _GRACE_S}
-        with suppress(OSError):  # a broken pipe: then there is no reply either
-            process.stdin.write(json.dumps(message).encode() + b"\n")
-            process.stdin.flush()
-        reply = self._within(timeout_s, lambda: read_message(process.stdout))
+        n_bytes = [memoryview(content).nbytes for content in contents]
+        message = {**request, "give_up_s": timeout_s + _GRACE_S, "n_bytes": n_bytes}
+
+        def send_and_read() -> Reply | None:
+            with suppress(OSError):  # a broken pipe: then there may be no reply either
+                process.stdin.write(json.dumps(message).encode() + b"\n")
+                for content in contents:
+                    process.stdin.write(content)
+                process.stdin.flush()
+            return read_message(process.stdout)
+
+        reply = self._within(timeout_s, send_and_read)
         if reply is None:
             if self._is_late:
                 raise MediaError(

@@ -1,6 +1,6 @@
-"""What is done with one media file, and the process that does it apart.
+"""What is done with one item, a media file or several, and the process that does it.
 
-A decoder may hang, crash, or take all memory. So it runs in a process of its own, which
+A decoder may hang, crash, or take all memory. So it runs in a process apart, which
 `_read` starts as ``python -m skchallenge.media._worker``; it imports no torch. Messages
 are lines of JSON, and bytes after them: unpickling would run what a decoder that was
 taken over by a file sends.
@@ -8,59 +8,62 @@ taken over by a file sends.
 
 import contextlib
 import faulthandler
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import hash_open, open_media_file, stat_of_open
 from skchallenge.media._frame_sampling import (
+    Part,
     first_frame,
     luma_thumbnails,
+    media_errors,
     sample_frames,
 )
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import measure_quality
 
 Message = dict[str, Any]
-Reply = tuple[Message, bytes | bytearray | memoryview]
+Buffer = bytes | bytearray | memoryview
+Reply = tuple[Message, Buffer]
 READY = b"skchallenge decodes\n"  # a line, after all that libraries print at import
 _SIDE = 32  # a file that is probed must also be possible to convert, to this size
 
 
 def _clip(
-    file: BinaryIO, limits: MediaLimits, n_frames: int, image_size: int
+    parts: Sequence[Part], limits: MediaLimits, n_frames: int, image_size: int
 ) -> tuple[Message, NDArray[np.uint8]]:
-    frames, frame_index, _ = sample_frames(file, n_frames, image_size, limits)
+    frames, frame_index, _ = sample_frames(parts, n_frames, image_size, limits)
     return {"frame_index": frame_index.tolist()}, frames
 
 
 def _first_frame(
-    file: BinaryIO, limits: MediaLimits, image_size: int
+    parts: Sequence[Part], limits: MediaLimits, image_size: int
 ) -> tuple[Message, NDArray[np.uint8]]:
-    return {}, first_frame(file, image_size, limits)
+    return {}, first_frame(parts[0], image_size, limits)
 
 
 def _luma(
-    file: BinaryIO, limits: MediaLimits, fps: float, size: int
+    parts: Sequence[BinaryIO], limits: MediaLimits, fps: float, size: int
 ) -> tuple[Message, NDArray[np.uint8]]:
-    return {}, luma_thumbnails(file, fps, size, limits)
+    return {}, luma_thumbnails(parts[0], fps, size, limits)
 
 
-def _metadata(file: BinaryIO, limits: MediaLimits) -> tuple[Message, None]:
-    return asdict(sample_frames(file, 1, _SIDE, limits)[2]), None
+def _metadata(parts: Sequence[Part], limits: MediaLimits) -> tuple[Message, None]:
+    return asdict(sample_frames(parts, 1, _SIDE, limits)[2]), None
 
 
-def _quality(file: BinaryIO, limits: MediaLimits) -> tuple[Message, None]:
-    return measure_quality(file, limits)._asdict(), None
+def _quality(parts: Sequence[BinaryIO], limits: MediaLimits) -> tuple[Message, None]:
+    return measure_quality(parts[0], limits)._asdict(), None
 
 
 _TASKS: dict[str, Callable[..., tuple[Message, NDArray[np.uint8] | None]]] = {
@@ -72,39 +75,63 @@ _TASKS: dict[str, Callable[..., tuple[Message, NDArray[np.uint8] | None]]] = {
 }
 
 
-def perform(request: Message) -> Reply:
-    """Do a task with a file: in a worker process, or in a thread of the caller's.
+def perform(request: Message, contents: Sequence[Buffer] = ()) -> Reply:
+    """Do a task with an item: in a worker process, or in a thread of the caller's.
 
-    `request` has ``"task"`` and its ``"settings"``, ``"path"``, ``"limits"`` and
-    ``"hashed"``. The file is opened once: what is hashed is what is decoded, also
-    where a link is changed meanwhile.
+    Parameters
+    ----------
+    request : dict
+        ``"task"`` and its ``"settings"``, ``"limits"``, ``"hashed"``, and ``"items"``:
+        of a file its ``"path"``; of what is in memory its ``"digest"`` in hex and, if
+        it is pixels, their ``"shape"``.
+    contents : sequence of bytes-like
+        What is in memory, in order.
+
+    Returns
+    -------
+    reply : tuple of dict and bytes
+        With ``"hashed"``, ``"digests"`` are the items', in order. A file is opened
+        once: what is hashed is what is decoded, also where a link is changed meanwhile.
 
     Raises
     ------
     MediaError
-        If the file is bad; states the reason, not the path.
+        If an item is bad; states the reason, not the path.
     MemoryError
         If there is not enough memory.
     """
-    limits = MediaLimits(**request["limits"])
-    with open_media_file(request["path"]) as file:
-        before = stat_of_open(file)
-        digest = hash_open(file, timeout_s=None) if request["hashed"] else None
-        try:
+    limits, items = MediaLimits(**request["limits"]), request["items"]
+    in_memory = iter(contents)
+    parts: list[Any] = []
+    digests: list[str | None] = []
+    with contextlib.ExitStack() as stack:
+        stats = []  # of files, before they are read
+        for number, item in enumerate(items, 1):
+            digests.append(item.get("digest"))
+            if "path" not in item:
+                content = next(in_memory)
+                if "shape" in item:
+                    pixels = np.frombuffer(content, np.uint8).reshape(item["shape"])
+                    parts.append(pixels)
+                else:
+                    parts.append(io.BytesIO(content))  # of bytes, it is no copy
+                continue
+            with media_errors(number, len(items)):
+                file = stack.enter_context(open_media_file(item["path"]))
+                stats.append((file, stat_of_open(file)))
+                parts.append(file)
+                if request["hashed"]:
+                    digest = hash_open(file, timeout_s=None)
+                    digests[-1] = None if digest is None else digest.hex()
+        with media_errors():
             task = _TASKS[request["task"]]
-            header, array = task(file, limits, **request["settings"])
-        except MemoryError:  # before FFmpeg's errors, of which one is this, too
-            raise
-        except av.FFmpegError as error:
-            raise MediaError(f"cannot be decoded ({error.strerror}).") from error
-        except OSError as error:
-            raise MediaError(f"cannot be read ({error.strerror}).") from error
-        if stat_of_open(file) != before:
+            header, array = task(parts, limits, **request["settings"])
+        if any(stat_of_open(file) != before for file, before in stats):
             raise MediaError(
                 "was changed while it was read. Try again when it is complete."
             )
-    if digest is not None:
-        header["digest"] = digest.hex()
+    if request["hashed"]:
+        header["digests"] = digests
     return header, b"" if array is None else np.ascontiguousarray(array).data.cast("B")
 
 
@@ -114,13 +141,14 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     replies.flush()
     for line in requests:  # it ends with the process that asks
         request = json.loads(line)
-        # That process may be killed while a file hangs here: then end by the clock,
-        # which needs no lock that a decoder may hold.
-        faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
-        payload: bytes | bytearray | memoryview = b""
+        payload: Buffer = b""
         is_worn = False
         try:
-            header, payload = perform(request)
+            contents = [requests.read(n) for n in request.pop("n_bytes")]
+            # That process may be killed while a file hangs here: then end by the clock,
+            # which needs no lock that a decoder may hold.
+            faulthandler.dump_traceback_later(request.pop("give_up_s"), exit=True)
+            header, payload = perform(request, contents)
         except MediaError as error:
             header = {"error": str(error)}
         except MemoryError:
@@ -143,9 +171,7 @@ def _out_of_memory(limits: Message) -> str:
     )
 
 
-def write_message(
-    pipe: BinaryIO, header: Message, payload: bytes | bytearray | memoryview = b""
-) -> None:
+def write_message(pipe: BinaryIO, header: Message, payload: Buffer = b"") -> None:
     """Send a message and the bytes that belong to it."""
     line = json.dumps({**header, "n_bytes": len(payload)})
     pipe.write(line.encode() + b"\n")

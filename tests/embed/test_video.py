@@ -488,7 +488,7 @@ def test_a_fork_leaves_the_file_alone(clip_paths, tmp_path, monkeypatch):
     ],
 )
 def test_anything_but_paths_is_refused(X, message):
-    with pytest.raises(TypeError, match=f"X must hold paths of files.*{message}"):
+    with pytest.raises(TypeError, match=f"X must hold paths.*{message}"):
         embedder().fit(X)
 
 

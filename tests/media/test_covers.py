@@ -127,9 +127,9 @@ def test_an_unreadable_cover_is_an_error_or_missing(covers):
     assert "No such file" in str(bad[3])
 
 
-@pytest.mark.parametrize("cell", [3, 2.5, ["a.png"], b"a.png", True])
-def test_what_is_no_path_is_refused(covers, cell):
-    with pytest.raises(TypeError, match=r"row 1 is a \w+: .*Check `image`"):
+@pytest.mark.parametrize("cell", [3, 2.5, ["a.png", 3], {"a.png"}, True])
+def test_what_is_no_cover_is_refused(covers, cell):
+    with pytest.raises(TypeError, match=r"row 1 is a \w+.*: .*Check `image`"):
         load([covers / "red.png", cell])
 
 

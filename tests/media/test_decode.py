@@ -327,9 +327,9 @@ def test_ahead_means_beside_the_model_and_changes_no_clip(clip_paths, monkeypatc
     plain = [clip.frames for clip in read_clips(paths, 4, 16, n_threads=2)]
     begun, perform = [], _read.perform
 
-    def noting(request):
-        begun.append(request["path"])
-        return perform(request)
+    def noting(request, contents):
+        begun.append(request["items"])
+        return perform(request, contents)
 
     monkeypatch.setattr(_read, "perform", noting)
     n_begun = []
@@ -345,9 +345,9 @@ def test_ahead_means_beside_the_model_and_changes_no_clip(clip_paths, monkeypatc
 def test_what_is_not_wanted_any_more_is_not_read(clip_paths, ahead, monkeypatch):
     begun, perform = [], _read.perform
 
-    def noting(request):
-        begun.append(request["path"])
-        return perform(request)
+    def noting(request, contents):
+        begun.append(request["items"])
+        return perform(request, contents)
 
     monkeypatch.setattr(_read, "perform", noting)
     clips = read_clips(clip_paths * 100, 4, 16, n_threads=2, limits=HERE, ahead=ahead)

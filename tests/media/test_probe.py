@@ -120,11 +120,11 @@ def test_parallel_config_is_heeded(clip_paths, monkeypatch):
 @pytest.mark.parametrize(
     "paths, message",
     [
-        ("a.mp4", "paths must be a sequence of paths, got one: 'a.mp4'"),
-        (Path("a.mp4"), "paths must be a sequence of paths, got one"),
+        ("a.mp4", "paths must be a sequence of paths, got a str: 'a.mp4'"),
+        (Path("a.mp4"), "paths must be a sequence of paths, got a PosixPath"),
         (pd.DataFrame({"path": ["a.mp4"]}), r"got a table.*such as table\['path'\]"),
         (["a.mp4", 3], "paths must hold paths.*row 1 is a int: 3"),
-        ([["a.mp4"]], "paths must hold paths.*row 0 is a list"),
+        ([["a.mp4", 3]], "must hold paths.*row 0 is a list whose item 2 is a int"),
     ],
 )
 def test_anything_but_paths_is_refused(paths, message):

@@ -31,10 +31,10 @@ import os, signal, sys, time
 from skchallenge.media import _worker
 {at_start}
 perform = _worker.perform
-def trapped(request):
-    if "evil" in request["path"]:
+def trapped(request, contents):
+    if "evil" in request["items"][0]["path"]:
         {line}
-    return perform(request)
+    return perform(request, contents)
 _worker.perform = trapped
 _worker.main()
 """
@@ -200,12 +200,13 @@ def test_what_a_library_prints_or_reads_is_no_message(evil, sabotage, line, at_s
 def test_the_workers_side(clip_paths, tmp_path):
     """The loop that runs in the other process, run here."""
     limits = {"max_pixels": 10_000, "max_duration_s": 9, "max_memory_bytes": 2**30}
-    like = {"limits": limits, "hashed": False, "give_up_s": 60}
+    like = {"limits": limits, "hashed": False, "give_up_s": 60, "n_bytes": []}
     clip = {"task": "clip", "settings": {"n_frames": 2, "image_size": 8}}
+    good = {"path": clip_paths[1]}
     requests = [
-        {"path": clip_paths[1], **like, **clip},
-        {"path": str(tmp_path / "missing.mp4"), **like, **clip},
-        {"path": clip_paths[1], **like, "task": "luma", "settings": {"fps": 5}},
+        {"items": [good], **like, **clip},
+        {"items": [{"path": str(tmp_path / "missing.mp4")}], **like, **clip},
+        {"items": [good], **like, "task": "luma", "settings": {"fps": 5}},
     ]
     lines = "\n".join(json.dumps(request) for request in requests)
     replies = io.BytesIO()
@@ -371,7 +372,7 @@ def test_who_leaves_waits_neither_for_a_start_nor_for_an_answer(
 
     monkeypatch.setattr(_read._Worker, wait_for, noting)
     hang = "time.sleep(600)"
-    always = EVIL.replace('"evil" in request["path"]', "True")
+    always = EVIL.replace('"evil" in request["items"][0]["path"]', "True")
     sabotage(hang, program=always if wait_for == "ask" else f"import time; {hang}")
     start = time.perf_counter()
     with _read._Decoders(1, None) as decoders:
