@@ -6,7 +6,9 @@ a leak that is found is above 0.9.
 
 import time
 import warnings
+from functools import partial
 
+import contract
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -76,6 +78,15 @@ def test_adoption_by_hand():
         found["tags_mean"], [np.log(2), np.log(3), np.log(2), np.log(2), both]
     )
     assert_allclose(found["takes_part_max"], 0)
+
+
+def test_both_ends_of_the_window_by_hand():
+    """It holds its first moment, for others and for oneself, and not its last."""
+    others = [("b", 6), ("c", 6), ("d", 7), ("e", 20), ("x", 6), ("x", 20)]
+    rows = [(user, time, ["wave"]) for user, time in [("a", 5), *others]]
+    found = columns_of(catalog_of(rows), pairs(("x", 99)), max_videos=1)
+    assert_allclose(found["burst_max"], 3 / 4)  # b, c and d of a to d
+    assert_allclose(found["adopters_max"], np.log(4))
 
 
 def test_a_tag_that_is_used_all_the_time_does_not_spread():
@@ -452,3 +463,20 @@ def test_a_table_in_which_nobody_uses_tags_has_columns_of_zeros():
     assert (found.drop(columns=["recency_newest", "recency_oldest"]) == 0).all(
         axis=None
     )
+
+
+@pytest.mark.parametrize("by", ["user_id", "challenge"])
+def test_contract(by):
+    rng = np.random.default_rng(0)
+    users = np.array([f"user{i}" for i in range(8)])
+    rows = [
+        (str(rng.choice(users)), int(t), [f"t{t % 3}", "fyp"], [None, "dance"][t % 2])
+        for t in range(40)
+    ]
+    X = pairs(*[(user, int(rng.integers(5, 40))) for user in rng.choice(users, 20)])
+    X = X.assign(challenge="dance")[[by, "time"]]
+    factory = partial(
+        AdoptionHistory, catalog_of(rows), before="time", by=by, window=14
+    )
+    assert contract.run(factory, X, tol=0) == 108
+    assert factory().fit(X).transform(X).any(axis=0).sum() >= 8

@@ -346,6 +346,18 @@ def test_audit_by_hand():
     assert audit.loc["users", "fraction"] == 0.5
 
 
+def test_audit_and_time_split_agree_on_what_is_known():
+    """A window that ends as the first row is asked is not over yet."""
+    data = study()
+    data.pairs["time"] = [1, 2, 3, 9, 9]
+    for horizon, late in ((5, 0), (6, 1), (7, 2), (8, 3)):
+        audit = audit_split(data, [0, 1, 2], [3, 4], horizon=horizon)
+        assert audit.loc["labels not yet known", "count"] == late
+        if late < 3:
+            [(train, _)] = TimeSplit(horizon, start=9).split(data.pairs)
+            assert len(train) == 3 - late
+
+
 def test_audit_of_a_clean_split():
     data = study()
     data.pairs["time"] = [1, 1, 10, 11, 10]
