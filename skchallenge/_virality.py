@@ -425,8 +425,8 @@ def _numbers(
                 row = bad.argmax()
                 raise ValueError(
                     f"X must hold numbers beside the cover, but {name} is "
-                    f"{describe(cells[row])} in row {row}. Convert or impute the column in an "
-                    "earlier step of the pipeline, or leave it out."
+                    f"{describe(cells[row])} in row {row}. Convert or impute the "
+                    "column in an earlier step of the pipeline, or leave it out."
                 )
         with np.errstate(over="ignore"):  # it becomes infinite, and is refused
             numbers[:, j] = column.to_numpy(dtype=np.float32)

@@ -63,7 +63,7 @@ class Content:
         if self.is_file:
             return told, self.data
         pixels = _rgb(self.data)
-        return {**told, "shape": pixels.shape}, memoryview(pixels.reshape(-1))
+        return {**told, "shape": pixels.shape}, pixels.reshape(-1).data
 
 
 @dataclass(frozen=True)
