@@ -151,7 +151,12 @@ def study():
     columns = ["user_id", "create_time", "hashtags", "n_words"]
     videos = pd.DataFrame(rows, columns=columns).rename_axis("video_id").reset_index()
     return make_participation(
-        videos, challenges=["t0", "t1", "t2", "t3"], n_seeds=3, horizon="20D"
+        videos,
+        challenges=["t0", "t1", "t2", "t3"],
+        n_seeds=3,
+        horizon="20D",
+        min_history=3,
+        until=videos["create_time"].max() + pd.Timedelta("20D"),
     )
 
 
@@ -206,8 +211,10 @@ class Listening(HistoryEncoder):
 
 def test_before_1_9_nothing_is_called():
     code = (
-        "import sys; sys.modules['sklearn.callback'] = None\n"
+        "import sys\n"
         "import numpy as np\n"
+        "import sklearn.linear_model, sklearn.model_selection\n"  # need it themselves
+        "sys.modules['sklearn.callback'] = None\n"
         "from skchallenge import DeepChallenger\n"
         "X = np.random.default_rng(0).normal(size=(40, 4)); y = X[:, 0] > 0\n"
         "model = DeepChallenger((8,), max_iter=2, random_state=0).fit(X, y)\n"

@@ -64,7 +64,12 @@ def table_of_videos():
 
 VIDEOS = table_of_videos()
 DATA = make_participation(
-    VIDEOS, challenges=["t0", "t1"], n_seeds=3, horizon="20D", min_history=3
+    VIDEOS,
+    challenges=["t0", "t1"],
+    n_seeds=3,
+    horizon="20D",
+    min_history=3,
+    until=VIDEOS["create_time"].max() + pd.Timedelta("20D"),
 )
 NUMBERS = make_column_transformer(("passthrough", ["tempo"]))
 
@@ -205,7 +210,14 @@ def test_too_few_challenges_list_the_nearest():
         make_participation(many)
     assert str(error.value).count("users, spread") == 10
     assert "fyp" not in str(error.value)
-    loose = make_participation(VIDEOS, min_participants=8, n_seeds=3, horizon="20D")
+    loose = make_participation(
+        VIDEOS,
+        min_participants=8,
+        n_seeds=3,
+        horizon="20D",
+        min_history=3,
+        until=VIDEOS["create_time"].max() + pd.Timedelta("20D"),
+    )
     assert loose.catalog.challenges == ["t0", "t1"]
 
 

@@ -21,6 +21,7 @@ from test_house_style import PUBLIC
 from test_virality_stack import study
 
 from skchallenge import (
+    AdoptionHistory,
     CaptionEmbedder,
     MultimodalVirality,
     VideoCatalog,
@@ -28,6 +29,13 @@ from skchallenge import (
     make_challenge_clips,
     make_deep_challenger,
     make_virality_stack,
+)
+from skchallenge.baselines import (
+    AdoptionBaseline,
+    CosineBaseline,
+    RateBaseline,
+    RecommenderBaseline,
+    TextBaseline,
 )
 from skchallenge.embed import EmbeddingStore, MediaLimits
 from skchallenge.feed import (
@@ -86,6 +94,24 @@ LOG = pd.DataFrame(
 NEW = VIDEOS[["video_id", "creator_id"]].head(4)
 NEW = NEW.assign(genre=["dance", "owls", "cats", "new"])
 ROLLOUT = {"stages": (20, 100), "n_personas": 2, "random_state": 0}
+
+
+# Nobody in these pairs has taken part by then, and both sides have videos before it.
+BASELINES = (
+    AdoptionBaseline,
+    CosineBaseline,
+    RateBaseline,
+    RecommenderBaseline,
+    TextBaseline,
+)
+PAIRS = pd.DataFrame(
+    {
+        "user_id": ["ann", "bob", "ann"] * 4,
+        "challenge": ["dance", "sing", "sing"] * 4,
+        "time": pd.Timestamp("2020-02-20", tz="CET"),
+    }
+)
+TAGGED = VIDEOS.assign(hashtags=[["fyp", "cat"], ["dog"]] * 9)
 
 
 # Each makes a fitted estimator, and what asks it for all that it answers.
@@ -193,7 +219,19 @@ def trained(name):
     return answers(factory(), X, y)
 
 
+def baseline(kind):
+    first = "user_id" if kind is RateBaseline else VideoCatalog(TAGGED)
+    options = {"random_state": 0} if kind is RecommenderBaseline else {}
+    return answers(kind(first, **options), PAIRS, [0, 1, 1] * 4)
+
+
+def adoption():
+    return answers(AdoptionHistory(VideoCatalog(TAGGED), before="time"), PAIRS)
+
+
 WITHOUT_FILES = {
+    "AdoptionHistory": adoption,
+    **{kind.__name__: partial(baseline, kind) for kind in BASELINES},
     **{name: partial(trained, name) for name in TRAINED},
     "BatchRollout": rollout,
     "CreatorAuthority": lambda: answers(CreatorAuthority(), VIDEOS),

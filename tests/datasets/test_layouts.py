@@ -483,7 +483,7 @@ def test_a_row_of_many_files_is_named_by_its_file(tmp_path):
         {"fyp", "dance"},
         np.array(["dance", "fyp"]),
     ],
-    ids=str,
+    ids=lambda cell: cell if isinstance(cell, str) else type(cell).__name__,
 )
 def test_other_spellings_of_lists_are_read(cell):
     table = pd.DataFrame({"video_id": ["1"], "user_id": "7", "create_time": TIME})
@@ -649,7 +649,12 @@ def test_a_challenge_keeps_its_participants_whatever_their_devices(forms):
         videos = pd.DataFrame(rows, columns=["user_id", "create_time", "hashtags"])
         videos = videos.rename_axis("video_id").reset_index()
         return make_participation(
-            videos, challenges=[forms[1]], n_seeds=3, horizon="20D"
+            videos,
+            challenges=[forms[1]],
+            n_seeds=3,
+            horizon="20D",
+            min_history=3,
+            until=videos["create_time"].max() + pd.Timedelta("20D"),
         )
 
     one, both = study([forms[1]] * 2), study(forms)

@@ -152,7 +152,9 @@ def test_creators_with_few_videos_have_no_usual():
     known = labeler("creator_relative", few).labelable(few)
     assert known.sum() == 60
     assert not known[60:].any()
-    with pytest.raises(TypeError, match=r"'creator_relative' needs catalog=.*NoneType"):
+    with pytest.raises(
+        TypeError, match=r"'creator_relative' needs a catalog.*NoneType"
+    ):
         ViralityLabeler("creator_relative").fit(videos)
     text = videos.astype({"user_id": str})
     with pytest.raises(TypeError, match="user_id holds strings, but the catalog's"):
