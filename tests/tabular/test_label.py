@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 from skchallenge import VideoCatalog
+from skchallenge.metrics import virality_report
 from skchallenge.tabular import ViralityLabeler
 
 KINDS = ["views_per_follower", "log_residual", "creator_relative", "views"]
@@ -253,5 +255,6 @@ def test_a_report_of_many_folds_reports_contradictions_once():
             ViralityLabeler("views"),
             StratifiedKFold(3),
             n_resamples=10,
+            random_state=0,
         )
     assert len(seen) == 1
