@@ -7,7 +7,7 @@ export holds nothing. `label` names the column and its source in error messages.
 import ast
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import log10, nan
 from numbers import Number
 from typing import Any
@@ -123,13 +123,24 @@ def clean_cell(cell: Any, kind: str) -> Any:
 
 def first_filled(columns: list[list[Any]], n_rows: int, kind: str) -> pd.Series:
     """Return per row the first cell that holds something, else None."""
-    filled: list[Any] = [None] * n_rows
-    for column in columns:
-        filled = [
-            clean_cell(new, kind) if old is None else old
-            for old, new in zip(filled, column, strict=True)
-        ]
+    clean = [
+        c if _is_clean(c, kind) else [clean_cell(x, kind) for x in c] for c in columns
+    ]
+    filled: list[Any] = clean[0] if clean else [None] * n_rows
+    for column in clean[1:]:
+        filled = [b if a is None else a for a, b in zip(filled, column, strict=True)]
     return pd.Series(filled, dtype=object)
+
+
+def _is_clean(cells: list[Any], kind: str) -> bool:
+    """Tell at a glance whether `clean_cell` would leave all cells as they are."""
+    kinds = set(map(type, cells))
+    if str not in kinds:
+        return True
+    texts = cells if len(kinds) == 1 else [c for c in cells if isinstance(c, str)]
+    if kind == "text":
+        return all(map(str.strip, texts))
+    return all(map(str.isalnum, texts)) and NULLS.isdisjoint(texts)
 
 
 def to_text(cells: pd.Series, label: str) -> pd.Series:
@@ -141,17 +152,40 @@ def to_text(cells: pd.Series, label: str) -> pd.Series:
         for c in cells
     ]
     refuse(~np.array(is_text, dtype=bool), cells, label, "text")
-    texts = [None if c is None else encodable(str(c)) for c in cells]
+    return _as_texts(cells)
+
+
+def _as_texts(cells: Iterable[Any]) -> pd.Series:
+    texts = [None if c is None else str(c) for c in cells]
+    if encodable(joined := "".join(filter(None, texts))) != joined:
+        texts = [None if text is None else encodable(text) for text in texts]
     return pd.Series(texts, dtype=object).astype(TEXT)
 
 
 def to_ids(cells: pd.Series, label: str) -> pd.Series:
     """Convert ids to strings; floats have lost an id's last digits."""
-    plain = pd.Series([_whole(c) for c in cells], dtype=object)
+    if set(map(type, cells)) == {str} and all(map(str.isdecimal, cells)):
+        plain = cells.tolist()  # digits only, as most ids are
+    else:
+        plain = _plain_ids(cells, label)
+    ids = [None if c is None else _id_text(c) for c in plain]
+    refuse(
+        have_lost_digits(ids),
+        cells,
+        label,
+        "ids with all their digits, and a spreadsheet or a program that computes with "
+        "floats has rounded these: so many do not end like this by chance. Export them "
+        "again, and import their column as text",
+    )
+    return pd.Series(ids, dtype=object).astype(TEXT)
+
+
+def _plain_ids(cells: pd.Series, label: str) -> list[Any]:
+    """Return texts and integers; refuse what is neither."""
+    plain = [_whole(c) if isinstance(c, float) else c for c in cells]
     is_float = [
-        isinstance(c, float) or FLOAT_ID.fullmatch(c) is not None
-        if isinstance(c, str | float)
-        else False
+        isinstance(c, float)
+        or (type(c) is str and not c.isalnum() and bool(FLOAT_ID.fullmatch(c)))
         for c in plain
     ]
     refuse(
@@ -162,16 +196,12 @@ def to_ids(cells: pd.Series, label: str) -> pd.Series:
     )
     is_other = [not (c is None or _is_id(c)) for c in plain]
     refuse(is_other, cells, label, "text or an integer")
-    ids = [None if c is None else same_text(encodable(str(c))).strip() for c in plain]
-    refuse(
-        have_lost_digits(ids),
-        cells,
-        label,
-        "ids with all their digits, and a spreadsheet or a program that computes with "
-        "floats has rounded these: so many do not end like this by chance. Export them "
-        "again, and import their column as text",
-    )
-    return pd.Series(ids, dtype=object).astype(TEXT)
+    return plain
+
+
+def _id_text(cell: Any) -> str:
+    text = str(cell)
+    return text if text.isascii() else same_text(encodable(text)).strip()
 
 
 def _whole(cell: Any) -> Any:
@@ -195,24 +225,26 @@ def have_lost_digits(ids: list[str | None]) -> NDArray[np.bool_]:
     the ids or more look like that, and together so many digits are lost that one column
     in ten thousand would look so by chance.
     """
-    lost = {i: _lost_digits(i) for i in set(ids) if i is not None and len(i) > 15}
+    long = [i for i in set(ids) if i is not None and 15 < len(i) <= LONGEST_ID]
+    long = [i for i in long if i.isascii() and i.isdecimal()]
+    lost = {i: _lost_digits(i) for i in long}
     rounded = {i for i, n_digits in lost.items() if n_digits}
-    n_long = sum(i.isdecimal() for i in lost)
-    enough = sum(lost.values()) >= 4 and 2 * len(rounded) >= n_long
+    enough = sum(lost.values()) >= 4 and 2 * len(rounded) >= len(long)
     return np.array([enough and i in rounded for i in ids], dtype=bool)
 
 
 def _lost_digits(text: str) -> float:
     """Return how many digits an id has lost, if it looks rounded."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID):
-        return 0.0
     spare = len(text) - 15
     if text.endswith("0" * spare):
         return spare
-    as_float = float(text)
+    value = int(text)
+    as_float = float(value)
+    if value != as_float and value % 10 ** max(0, spare - 2):
+        return 0.0  # a float is written with 17 digits at most
     forms = (_integer(f"{as_float:.16e}"), _integer(repr(as_float)), int(as_float))
     # Two forms of each float: one integer in so many looks like that.
-    return max(0.0, log10(np.spacing(as_float) / 2)) if int(text) in forms else 0.0
+    return max(0.0, log10(np.spacing(as_float) / 2)) if value in forms else 0.0
 
 
 def _integer(text: str) -> int:
@@ -235,13 +267,20 @@ def numbers_of(cells: pd.Series) -> pd.Series:
     """Read numbers and their text; what is none, booleans among it, becomes NaN."""
     if cells.dtype.kind in "iuf":
         return cells.astype(float)
+    try:  # at once, if all are numbers
+        kinds = set(map(type, cells))
+        if kinds <= {int, float, type(None)}:
+            return cells.astype(float)
+    except OverflowError:
+        pass
     return pd.Series([_number(c) for c in cells], index=cells.index, dtype=float)
 
 
 def _number(cell: Any) -> float:
-    if cell is None or isinstance(cell, bool | np.bool_):
-        return nan
-    if isinstance(cell, str) and "_" in cell:  # Python reads 1_000
+    if isinstance(cell, str):
+        if "_" in cell:  # Python reads 1_000
+            return nan
+    elif cell is None or isinstance(cell, bool | np.bool_):
         return nan
     try:
         return float(cell)
@@ -352,7 +391,7 @@ def to_tags(
         try:
             items = _as_list(cell, column)
             names = [_name(item, key, partial) for item in items]
-            lists.append(_clean(names, SIGNS[column]))
+            lists.append(_clean(names, SIGNS[column]) if names else names)
         except (ValueError, SyntaxError, TypeError) as error:
             lists.append([])
             reasons[row] = str(error)
@@ -458,10 +497,14 @@ def _clean(names: list[str], sign: str) -> list[str]:
 
     Of names that look the same, the first stays as it is spelt.
     """
-    stripped = (encodable(name).strip().lstrip(sign).strip() for name in names)
     forms: dict[str, str] = {}
-    for name in stripped:
-        forms.setdefault(same_text(name).strip(), name)
+    for name in names:
+        bare = name.strip().lstrip(sign).strip()
+        if bare.isascii():
+            forms.setdefault(bare, bare)
+        else:
+            bare = encodable(bare)
+            forms.setdefault(same_text(bare).strip(), bare)
     forms.pop("", None)
     return list(forms.values())
 

@@ -39,7 +39,12 @@ from skchallenge._schema import (
     table_sources,
 )
 from skchallenge._table import check_option, same_text
-from skchallenge.datasets._sources import Export, list_sources, read_export
+from skchallenge.datasets._sources import (
+    Export,
+    list_sources,
+    read_export,
+    without_collector,
+)
 
 # In order of preference, where a video has several files.
 MEDIA = ("mp4", "mov", "m4v", "mkv", "webm", "avi", "jpg", "jpeg", "png", "webp")
@@ -261,9 +266,10 @@ def load_tiktok_export(
     media = None if media_dir is None else _list_media(Path(media_dir))
     log = _Log(on_error)
     further = [*(c for c in mapped if c not in LOADED), *kept]
-    parts = _read_parts(list_sources(source), layout, mapped, further, log)
-    _check_found(columns or {}, kept, parts)
-    tables = [_read_part(part, fields, mapped, further, log) for part, fields in parts]
+    with without_collector():
+        parts = _read_parts(list_sources(source), layout, mapped, further, log)
+        _check_found(columns or {}, kept, parts)
+        tables = [_read_part(p, fields, mapped, further, log) for p, fields in parts]
     videos = pd.concat(tables, ignore_index=True)
     if not videos[_ORDER].is_monotonic_increasing:
         videos = videos.sort_values(_ORDER, kind="stable", ignore_index=True)
@@ -703,7 +709,9 @@ def _read_tags(
 ) -> pd.Series:
     lists: list[Any] = [None] * part.n_rows
     for source in fields.get(column, []):
-        cells = pd.Series(part.items(source.field), dtype=object)
+        items = part.items(source.field) or []
+        needed = [None if old else cell for old, cell in zip(lists, items, strict=True)]
+        cells = pd.Series(needed, dtype=object)
 
         def convert(cells: pd.Series, source: Source = source) -> list[list[str]]:
             partial = source.field in PARTIAL

@@ -257,5 +257,6 @@ def test_a_report_of_many_folds_reports_contradictions_once():
             ViralityLabeler("views"),
             StratifiedKFold(3),
             n_resamples=10,
+            random_state=0,
         )
     assert len(seen) == 1
