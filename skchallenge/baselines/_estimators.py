@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from skchallenge._adoption import AdoptionHistory
 from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
+from skchallenge._state import FramesAsBytes
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -129,7 +130,7 @@ class PairClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-class RateBaseline(PairClassifier):
+class RateBaseline(FramesAsBytes, PairClassifier):
     """Predict the rate of the training pairs of the same challenge, or user.
 
     It knows nothing but that some challenges are large and some users busy. Of a
