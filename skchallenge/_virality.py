@@ -336,7 +336,7 @@ class MultimodalVirality(_BaseTorchClassifier):
                 f"No row of X has a cover: all cells of image={self.image!r} are "
                 "missing, so it tells nothing. Fill the column, or set image=None.",
                 MediaWarning,
-                stacklevel=4,
+                stacklevel=5,  # past `_read`, `fit` and its wrapper for callbacks
             )
 
     def _check_leaks(

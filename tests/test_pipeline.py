@@ -215,7 +215,7 @@ def test_the_factory_asks_for_dense_features_in_its_own_words(data):
     model = make_deep_challenger(data.catalog, sparse, **FAST)
     names = [name for name, _ in model[0].transformers[0][1].encoder.steps]
     assert names == ["columntransformer", "standardscaler", "proxyencoder"]
-    match = "user_features and challenge_features must return dense .*TruncatedSVD"
+    match = "user_features must return dense .*TruncatedSVD"
     with pytest.raises(ValueError, match=match) as caught:
         model.fit(data.pairs, data.y)
     assert "with_mean" not in str(caught.value)

@@ -668,7 +668,11 @@ def test_the_table_alone_is_an_mlp():
             TypeError,
             r"nulls, but row 0 is a float: .*Check `image`",
         ),
-        ({"image": 0}, ValueError, r"beside the cover, but cover is a str: '/"),
+        (
+            {"image": 0},
+            ValueError,
+            r"beside the cover, but cover is a str of length .*'/",
+        ),
         ({"image_encoder": "vgg"}, ValueError, r"one of \['cnn', 'resnet50'\], got"),
         ({"fusion": "sum"}, ValueError, r"one of \['concat', 'full'\], got 'sum'"),
         ({"on_error": "skip"}, ValueError, r"one of \['raise', 'nan'\], got 'skip'"),
@@ -703,13 +707,13 @@ def test_bad_parameters_are_refused(table, y, options, error, match):
 @pytest.mark.parametrize(
     "cell, match",
     [
-        ("304.9K", r"duration_s is '304\.9K' in row 3"),
-        ("12", "duration_s is '12' in row 3"),
-        (np.nan, "duration_s is nan in row 3"),
-        (pd.NA, "duration_s is <NA> in row 3"),
-        (pd.Timestamp("2020-01-01"), "duration_s is Timestamp.* in row 3"),
-        ([1], r"duration_s is \[1\] in row 3"),
-        (1j, "duration_s is 1j in row 3"),
+        ("304.9K", r"duration_s is a str: '304\.9K' in row 3"),
+        ("12", "duration_s is a str: '12' in row 3"),
+        (np.nan, "duration_s is missing: nan in row 3"),
+        (pd.NA, "duration_s is missing: <NA> in row 3"),
+        (pd.Timestamp("2020-01-01"), "duration_s is a Timestamp: .* in row 3"),
+        ([1], r"duration_s is a list: \[1\] in row 3"),
+        (1j, "duration_s is a complex: 1j in row 3"),
         (1e300, "contains infinity or a value too large"),
         (np.inf, "contains infinity"),
     ],
@@ -725,7 +729,7 @@ def test_what_is_no_number_is_refused(table, y, cell, match):
 def test_a_missing_number_is_refused_whatever_its_type(table, y, dtype):
     table["duration_s"] = table["duration_s"].astype(dtype)
     table.loc[3, "duration_s"] = None
-    with pytest.raises(ValueError, match=r"duration_s is (nan|<NA>) in row 3"):
+    with pytest.raises(ValueError, match=r"duration_s is missing: (nan|<NA>) in row 3"):
         model().fit(table, y)
 
 
