@@ -33,6 +33,7 @@ study:
 	$(PYTHON) benchmarks/feed_momentum.py
 
 bench:
+	$(PYTHON) benchmarks/loader.py
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/reports.py
 	$(PYTHON) benchmarks/odd_media.py
