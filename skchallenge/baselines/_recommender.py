@@ -144,6 +144,7 @@ class RecommenderBaseline(HistoryBaseline):
         self.items_ = model.item_factors[:n_words].astype(np.float64)
         vectors = model.item_factors[n_words:].astype(np.float64)
         self.challenges_ = dict(zip(names, vectors, strict=True))
+        self._length = float(np.linalg.norm(vectors, axis=1).mean())
         self._regularization = model.regularization
         score = self._scores(X)
         self._scale = float(score.std()) or 1.0
@@ -163,7 +164,10 @@ class RecommenderBaseline(HistoryBaseline):
             challenges[known] = [self.challenges_[name] for name in names]
         if not known.all():
             texts = self._texts(X[~known], challenge_side)
-            challenges[~known] = self._vectors(texts)
+            placed = self._vectors(texts)
+            length = np.linalg.norm(placed, axis=1, keepdims=True)
+            # As long as those of training, or the probabilities mean nothing.
+            challenges[~known] = placed * self._length / np.where(length > 0, length, 1)
         return np.einsum("ij,ij->i", users, challenges)
 
     def _vectors(self, texts: list[str]) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from skchallenge import VideoCatalog
@@ -91,6 +91,7 @@ def test_a_challenge_that_is_new_is_placed_by_those_who_started_it():
     peer.fit(pairs[known], y[known])
     proba = peer.predict_proba(pairs[~known])[:, 1]
     assert roc_auc_score(y[~known], proba) > 0.8
+    assert brier_score_loss(y[~known], proba) < y.mean() * (1 - y.mean())
 
 
 def test_words_are_found_and_the_challenge_plays_no_part():
