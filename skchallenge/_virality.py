@@ -311,7 +311,7 @@ class MultimodalVirality(_BaseTorchClassifier):
                 f"{len(bad)} covers cannot be read and count as missing, first in row "
                 f"{first}: {bad[first]}",
                 MediaWarning,
-                stacklevel=3,
+                stacklevel=4,  # past `fit` and its wrapper, or `_forward` and `predict`
             )
         key = metadata
         if y is not None and self.early_stopping:  # it takes a look at all pixels
@@ -347,7 +347,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.column_roles_ = check_roles(names, nowcast)
         if names:
             table = pd.DataFrame(metadata, columns=names)
-            warn_if_leaking(table, y, self.column_roles_, 5, nowcast=nowcast)
+            warn_if_leaking(table, y, self.column_roles_, 6, nowcast=nowcast)
 
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
         options = {
