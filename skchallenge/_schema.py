@@ -345,6 +345,44 @@ _USER_NAMES = {
     *("creator", "creatorname", "username", "uploader"),
 }
 
+# The columns of a feed log, and what public logs call them: KuaiRand, KuaiRec,
+# MicroLens, Tenrec, the WeChat challenge. The first that is there counts.
+LOG = {
+    "user_id": "user uid userid viewer_id",
+    "video_id": "item item_id photo_id feedid iid",
+    "genre": "tag feat video_category category",
+    # Any unit, the same for both; of those in seconds the name says so.
+    "play_time_ms": "play_duration playing_time play_time watch_time watch_time_ms "
+    "play play_time_s watch_time_s",
+    "duration_ms": "video_duration video_duration_ms duration duration_s "
+    "video_duration_s videoplayseconds",
+    "watch_ratio": "",
+    "is_forward": "forward is_share share forwarded shared",
+    "is_comment": "comment commented",
+    "is_like": "like liked",
+    "is_hate": "hate is_dislike dislike",
+}
+_SECONDS = {"playtimes", "watchtimes", "durations", "videodurations"}
+_SECONDS |= {"videoplayseconds"}
+
+
+def log_columns(columns: Iterable[Any]) -> dict[str, Any]:
+    """Map each known column of a feed log to the one of the table that holds it."""
+    columns = list(columns)
+    of_name = {plain(str(column)): column for column in reversed(columns)}
+    found = {}
+    for known, others in LOG.items():
+        names = (plain(name) for name in (known, *others.split()))
+        held = [of_name[name] for name in names if name in of_name]
+        if held:
+            found[known] = known if known in columns else held[0]
+    return found
+
+
+def milliseconds_of(column: Any) -> int:
+    """Return 1000 for a column of a log whose name says seconds, else 1."""
+    return 1000 if plain(str(column)) in _SECONDS else 1
+
 
 def plain(name: str) -> str:
     """Return the letters and digits of a name."""

@@ -13,7 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import betaln, expit, logit
 
 from skchallenge._state import FramesAsBytes
+from skchallenge._table import check_ids, id_kind
 
+_BRACKETS, _QUOTES = {"[]", "()", "{}"}, " '\""
+MISSING, MISSING_NUMBER = "unknown", -1  # the genre of what has none
 FORGOTTEN = 1e-12  # an impression that has faded so far is as good as absent
 _ALL_ALIKE = 1e5  # impressions; a prior worth so many hides any difference
 
@@ -94,6 +97,42 @@ def count(rows: Rows, weight: Any, fade: Any, engaged: Any, points: Any) -> Coun
     pairs = _total(pairs.set_axis(_index(user, video)))
     genres = parts[["weight", "fade"]].set_axis(_index(video.iloc[row], genre))
     return Counts(cells, pairs, _total(genres))
+
+
+def read_genres(
+    values: "pd.Series[Any]", name: str, like: Any = None, known: str = ""
+) -> "pd.Series[Any]":
+    """Return genres as `check_ids` does; a missing one is a genre of its own.
+
+    It is called "unknown" among strings, as in KuaiRand, and -1 among numbers. Lists,
+    and texts of lists such as "[8, 9]", become "8,9".
+    """
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        cells = values.astype(object).map(_genre_or_none)
+        values = pd.Series(cells.to_list(), values.index, name=values.name)
+    is_missing = values.isna()
+    if is_missing.any():
+        others = values[~is_missing]
+        kind = id_kind(others)
+        if others.empty and like is not None:
+            kind = id_kind(like)
+        filler = MISSING_NUMBER if kind in {"integers", "floats"} else MISSING
+        values = values.astype(object).where(~is_missing, filler)
+    return check_ids(values, name, like, known)
+
+
+def _genre_or_none(cell: Any) -> Any:
+    """Return a genre, or several with commas between them; None if there is none."""
+    if isinstance(cell, set | frozenset):
+        cell = sorted(map(str, cell))
+    if isinstance(cell, list | tuple | np.ndarray):
+        return ",".join(map(str, cell)) or None
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if text[:1] + text[-1:] in _BRACKETS:
+        cell = ",".join(part.strip(_QUOTES) for part in text[1:-1].split(","))
+    return cell if cell.strip(" ,") else None
 
 
 def split_genres(

@@ -1,6 +1,6 @@
 """Turn what users did with a video into signals, points and tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
+from skchallenge._schema import log_columns, milliseconds_of
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -29,7 +30,12 @@ _CLICKS = {
     "like": "is_like",
     "hate": "is_hate",
 }
+_TIMES = ("play_time_ms", "duration_ms")
 _N_BINS = 10  # deciles of the duration
+# Where times are of two units: in a real log, 1 % are re-watches, the median ratio .06.
+_MANY = 10  # impressions
+_NEARLY_ALL = 0.9
+_FAR, _NOTHING = 20.0, 0.002
 
 
 def engagement_signals(
@@ -50,9 +56,11 @@ def engagement_signals(
     Parameters
     ----------
     log : pandas or polars DataFrame of shape (n_impressions, n_columns)
-        One row an impression. It needs the columns `play_time_ms` and `duration_ms`,
-        milliseconds, and `is_forward`, `is_comment`, `is_like` and `is_hate`, 0 or 1.
-        Further columns only tell duplicate rows from others.
+        One row an impression. It has `play_time_ms` and `duration_ms`, milliseconds,
+        or their quotient `watch_ratio`; and `is_forward`, `is_comment`, `is_like` and
+        `is_hate`, 0 or 1, as far as they were logged. They may have the names of public
+        logs, such as `play_duration`: the user guide has the list. Further columns only
+        tell duplicate rows from others.
     completion_at : float, default=0.9
         Least share of the duration that counts as completion, above 0.
     rewatch_at : float, default=2.0
@@ -67,13 +75,14 @@ def engagement_signals(
         Columns `rewatch`, `completion`, `share`, `comment`, `like` and `hate`, floats.
         The index holds row numbers of `log`, so ``log.iloc[signals.index]`` are the
         rows. Where the duration is zero or missing, or the play time is missing,
-        `rewatch` and `completion` are NaN.
+        `rewatch` and `completion` are NaN. A signal that the log has no column for is
+        NaN throughout.
 
     Raises
     ------
     ValueError
-        If a column is missing, a time is negative or infinite, or a parameter is out
-        of range.
+        If there is no signal at all, one of the two times is missing, one is negative
+        or infinite, seconds stand beside milliseconds, or a parameter is out of range.
     TypeError
         If a column holds lists, so that rows cannot be compared, or texts or dates for
         numbers.
@@ -98,22 +107,105 @@ def engagement_signals(
     2      1.0         1.0    0.0      0.0   0.0   0.0
     """
     log = as_frame(log, "log")
-    check_columns(
-        log.columns, ["play_time_ms", "duration_ms", *_CLICKS.values()], "log"
-    )
+    columns = log_columns(log.columns)
+    _check_some_signal(log, columns)
     check_real("completion_at", completion_at, "neither")
     check_real("rewatch_at", rewatch_at, min_val=completion_at)
     check_count("max_rewatches", max_rewatches, min_val=0)
     log = log[~_repeats(log)]
-    ratio = _times(log, "play_time_ms") / _times(log, "duration_ms", zero=np.nan)
+    ratio = _watch_ratio(log, columns, rewatch_at)
     known = ~np.isnan(ratio)
     again = np.where(ratio >= rewatch_at, np.floor(ratio) - 1, 0.0)
     signals = {
         "rewatch": np.where(known, np.clip(again, 0, max_rewatches), np.nan),
         "completion": np.where(known, ratio >= completion_at, np.nan),
     }
-    clicks = {name: _clicks(log, column) for name, column in _CLICKS.items()}
-    return pd.DataFrame(signals | clicks, index=log.index)
+    for name, column in _CLICKS.items():
+        signals[name] = np.full(len(log), np.nan)
+        if column in columns:
+            signals[name] = _clicks(log, columns[column])
+    return pd.DataFrame(signals, index=log.index)
+
+
+def signals_of(columns: Mapping[str, Any]) -> list[str]:
+    """Name the signals that a log with these columns of `log_columns` tells."""
+    has_ratio = "watch_ratio" in columns or {*_TIMES} <= {*columns}
+    clicks = [name for name, column in _CLICKS.items() if column in columns]
+    return [*(("rewatch", "completion") if has_ratio else ()), *clicks]
+
+
+def with_names(log: pd.DataFrame) -> pd.DataFrame:
+    """Return a log whose ids and genre have the names of this library."""
+    found = log_columns(log.columns)
+    names = [name for name in ("user_id", "video_id", "genre") if name in found]
+    return log.rename(columns={found[name]: name for name in names})
+
+
+def _check_some_signal(log: pd.DataFrame, columns: Mapping[str, Any]) -> None:
+    if "watch_ratio" not in columns and {*_TIMES} & {*columns}:
+        check_columns(columns, _TIMES, "log", f" Its columns are {list(log.columns)}.")
+    if not signals_of(columns):
+        raise ValueError(
+            "log must have signals: play_time_ms and duration_ms, or at least one of "
+            f"{list(_CLICKS.values())}, got {list(log.columns)}. Pairs of user and "
+            "video do not say what was done; if each of them is a comment, say, add a "
+            "column is_comment of 1."
+        )
+
+
+def _watch_ratio(
+    log: pd.DataFrame, columns: Mapping[str, Any], rewatch_at: float
+) -> NDArray[np.float64]:
+    """Return play through duration, NaN where it is unknown."""
+    if not {*_TIMES} <= {*columns}:
+        if "watch_ratio" not in columns:
+            return np.full(len(log), np.nan)
+        return _times(log, columns["watch_ratio"], "ratios")
+    play, duration = (_times(log, columns[name]) for name in _TIMES)
+    ratio = play / np.where(duration == 0, np.nan, duration)
+    _check_units(columns, ratio, play, duration, rewatch_at)
+    return ratio
+
+
+def _check_units(
+    columns: Mapping[str, Any],
+    ratio: NDArray[np.float64],
+    play: NDArray[np.float64],
+    duration: NDArray[np.float64],
+    rewatch_at: float,
+) -> None:
+    """Raise where seconds stand beside milliseconds.
+
+    Then nearly every impression is a re-watch, or none is even a hundredth of one. Few
+    impressions may be so by chance, unless the times are none of milliseconds: no video
+    lasts less than a second.
+    """
+    known = ratio > 0
+    if known.sum() < 2:
+        return
+    names = [columns[name] for name in _TIMES]
+    ratio, times = ratio[known], {names[0]: play[known], names[1]: duration[known]}
+    is_many = len(ratio) >= _MANY
+    usual = float(np.median(ratio))
+    below_a_second = {name: np.median(time) < 1000 for name, time in times.items()}
+    again = np.mean(ratio >= rewatch_at)
+    if again >= _NEARLY_ALL and (
+        below_a_second[names[1]] or (is_many and usual >= _FAR)
+    ):
+        short = names[1]
+        what = f"{again:.0%} of the impressions would be re-watches"
+    elif is_many and below_a_second[names[0]] and usual <= _NOTHING:
+        short = names[0]
+        what = (
+            f"hardly any impression would last for a {1 / _NOTHING:.0f}th of its video"
+        )
+    else:
+        return
+    raise ValueError(
+        f"log[{names[0]!r}] and log[{names[1]!r}] must be in the same unit, but the "
+        f"median of their ratio is {usual:.3g}: {what}. If {short!r} is in seconds, "
+        "multiply it by 1000."
+    )
 
 
 def _repeats(log: pd.DataFrame) -> "pd.Series[bool]":
@@ -126,19 +218,19 @@ def _repeats(log: pd.DataFrame) -> "pd.Series[bool]":
         ) from error
 
 
-def _times(log: pd.DataFrame, column: str, zero: float = 0.0) -> NDArray[np.float64]:
-    """Return milliseconds as floats, missing ones as NaN and zeros as `zero`."""
+def _times(log: pd.DataFrame, column: Any, what: str = "times") -> NDArray[np.float64]:
+    """Return milliseconds, or ratios, as floats, missing ones as NaN."""
     times = read_numbers(log[column], f"log[{column!r}]")
     bad = (times < 0) | np.isinf(times)
     if bad.any():
         raise ValueError(
-            f"log[{column!r}] must hold milliseconds of at least 0, got "
+            f"log[{column!r}] must hold {what} of at least 0, got "
             f"{_first(log, times, bad)}. Drop such rows, or set them to missing."
         )
-    return np.where(times == 0, zero, times)
+    return times * milliseconds_of(column)
 
 
-def _clicks(log: pd.DataFrame, column: str) -> NDArray[np.float64]:
+def _clicks(log: pd.DataFrame, column: Any) -> NDArray[np.float64]:
     clicks = read_numbers(log[column], f"log[{column!r}]")
     bad = ~np.isin(clicks, [0, 1])
     if bad.any():
@@ -355,7 +447,8 @@ def engagement_table(
     Parameters
     ----------
     log : pandas or polars DataFrame of shape (n_impressions, n_columns)
-        A raw log as `engagement_signals` takes it, with `video_id` and `user_id`.
+        A raw log as `engagement_signals` takes it, with `video_id` and `user_id`, or
+        what public logs call them.
     by : {"video_id", "user_id"}
         Whose table to make.
     adjust_duration : bool, default=False
@@ -365,7 +458,8 @@ def engagement_table(
     max_rewatches : int, default=1
         Most re-watches that count for one user and video, at least 0.
     points : dict of str to float or None, default=None
-        What an impression earns by signal, as for `EngagementScorer`.
+        What an impression earns by signal, as for `EngagementScorer`. None has its
+        points of the signals that the log has columns for.
 
     Returns
     -------
@@ -373,13 +467,14 @@ def engagement_table(
         One row a video or user, sorted by id; the index is named `by`. Columns
         `impressions`, `others` (different users of the video, or videos of the user),
         the mean of each signal, and `score`, the mean points. Impressions without a
-        duration are in none of the means; whoever has no others has missing means.
+        duration, where the log has durations, are in none of the means; whoever has no
+        others has missing means.
 
     Raises
     ------
     ValueError
-        If a column or an id is missing, there are no rows, a time is negative, or a
-        parameter is out of range.
+        If an id is missing, there are no rows, `points` names a signal that the log
+        has no column for, or as `engagement_signals` does.
     TypeError
         If ids are neither strings nor integers, or as `engagement_signals` does.
 
@@ -403,7 +498,7 @@ def engagement_table(
     b                   1       1    0.0
     """
     check_option("by", by, ["video_id", "user_id"])
-    log = as_frame(log, "log")
+    log = with_names(as_frame(log, "log"))
     check_columns(log.columns, ["video_id", "user_id"], "log")
     names = ("video_id", "user_id")
     log = log.assign(**{c: check_ids(log[c], f"log[{c!r}]") for c in names})
@@ -412,18 +507,49 @@ def engagement_table(
             "log must hold at least one impression, got none. Was it filtered?"
         )
     signals = engagement_signals(log, max_rewatches=max_rewatches)
-    known = signals["completion"].notna()
+    columns = log_columns(log.columns)
+    held = signals_of(columns)
+    known = signals[held].notna().all(axis=1)
     log = log.loc[signals.index]
     signals["rewatch"] = _cap_repeats(signals["rewatch"], log, max_rewatches)
+    points = points_of_log(points, held)
     score = EngagementScorer(points).fit_transform(signals)[:, 0]
     signals["score"] = np.where(known, score, np.nan)
     if adjust_duration:
-        signals["score"] -= _mean_of_duration(signals["score"], log)
+        check_columns(
+            columns, ["duration_ms"], "log", " adjust_duration=True needs it."
+        )
+        duration = read_numbers(log[columns["duration_ms"]], "log")
+        signals["score"] -= _mean_of_duration(signals["score"], duration)
     key = log[by]
     other = log["user_id" if by == "video_id" else "video_id"].groupby(key).nunique()
     means = signals[known].groupby(key[known]).mean()
     counts = {"impressions": key.groupby(key).size(), "others": other}
     return pd.DataFrame(counts).join(means).sort_index().rename_axis(by)
+
+
+def points_of_log(
+    points: Mapping[str, float] | None, held: Sequence[str]
+) -> dict[str, float]:
+    """Return the points of the signals that a log holds.
+
+    Raises
+    ------
+    ValueError
+        If `points` names another one.
+    """
+    if points is None:
+        return {name: POINTS[name] for name in SIGNALS if name in held} or {"hate": 0}
+    points = points_by_signal(points)
+    lacking = [
+        name for name in points if name in (*SIGNALS, "hate") and name not in held
+    ]
+    if lacking:
+        raise ValueError(
+            f"points must name signals of the log, but it has no column for {lacking}. "
+            f"Leave them out; it has {list(held)}."
+        )
+    return points
 
 
 def _cap_repeats(
@@ -437,11 +563,10 @@ def _cap_repeats(
 
 
 def _mean_of_duration(
-    score: "pd.Series[float]", log: pd.DataFrame
+    score: "pd.Series[float]", duration: NDArray[np.float64]
 ) -> "pd.Series[float]":
     """Average the points over impressions of about the same duration."""
-    duration = pd.Series(read_numbers(log["duration_ms"], "log"), index=log.index)
-    rank = duration.where(score.notna()).rank()
+    rank = pd.Series(duration, score.index).where(score.notna()).rank()
     # Equal durations have one rank, their mean one, and so stay in one bin.
     tenth = np.ceil(rank * _N_BINS / rank.count())
     return score.groupby(tenth).transform("mean")

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skchallenge._schema import log_columns
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import (
     Column,
@@ -40,6 +41,7 @@ from skchallenge.feed._counts import (
     count,
     mean_points,
     rates_of,
+    read_genres,
 )
 
 _KNOWN = "the log of fit"
@@ -61,10 +63,14 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     user : int or str, default=0
-        Column of user ids, by position, from the end if negative, or by name.
+        Column of user ids, by position, from the end if negative, or by name. The names
+        ``"user_id"``, ``"video_id"`` and ``"genre"`` also find what public logs call
+        these columns, such as ``"tag"``.
     genre : int or str, default=1
         Column of genres. Several genres of one video stand in one string with commas,
-        ``"39,68"``, and have equal parts of its weight.
+        ``"39,68"``, or in a list, and have equal parts of its weight. A missing genre
+        is one of its own: ``"unknown"`` among strings, as in KuaiRand, -1 among
+        numbers.
     time : int, str or None, default=None
         Column of times, numbers or datetimes; `half_life` needs it.
     video : int, str or None, default=None
@@ -157,7 +163,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Impressions, one a row. Ids and genres are strings or numbers, none
+            Impressions, one a row. Ids and genres are strings or numbers, ids never
             missing. A float that is whole is that integer; one of 2 ** 53 or more,
             where they begin to be rounded, is refused.
         y : array-like of shape (n_samples,)
@@ -386,8 +392,9 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             if hasattr(self, "_counts"):  # ids of another kind would all be unknown
                 known = self._counts.genres if name == "video" else self._counts.cells
                 like = known.index.unique(name)
-            values = find_column(name, column, table)
-            columns[name] = check_ids(values, f"The column of {name}", like, _KNOWN)
+            values = find_column(name, _in_log(column, table), table)
+            read = read_genres if name == "genre" else check_ids
+            columns[name] = read(values, f"The column of {name}", like, _KNOWN)
         return Rows(**columns)
 
     def _read_times(
@@ -419,6 +426,15 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         tags.input_tags.categorical = True
         return tags
+
+
+def _in_log(column: Column, table: pd.DataFrame) -> Column:
+    """Return what a public log calls a column, if it has none of the name."""
+    names = [str(name).rpartition("__")[2] for name in table.columns]
+    if column in names or not isinstance(column, str):
+        return column
+    found: Column = log_columns(table.columns).get(column, column)
+    return found
 
 
 def _check_points(points: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -178,9 +178,11 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         ----------
         log : pandas or polars DataFrame or None, default=None
             Impressions with `video_id` and either the five signals or the raw columns
-            of `engagement_signals`. With `user_id` and `genre` too, users become
-            viewers; a response is learned for each value of `genre`, so that ``"39"``
-            and ``"39,68"`` are two. None needs a `threshold`.
+            of `engagement_signals`; a signal that these lack does not occur in the
+            simulation. With `user_id` and `genre` too, users become viewers; a response
+            is learned for each value of `genre`, so that ``"39"`` and ``"39,68"`` are
+            two. A missing genre is one of its own, see `GenreProfiler`. Columns may
+            have the names of public logs, such as `tag`. None needs a `threshold`.
         y : None
             Ignored.
 
@@ -192,7 +194,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, or the log lacks a column.
+            If a parameter is out of range, the log lacks a column, or `points` names a
+            signal that it lacks.
         """
         self._check_parameters()
         for name in ("viewers_", "response_"):
@@ -203,7 +206,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 "None. Pass a log or a threshold."
             )
         if log is not None:
-            log = read_log(log)
+            log = read_log(log, self.points)
             scorer = EngagementScorer(self.points)
             points = scorer.fit_transform(log[list(SIGNALS)])[:, 0]
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
@@ -237,9 +240,10 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
             A video's creator may also stand in `user_id`, as in an export; where there
             are both, `creator_id` counts.
-            A learned response needs `genre`: a new video has the rates of its genre, a
-            new genre the mean of all. An `authority` needs its columns of creator and
-            time. Further columns are kept, but must not have a name of `journeys`.
+            A learned response needs `genre`, or a `tag`: a new video has the rates of
+            its genre, a new genre the mean of all. An `authority` needs its columns of
+            creator and time. Further columns are kept, but must not have a name of
+            `journeys`.
         viewers : pandas or polars DataFrame or None, default=None
             One row a viewer: unique `viewer_id`, and `persona`. None takes `viewers_`.
         response : callable or None, default=None

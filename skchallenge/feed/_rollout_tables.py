@@ -1,11 +1,13 @@
 """Read the tables that a rollout takes: log, videos, viewers, activity of creators."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skchallenge._schema import log_columns
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -14,33 +16,48 @@ from skchallenge._table import (
     plain_ids,
     read_numbers,
 )
-from skchallenge.feed._engagement import SIGNALS, engagement_signals
+from skchallenge.feed._counts import read_genres
+from skchallenge.feed._engagement import (
+    SIGNALS,
+    engagement_signals,
+    points_of_log,
+    signals_of,
+    with_names,
+)
 from skchallenge.feed._journeys import RESULTS, small_creators
 from skchallenge.feed._simulation import creator_falls
 
 _MOST_DAYS = 36_500  # a century; more are seconds, or dates in microseconds
 
 
-def read_log(log: Any) -> pd.DataFrame:
-    """Read ids and signals of a log; leave out impressions that lack a signal."""
-    log = as_frame(log, "log")
+def read_log(log: Any, points: Mapping[str, float] | None) -> pd.DataFrame:
+    """Read ids and signals of a log; leave out impressions that lack a signal.
+
+    A signal that the log has no column for is 0, and must not be named by `points`.
+    """
+    log = with_names(as_frame(log, "log"))
     check_columns(log.columns, ["video_id"], "log")
-    if not set(SIGNALS) & set(log.columns) and "play_time_ms" in log.columns:
+    held = [*SIGNALS]
+    if not {"rewatch", "completion"} & set(log.columns):  # a raw log
         signals = engagement_signals(log)
+        held = [s for s in SIGNALS if s in signals_of(log_columns(log.columns))]
+        points_of_log(points, held)  # names none that is lacking
         log = log.loc[signals.index].assign(**signals)
     check_columns(log.columns, SIGNALS, "log")
     has_viewers = {"user_id", "genre"} <= set(log.columns)
-    names = ["video_id", "user_id", "genre"] if has_viewers else ["video_id"]
+    names = ["video_id", "user_id"] if has_viewers else ["video_id"]
     ids = {name: check_ids(log[name], f"log[{name!r}]").to_numpy() for name in names}
+    if has_viewers:
+        ids["genre"] = read_genres(log["genre"], "log['genre']").to_numpy()
     signals = {name: read_numbers(log[name], f"log[{name!r}]") for name in SIGNALS}
     log = pd.DataFrame(ids | signals)
-    log = log[log[list(SIGNALS)].notna().all(axis=1)].reset_index(drop=True)
+    log = log[log[held].notna().all(axis=1)].reset_index(drop=True)
     if log.empty:
         raise ValueError(
-            "log must have at least one impression with all five signals, got none. "
-            "Are all durations zero?"
+            f"log must have at least one impression with all of {held}, got none. Are "
+            "all durations zero?"
         )
-    return log
+    return log.fillna(dict.fromkeys(set(SIGNALS) - set(held), 0.0))
 
 
 def check_videos(videos: Any) -> pd.DataFrame:
@@ -55,6 +72,8 @@ def check_videos(videos: Any) -> pd.DataFrame:
         If ids are of no usable kind.
     """
     videos = _unique(videos, "videos", "video_id")
+    if "genre" not in videos.columns and "genre" in (found := log_columns(videos)):
+        videos = videos.assign(genre=videos[found["genre"]])
     creator = creator_column(videos.columns, "videos")
     taken = [name for name in ("world", *RESULTS) if name in videos.columns]
     if taken:

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import check_ids
-from skchallenge.feed._counts import Rows, count, mean_points
+from skchallenge.feed._counts import Rows, count, mean_points, read_genres
 from skchallenge.feed._engagement import SIGNALS
 
 _SHRINKAGE = 20.0  # impressions that each prior rate is worth
@@ -103,11 +103,11 @@ class LogResponse(FramesAsBytes):
         TypeError
             If videos or genres are of another kind than in the log, and so all unknown.
         ValueError
-            If one is missing, or a persona is unknown.
+            If a video's id is missing, or a persona is unknown.
         """
-        for name, known in (("video_id", self.videos), ("genre", self.genres)):
-            like, of = known.index, "the log of fit"
-            check_ids(videos[name], f"videos[{name!r}]", like, of)
+        of = "the log of fit"
+        check_ids(videos["video_id"], "videos['video_id']", self.videos.index, of)
+        genre = read_genres(videos["genre"], "videos['genre']", self.genres.index, of)
         known = self.likings.index.unique("persona")
         strange = [name for name in personas.tolist() if name not in known]
         if strange:
@@ -115,12 +115,12 @@ class LogResponse(FramesAsBytes):
                 "viewers['persona'] must hold personas that fit made of the log, "
                 f"{known.tolist()}, got {strange}. Take viewers_, or pass a response."
             )
-        baseline = self.genres.reindex(videos["genre"]).fillna(self.genres.mean())
+        baseline = self.genres.reindex(genre).fillna(self.genres.mean())
         own = self.videos.reindex(videos["video_id"]).to_numpy()
         own = np.where(np.isnan(own), baseline.to_numpy(), own)
         tables = [
             self.likings.reindex(
-                pd.MultiIndex.from_arrays([[name] * len(videos), videos["genre"]])
+                pd.MultiIndex.from_arrays([[name] * len(videos), genre])
             ).fillna(1.0)
             for name in personas.tolist()
         ]

@@ -81,8 +81,8 @@ def test_negative_times_are_refused(column):
         engagement_signals(log)
 
 
-@pytest.mark.parametrize("column", ["play_time_ms", "duration_ms", *ZERO])
-def test_missing_signal_columns_are_named(column):
+@pytest.mark.parametrize("column", ["play_time_ms", "duration_ms"])
+def test_one_time_without_the_other_is_refused(column):
     with pytest.raises(ValueError, match=rf"log lacks the columns \['{column}'\]"):
         engagement_signals(make_log([1.0]).drop(columns=column))
 

@@ -139,6 +139,7 @@ def test_keys_are_those_of_what_was_read(photos, pixels):
     assert clip_of(mixed, hashed=True).digest == content_key(keys)
     assert clip_of(photos[::-1], hashed=True).digest == content_key(keys[::-1])
     assert content_key(keys) not in keys
+    assert content_key(keys) != content_key(keys[::-1])
     assert clip_of(pixels[0], hashed=True).digest == read_source(pixels[0]).digest
 
 
