@@ -8,7 +8,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterable
-from math import log10, nan
+from math import isfinite, log10, nan
 from numbers import Number
 from typing import Any
 
@@ -314,7 +314,8 @@ def to_counts(
         cell = cells.iloc[row]
         match = ROUNDED.fullmatch(cell) if isinstance(cell, str) else None
         if match:
-            values.iloc[row] = float(round(float(match[1]) * UNITS[match[2].upper()]))
+            number = float(match[1]) * UNITS[match[2].upper()]
+            values.iloc[row] = float(round(number)) if isfinite(number) else nan
     if impossible is not None:
         bad = (values < 0) | ((values > EXACT) & np.isfinite(values))
         impossible(bad.to_numpy())
