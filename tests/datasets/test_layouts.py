@@ -35,7 +35,8 @@ from exports import (
 from pandas.testing import assert_frame_equal
 
 from skchallenge import VideoCatalog, load_tiktok_export, make_participation
-from skchallenge._schema import canonical_name, counter_in
+from skchallenge._grammar import counter_in
+from skchallenge._schema import canonical_name
 from skchallenge.tabular import TagBinarizer
 
 ID, TIME = "7300000000000000001", 1700000000
