@@ -83,6 +83,8 @@ def main():
     parser.add_argument("--n-rounds", type=int, default=3)
     parser.add_argument("--against", help="the checkout of another state")
     options = parser.parse_args()
+    if options.against and not (Path(options.against) / "skchallenge").is_dir():
+        parser.error(f"--against must be a checkout, got {options.against}")
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "export.json"

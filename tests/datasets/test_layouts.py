@@ -688,13 +688,14 @@ def test_what_no_layout_knows_is_never_built():
 
 
 def test_names_of_a_million_parts_and_texts_of_signs_take_no_time():
-    n = 200_000
+    n = 20_000
     videos = {"video_id": ["a", "b"], "user_id": ["u", "v"], "create_time": [1, 2]}
     videos |= {"challenge": [None, "dance"], "caption": ["#" * n, "x"]}
     start = time.process_time()
     caption = VideoCatalog(pd.DataFrame(videos)).encoder_view([0])["caption"]
     assert caption.tolist() == ["#" * n]
-    assert counter_in("1" * n + "\u00e9") is None
+    for end in "\u00e9\u6559":
+        assert counter_in("1" * n + end) is None
     assert canonical_name("a." * n) is None
     assert canonical_name("a." * n + "diggCount") == "n_likes"
     assert time.process_time() - start < 5  # a quadratic pattern takes minutes
