@@ -36,7 +36,7 @@ print(len(videos), *min(seconds))
 def post(number, rng):
     """Return a post of 110 fields, as a client of the web pages saves it."""
     word = "".join(rng.choices("abcdefghij", k=8))
-    url = f"https://{word}"
+    url = f"//{word}"
     author = {"id": str(rng.randrange(10**18)), "uniqueId": word, "verified": False}
     stats = {
         name: rng.randrange(10**6)
@@ -83,6 +83,8 @@ def main():
     parser.add_argument("--n-rounds", type=int, default=3)
     parser.add_argument("--against", help="the checkout of another state")
     options = parser.parse_args()
+    if options.against and not (Path(options.against) / "skchallenge").is_dir():
+        parser.error(f"--against must be a checkout, got {options.against}")
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "export.json"
@@ -94,7 +96,7 @@ def main():
             assert n_rows == options.n_posts
             print(f"here: {cpu:.2f} s of CPU, {wall:.2f} s")
             if options.against:
-                _, other, wall = load(options.against, file, 1)
+                _, other, wall = load(options.against, file, 3)
                 ratios.append(cpu / other)
                 print(f"there: {other:.2f} s of CPU, {wall:.2f} s, {cpu / other:.3f}")
     if not ratios:

@@ -135,7 +135,7 @@ _PHRASES = {
         r"\bvind ik leuks?\b": "vindikleuk",
     }.items()
 }
-_GLUED = re.compile(r"^(total|num|log|avg)|(counts?|total|time|\d+[a-z]*)$")
+_GLUED = re.compile(r"^(total|num|log|avg)|(counts?|total|time|(?<!\d)\d+[a-z]*)$")
 
 
 def counter_in(column: str) -> str | None:

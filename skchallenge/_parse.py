@@ -8,7 +8,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterable
-from math import log10, nan
+from math import isfinite, log10, nan
 from numbers import Number
 from typing import Any
 
@@ -30,6 +30,7 @@ FLOAT_ID = re.compile(  # 6.8e+18
 DATE = re.compile(r"\s*\d{4}-?\d\d-?\d\d")
 EXACT = 2**53  # larger integers are rounded where they become floats
 LONGEST_ID = 40  # digits
+_SAMPLE = 1000
 FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 SEPARATORS = {
     # With signs among them: "#a#b".
@@ -227,6 +228,9 @@ def have_lost_digits(ids: list[str | None]) -> NDArray[np.bool_]:
     """
     long = [i for i in set(ids) if i is not None and 15 < len(i) <= LONGEST_ID]
     long = [i for i in long if i.isascii() and i.isdecimal()]
+    sample = long[:_SAMPLE]  # of a set, so in no order
+    if 4 * sum(_lost_digits(i) > 0 for i in sample) < len(sample):
+        return np.zeros(len(ids), dtype=bool)  # far from half of them
     lost = {i: _lost_digits(i) for i in long}
     rounded = {i for i, n_digits in lost.items() if n_digits}
     enough = sum(lost.values()) >= 4 and 2 * len(rounded) >= len(long)
@@ -271,14 +275,16 @@ def numbers_of(cells: pd.Series) -> pd.Series:
         kinds = set(map(type, cells))
         if kinds <= {int, float, type(None)}:
             return cells.astype(float)
-    except OverflowError:
+        if kinds == {str} and not any("_" in c for c in cells):  # Python reads 1_000
+            return pd.Series(list(map(float, cells)), index=cells.index)
+    except (OverflowError, ValueError):
         pass
     return pd.Series([_number(c) for c in cells], index=cells.index, dtype=float)
 
 
 def _number(cell: Any) -> float:
     if isinstance(cell, str):
-        if "_" in cell:  # Python reads 1_000
+        if "_" in cell:
             return nan
     elif cell is None or isinstance(cell, bool | np.bool_):
         return nan
@@ -314,7 +320,8 @@ def to_counts(
         cell = cells.iloc[row]
         match = ROUNDED.fullmatch(cell) if isinstance(cell, str) else None
         if match:
-            values.iloc[row] = float(round(float(match[1]) * UNITS[match[2].upper()]))
+            number = float(match[1]) * UNITS[match[2].upper()]
+            values.iloc[row] = float(round(number)) if isfinite(number) else nan
     if impossible is not None:
         bad = (values < 0) | ((values > EXACT) & np.isfinite(values))
         impossible(bad.to_numpy())

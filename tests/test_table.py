@@ -20,6 +20,9 @@ from skchallenge._table import (
     read_numbers,
     read_paths,
     read_table,
+    same_text,
+    same_texts,
+    tag_name,
     time_values,
 )
 
@@ -214,3 +217,38 @@ def test_counts_are_integers():
         check_count("n", 1.0)
     with pytest.raises(ValueError, match="n must be 'auto' or an integer"):
         check_count("n", "many", auto=True)
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("\u2764\ufe0f", "\u2764"),
+        ("\u212b", "\u00c5"),
+        ("a\u200bb", "ab"),
+        ("1\ufe0f\u20e3", "1\u20e3"),
+        ("\ud55c", "\u1112\u1161\u11ab"),
+    ],
+)
+def test_texts_that_look_the_same_are_the_same(forms):
+    one, other = forms
+    assert one != other
+    assert same_text(one) == same_text(other)
+    assert tag_name(f" #{one.upper()}") == tag_name(f"\uff03{other}")
+    ids = check_ids(pd.Series([one, other, "z"]), "user_id")
+    assert ids.nunique() == 2
+    assert same_texts(pd.Series([one, None, other])).dropna().nunique() == 1
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("\U0001f3f3\u200d\U0001f308", "\U0001f3f3\U0001f308"),  # a flag, and two
+        ("\U0001f44d\U0001f3fd", "\U0001f44d"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u062e"),
+        ("e", "\u00e9"),
+        ("\uff41", "a"),
+    ],
+)
+def test_texts_that_look_different_are_different(forms):
+    assert same_text(forms[0]) != same_text(forms[1])

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -381,7 +382,8 @@ class _Log:
             for reason, rows in self.reasons.items()
         ]
         rows = f"{n_dropped} of {self.n_rows} rows dropped: {'; '.join(why)}."
-        files = f"{len(self.files)} files dropped: {' '.join(self.files[:5])}"
+        s = "" if len(self.files) == 1 else "s"
+        files = f"{len(self.files)} file{s} dropped: {' '.join(self.files[:5])}"
         return " ".join([rows] * bool(why) + [files] * bool(self.files))
 
     def notes(self) -> list[str]:
@@ -617,8 +619,7 @@ def _read_column(
     if kind == "id":
         sources = sources[:1]  # an id here and a name there would make two of one
     if not sources:
-        empty = CONVERTERS[kind](pd.Series([None], dtype=object), column)
-        return empty.iloc[np.zeros(part.n_rows, dtype=int)].reset_index(drop=True)
+        return _nothing(kind).reindex(range(part.n_rows))
     columns = [part.cells(source.field, scalars=True) or [] for source in sources]
     cells = first_filled(columns, part.n_rows, kind)
     label = f"{column} ({' or '.join(map(str, sources))})"
@@ -643,6 +644,12 @@ def _read_column(
         convert = CONVERTERS[kind]
         values = _attempt(part, cells, bad, log, lambda c: convert(c, label))
     return values.fillna("") if column == "caption" and sources else values
+
+
+@cache
+def _nothing(kind: str) -> pd.Series:
+    """Return a column of one row, missing, in the type of its kind."""
+    return CONVERTERS[kind](pd.Series([None], dtype=object), "")
 
 
 def _attempt(

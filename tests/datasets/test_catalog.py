@@ -468,3 +468,34 @@ def test_encoders_see_neither_other_names_of_users_nor_counts():
     # A column whose role was named is what it was named, whatever its name.
     named = VideoCatalog(table().assign(comment="my turn"), caption="comment")
     assert "comment" in named.encoder_view([0])
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [("caf\u00e9", "cafe\u0301"), ("\u2764\ufe0f", "\u2764")],
+    ids=["e", "heart"],
+)
+def test_names_in_two_unicode_forms_are_one(forms):
+    composed, other = forms
+    videos = pd.DataFrame(
+        {
+            "video_id": ["v1", "v2", "v3"],
+            "user_id": [composed, other, "bob"],
+            "challenge": [composed, [other, composed], None],
+            "create_time": [1, 2, 3],
+            "caption": [f"my {other} #{composed}!", f"{composed.upper()}", "x"],
+            "hashtags": [[other], [composed, "y"], []],
+            "song": [composed, other, "z"],
+        }
+    )
+    catalog = VideoCatalog(videos, candidates=[other])
+    assert len(catalog.challenges) == 1
+    assert catalog.memberships["row"].tolist() == [0, 1]
+    assert catalog.videos["user_id"].nunique() == 2
+    assert catalog.candidates <= set(catalog.videos["user_id"])
+    assert catalog.has_challenge_sound.tolist() == [True, True, False]
+    seen = catalog.encoder_view([0, 1])
+    assert seen["caption"].tolist() == ["my  !", ""]
+    assert seen["hashtags"].tolist() == [[], ["y"]]
+    with pytest.raises(ValueError, match="must be unique"):
+        VideoCatalog(videos.assign(video_id=[composed, other, "v3"]))

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import time
 import unicodedata
 import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from exports import (
     NAMES,
@@ -31,7 +34,9 @@ from exports import (
 )
 from pandas.testing import assert_frame_equal
 
-from skchallenge import load_tiktok_export, make_participation
+from skchallenge import VideoCatalog, load_tiktok_export, make_participation
+from skchallenge._grammar import counter_in
+from skchallenge._schema import canonical_name
 from skchallenge.tabular import TagBinarizer
 
 ID, TIME = "7300000000000000001", 1700000000
@@ -414,7 +419,7 @@ def test_lines_and_files_that_are_broken_are_dropped(tmp_path):
         load_tiktok_export(tmp_path / "b.csv")
     with pytest.raises(ValueError, match=r"c\.json must hold a list of videos"):
         load_tiktok_export([tmp_path / "c.json", tmp_path / "a.jsonl"])
-    with pytest.warns(UserWarning, match=r"3 of 7 rows dropped.*1 files dropped:.*c\."):
+    with pytest.warns(UserWarning, match=r"3 of 7 rows dropped.*1 file dropped:.*c\."):
         videos = load_tiktok_export(tmp_path, on_error="drop")
     assert videos["video_id"].tolist() == ["1", "3", "5", "8"]
 
@@ -680,6 +685,90 @@ def test_what_no_layout_knows_is_never_built():
 
     rows = [GOOD | {"id": str(i), f"k{i}": Never()} for i in range(1, 50)]
     assert len(load_tiktok_export(rows)) == 49
+
+
+def test_names_of_a_million_parts_and_texts_of_signs_take_no_time():
+    n = 20_000
+    videos = {"video_id": ["a", "b"], "user_id": ["u", "v"], "create_time": [1, 2]}
+    videos |= {"challenge": [None, "dance"], "caption": ["#" * n, "x"]}
+    start = time.process_time()
+    caption = VideoCatalog(pd.DataFrame(videos)).encoder_view([0])["caption"]
+    assert caption.tolist() == ["#" * n]
+    for end in "\u00e9\u6559":
+        assert counter_in("1" * n + end) is None
+    assert canonical_name("a." * n) is None
+    assert canonical_name("a." * n + "diggCount") == "n_likes"
+    assert time.process_time() - start < 5  # a quadratic pattern takes minutes
+
+
+N = 100_000
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "#" * N,
+        "@" + "." * N,
+        "@." * N,
+        "'" * N,
+        r"\'" * N,
+        "'" + r"\'" * N,
+        "[" + "'," * N,
+        "[" + "1" * N,
+        "['" + " " * N,
+        "c(" * N,
+        "c(" + ", dtype=" * N,
+        "c(a" + "," + " " * N,
+        "{" * N,
+        "[" + "-" * N + "1]",
+        "1" * N + "K",
+        "=" + '"' * N,
+        "1" * N + "e",
+    ],
+    ids=lambda cell: cell[:6],
+)
+def test_hostile_cells_take_no_time(cell):
+    post = GOOD | {"text": cell, "musicMeta": {"musicName": cell}}
+    start = time.process_time()
+    videos = load_tiktok_export([post])
+    assert videos["caption"][0] == cell
+    for field in ("hashtags", "mentions", "playCount", "createTime", "id"):
+        rows = [GOOD, GOOD | {"id": "2", field: cell}]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load_tiktok_export(rows, on_error="drop")
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"playCount": 10**400}, "n_plays .*a whole number from 0"),
+        ({"playCount": "\ud800"}, "n_plays .*a whole number from 0"),
+        ({"hashtags": "[" * 3000}, "hashtags .*must be a list"),
+        ({"hashtags": "[" + "-" * 10**5 + "1]"}, "hashtags .*must be a list"),
+        ({"createTime": "\ud800"}, "create_time .*must be a time"),
+        ({"createTime": 10**400}, "create_time .*must be in Unix seconds"),
+        ({"id": 10**4000}, "video_id .*text or an integer.*an integer of 13288 bits"),
+        ({"authorMeta": {"id": [[]]}}, "user_id .*text or an integer"),
+    ],
+)
+def test_no_cell_ends_in_an_error_that_is_not_documented(tmp_path, change, message):
+    file = written(tmp_path, "a.json", [GOOD | change])
+    for source in (file, [GOOD | change]):
+        with pytest.raises(ValueError, match=message):
+            load_tiktok_export(source)
+
+
+def test_no_file_ends_in_an_error_that_is_not_documented(tmp_path):
+    for text in ("[" * 10**5, '{"a":' * 10**5, "1" * 5000):
+        with pytest.raises(ValueError, match=r"a\.json is not valid JSON"):
+            load_tiktok_export(written(tmp_path, "a.json", text))
+    times = pa.array([2**58], pa.timestamp("ms"))
+    table = pa.table({"video_id": ["1"], "user_id": ["7"], "create_time": times})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="a.parquet is not valid Parquet: column 'cre"):
+        load_tiktok_export(tmp_path / "a.parquet")
 
 
 # --- media --------------------------------------------------------------------------
