@@ -42,6 +42,7 @@ from skchallenge import (
     load_tiktok_export,
     make_challenge_clips,
     make_deep_challenger,
+    make_paper_challenger,
     make_participation,
 )
 from skchallenge.embed import demo_caption_model, load_demo_backbone
@@ -118,11 +119,17 @@ def table_two(data, features, network, challenge_features, user_features):
         )
         for name, chosen in features.items()
     }
-    models["deepChallenger"] = make_deep_challenger(
+    models["deepChallenger"] = make_paper_challenger(
         data.catalog, user_features, challenge_features, **network
     )
     models["deepChallenger, attention"] = make_deep_challenger(
-        data.catalog, user_features, challenge_features, fusion="attention", **network
+        data.catalog,
+        user_features,
+        challenge_features,
+        adoption=False,
+        linear_path=False,
+        held_out="rows",
+        **network,
     )
     rows = []
     for name, model in models.items():

@@ -91,7 +91,9 @@ def study(data, cv):
                 data.catalog,
                 data.features,
                 fusion=fusion,
-                batch_size="auto",
+                adoption=False,
+                linear_path=False,
+                held_out="rows",
                 random_state=seed,
             )
             name = f"deepChallenger, {fusion}, seed {seed}"

@@ -123,12 +123,17 @@ def compare(videos, tables):
 
 def network(title, videos, tables, folds):
     """Put MultimodalVirality beside the better plain model, fold by fold."""
-    scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    net = MultimodalVirality(batch_size="auto", random_state=0)
+    scaled = make_pipeline(
+        MetadataFeaturizer(), SimpleImputer(strategy="median"), StandardScaler()
+    )
+    columns = make_column_transformer(
+        (scaled, without_user), ("passthrough", ["user_id"])
+    ).set_output(transform="pandas")  # whole creators are held out
+    net = MultimodalVirality(groups="user_id", batch_size="auto", random_state=0)
     plain = {name: model for name, model in models().items() if name != "stack"}
     rows = []
     for name in ("pre-post", "+ creator at the scrape"):
-        compared = {**plain, "network": on_metadata(make_pipeline(scaled, net))}
+        compared = {**plain, "network": make_pipeline(columns, net)}
         aucs = fold_aucs(compared, tables[name], videos, folds)
         means = {model: values.mean() for model, values in aucs.items()}
         better = max(("logistic", "boosting"), key=means.get)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skchallenge._adoption import AdoptionHistory
-    from skchallenge._factory import make_deep_challenger
+    from skchallenge._factory import make_deep_challenger, make_paper_challenger
     from skchallenge._history import HistoryEncoder
     from skchallenge._participation import DeepChallenger
     from skchallenge._proxy import ProxyEncoder
@@ -40,6 +40,7 @@ __all__ = [
     "load_tiktok_export",
     "make_challenge_clips",
     "make_deep_challenger",
+    "make_paper_challenger",
     "make_participation",
     "make_virality_stack",
 ]
@@ -59,6 +60,7 @@ _HOMES = {
     "load_tiktok_export": "datasets",
     "make_challenge_clips": "datasets",
     "make_deep_challenger": "_factory",
+    "make_paper_challenger": "_factory",
     "make_participation": "datasets",
     "make_virality_stack": "_virality_stack",
 }

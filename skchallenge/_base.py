@@ -1,8 +1,9 @@
 """How networks are trained: a scikit-learn classifier around a skorch net.
 
 `_BaseTorchClassifier.fit` is the whole algorithm: read X, weight the rows, hold some
-out, build the net, run its epochs, keep the best weights. What it calls stands below it
-in the order of use; prediction and pickling follow. Models differ in three places: what
+out, build the net, fit the line that it starts from, run its epochs, keep the best
+weights. What it calls stands below it in the order of use; prediction and pickling
+follow. Models differ in three places: what
 X becomes (`_read`), which module reads it (`_module_options` and `_build_module`), and
 what surrounds the epochs (`_train`).
 """
@@ -11,20 +12,27 @@ import copy
 import hashlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_complex_dtype, is_numeric_dtype
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state, check_scalar
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    check_scalar,
+)
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -37,10 +45,20 @@ from skorch.callbacks import EpochTimer, PrintLog
 from torch import Tensor, nn
 
 from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
-from skchallenge._table import check_count, check_flag, check_real
+from skchallenge._line import Line, tuned_line
+from skchallenge._table import (
+    check_count,
+    check_flag,
+    check_real,
+    column_position,
+    describe,
+    read_table,
+)
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device, threads_for
+from skchallenge.nn import WideAndDeep
 
 _FLOATS = (np.float64, np.float32)
+_REAL = (Real, Decimal, np.bool_)
 _AUTO_BATCH = 256
 _PREDICT_ROWS = 8192  # rows a forward pass; fixed, so batch_size cannot change results
 _TOLERANCE = 1e-4  # a loss that falls by less of itself has not improved
@@ -62,6 +80,10 @@ class Inputs:
 
     shared: tuple[NDArray[Any], ...] = ()
     """Whole arrays that follow in `forward`, such as images that rows index into."""
+
+    groups: tuple[NDArray[np.intp], ...] = ()
+    """In `fit`, in place of `key`: codes (n,) of what is held out whole, such as users.
+    Of several kinds some of each are."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,16 @@ class _Net(NeuralNet):
 
     def run_epoch(self, batches: Batches, *, training: bool) -> None:
         """Go through all rows once; record their mean loss and weighted accuracy."""
+        loss, accuracy = self._go_through(batches, training=training)
+        name = "train" if training else "valid"
+        self.history.record(f"{name}_loss", loss)
+        self.history.record(f"{name}_accuracy", accuracy)
+
+    def mean_loss(self, batches: Batches) -> float:
+        """Go through all rows once; return their mean loss."""
+        return self._go_through(batches, training=False)[0]
+
+    def _go_through(self, batches: Batches, *, training: bool) -> tuple[float, float]:
         self.module_.train(training)
         step = self.train_step if training else self.validation_step
         total, right = 0.0, 0.0
@@ -128,9 +160,7 @@ class _Net(NeuralNet):
                 # Summed on the device: reading every batch's loss would stall a GPU.
                 total, right = total + loss * len(batch[0]), right + hits
         y, weight, *_ = batches.aligned
-        name = "train" if training else "valid"
-        self.history.record(f"{name}_loss", float(total) / len(y))
-        self.history.record(f"{name}_accuracy", float(right) / float(weight.sum()))
+        return float(total) / len(y), float(right) / float(weight.sum())
 
 
 class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, ABC):
@@ -148,7 +178,9 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
-    alpha: float = 0.0  # of the penalty; not every model has the parameter
+    alpha: float = 0.0  # of the penalty; not every model has it, nor the next two
+    linear_path: bool = False
+    groups: str | int | Sequence[str | int] | None = None
     class_weight: dict[Any, float] | str | None
     random_state: int | np.random.RandomState | None
     device: str
@@ -194,6 +226,7 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
         features = inputs.arrays[0]
         n_features, dtype = features.shape[1], features.dtype
         self._module_options_ = self._module_options(n_features, len(self.classes_))
+        self._linear_columns = self._find_linear_columns(n_features)
 
         # Rows of weight zero must not shape the batches either. Of the rest only the
         # ratio counts: with a mean of 1, `lr` means the same whatever the weights are.
@@ -202,10 +235,15 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
         target, weight = target[rows], weight[rows] / weight[rows].mean()
 
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        groups = [kind[rows] for kind in inputs.groups]
+        # Of a few groups a fraction is one or two, which tell nothing of the others.
+        enough = 2 / self.validation_fraction
+        groups = [kind for kind in groups if len(np.unique(kind)) >= enough]
+        groups = groups or [identical_rows(inputs.key[rows])]
         is_held_out = np.zeros(len(rows), dtype=bool)
         if self.early_stopping:
             is_held_out = validation_rows(
-                inputs.key[rows], target, self.validation_fraction, seed
+                groups, target, self.validation_fraction, seed
             )
         n_train = int((~is_held_out).sum())
         is_auto = self.batch_size == "auto"
@@ -234,7 +272,21 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
                 held_out = batches_of(is_held_out, batch_size=inputs.chunk_size)
             watch = partial(self._watch_epoch, net, context, given)
             with threads_for(net.module_, batch_size):
-                self._train(net, train, held_out, watch)
+                if self._linear_columns is None:
+                    self._train(net, train, held_out, watch)
+                else:
+                    # Chosen on all rows, and at last fitted to all; but what is held
+                    # out to judge the network must be new to the line, too.
+                    columns = features[rows][:, self._linear_columns]
+                    columns = columns.astype(np.float64)
+                    line = tuned_line(columns, target, weight, groups, seed)
+                    part = ~is_held_out
+                    start = Line(line.strength).fit(
+                        columns[part], target[part], weight[part]
+                    )
+                    _set_line(net, start)
+                    self._train(net, train, held_out, watch)
+                    _set_line(net, line)
 
         self.net_ = net
         self.n_iter_ = len(net.history)
@@ -257,16 +309,54 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
         check_real("alpha", self.alpha)
         check_count("batch_size", self.batch_size, auto=True)
         check_flag("early_stopping", self.early_stopping)
+        check_flag("linear_path", self.linear_path)
 
     def _read(self, X: Any, y: NDArray[Any] | None = None) -> Inputs:
         """Validate X and turn it into what the module reads.
 
         `y` is given in `fit`, which also learns the columns of X.
         """
-        X = validate_data(self, X, dtype=_FLOATS, reset=y is not None)
-        if y is not None:
+        fitting = y is not None
+        if (self.groups if fitting else self._group_columns) in (None, ()):
+            X = validate_data(self, X, dtype=_FLOATS, reset=fitting)
+            groups: tuple[NDArray[np.intp], ...] = ()
+            self._group_columns: tuple[int, ...] = ()
+        else:
+            table = read_table(self, X, reset=fitting)
+            groups = self._read_groups(table) if fitting else ()
+            X = read_numbers(table, self._feature_columns(), names_of(self), "groups")
+        if fitting:
             check_consistent_length(X, y)
-        return Inputs((X,), key=X, chunk_size=_PREDICT_ROWS)
+        return Inputs((X,), key=X, chunk_size=_PREDICT_ROWS, groups=groups)
+
+    def _read_groups(self, table: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:
+        """Learn which columns are `groups`, and number their values."""
+        names, n, given = names_of(self), table.shape[1], self.groups
+        columns: Any = [given] if isinstance(given, str | Integral) else given or ()
+        found = [column_position("groups", column, n, names) for column in columns]
+        self._group_columns = tuple(found)
+        for column, position in zip(columns, found, strict=True):
+            if table.iloc[:, position].isna().any():
+                raise ValueError(
+                    f"groups={column!r} must have no missing values: which rows are "
+                    "held out together?"
+                )
+        cells = [table.iloc[:, position] for position in found]
+        return tuple(pd.factorize(column, sort=True)[0] for column in cells)
+
+    def _feature_columns(self) -> list[int]:
+        """Return the columns of X that are features."""
+        columns = range(self.n_features_in_)
+        return [i for i in columns if i not in self._group_columns]
+
+    def _feature_names(self) -> list[str]:
+        """Return the names of the features, none if X had no names."""
+        names = names_of(self)
+        return [names[i] for i in self._feature_columns()] if names else []
+
+    def _find_linear_columns(self, n_features: int) -> list[int] | None:
+        """Return the features that the linear path reads; None if there is no path."""
+        return list(range(n_features)) if self.linear_path else None
 
     @abstractmethod
     def _module_options(self, n_features: int, n_classes: int) -> dict[str, Any]:
@@ -282,8 +372,13 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
         if self.alpha:  # weight decay is the gradient of alpha / 2 * sum(weight ** 2)
             decay = {"weight_decay": self.alpha}
             options["optimizer__param_groups"] = [("*weight", decay)]
+        module = self._build_module(
+            dtype=getattr(torch, dtype), **self._module_options_
+        )
+        if self._linear_columns is not None:
+            module = WideAndDeep(module, self._linear_columns)
         net = _Net(
-            self._build_module(dtype=getattr(torch, dtype), **self._module_options_),
+            module,
             criterion=nn.CrossEntropyLoss,
             criterion__reduction="none",
             optimizer=torch.optim.Adam,
@@ -308,10 +403,14 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
     ) -> None:
         """Run the epochs; with held-out rows, stop early and restore the best weights.
 
+        With a linear path these may be those before the first epoch: the line alone.
         `watch` surrounds an epoch and returns whether a callback wants to stop. To
         extend: set the weights to start from before, or complete them after.
         """
         best_loss, best_weights, n_no_change = np.inf, None, 0
+        line_loss, line_weights = np.inf, copy.deepcopy(net.module_.state_dict())
+        if held_out is not None and self._linear_columns:
+            line_loss = net.mean_loss(held_out)
         for _ in range(self.max_iter):
             with watch() as stops:
                 net.notify("on_epoch_begin")
@@ -332,7 +431,8 @@ class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator,
             if n_no_change == self.n_iter_no_change or any(stops):
                 break
         if best_weights is not None:
-            net.module_.load_state_dict(best_weights)
+            is_better = best_loss < line_loss * (1 - _TOLERANCE)
+            net.module_.load_state_dict(best_weights if is_better else line_weights)
         net.module_.eval()
         first = (tensor[:_AUTO_BATCH] for tensor in train.aligned[2:])
         with torch.inference_mode():
@@ -534,40 +634,54 @@ def _scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ldexp(weights, -np.frexp(weights.max())[1])
 
 
-def validation_rows(
-    key: NDArray[Any], target: NDArray[Any], fraction: float, seed: int
-) -> NDArray[np.bool_]:
-    """Mark the rows to hold out; rows of one key stay together.
+def identical_rows(key: NDArray[Any]) -> NDArray[np.intp]:
+    """Give rows the same number if they are identical.
 
-    Otherwise an oversampled row would be trained on and watched at the same time.
-    Classes are stratified where each can be on both sides; among identical rows the
-    smallest label counts. The order of the rows does not matter; nor, to speak of, how
-    numbers were rounded.
+    Otherwise an oversampled row would be trained on and watched at the same time. The
+    order of the rows does not matter; nor, to speak of, how numbers were rounded.
     """
     # Adding zero makes the negative zero, which has other bytes, a zero.
     digests = [hashlib.blake2b(row + 0.0, digest_size=16).digest() for row in key]
-    _, group = np.unique(digests, return_inverse=True)
-    by_label = np.argsort(target, kind="stable")
-    first = by_label[np.unique(group[by_label], return_index=True)[1]]
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     order = np.argsort(random_projection(key)[first], kind="stable")
-    n_valid = int(np.ceil(fraction * len(first)))
-    n_train = len(first) - n_valid
-    if n_train < 1:
-        raise ValueError(
-            f"early_stopping=True with validation_fraction={fraction} leaves no row to "
-            f"train on, got n_samples = {len(key)} with {len(first)} different. Give 2 "
-            "at least, lower validation_fraction, or set early_stopping=False."
+    return np.argsort(order)[group]
+
+
+def validation_rows(
+    groups: Sequence[NDArray[np.intp]],
+    target: NDArray[Any],
+    fraction: float,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Mark the rows to hold out: whole groups, a fraction of those of each kind.
+
+    Classes are stratified where each can be on both sides; in a group the smallest
+    label counts.
+    """
+    is_held_out = np.zeros(len(target), dtype=bool)
+    for group in groups:
+        by_label = np.argsort(target, kind="stable")
+        found, index = np.unique(group[by_label], return_index=True)
+        label = target[by_label[index]]
+        n_valid = int(np.ceil(fraction * len(found)))
+        n_train = len(found) - n_valid
+        if n_train < 1:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={fraction} leaves no "
+                f"row to train on, got n_samples = {len(target)} with {len(found)} "
+                "different. Give 2 at least, lower validation_fraction, or set "
+                "early_stopping=False."
+            )
+        _, counts = np.unique(label, return_counts=True)
+        can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
+        _, valid = train_test_split(
+            found,
+            test_size=n_valid,
+            stratify=label if can_stratify else None,
+            random_state=seed,
         )
-    label = target[first][order]
-    _, counts = np.unique(label, return_counts=True)
-    can_stratify = counts.min() > 1 and len(counts) <= min(n_train, n_valid)
-    _, valid = train_test_split(
-        order,
-        test_size=n_valid,
-        stratify=label if can_stratify else None,
-        random_state=seed,
-    )
-    return np.isin(group, valid)
+        is_held_out |= np.isin(group, valid)
+    return is_held_out
 
 
 def random_projection(X: NDArray[Any]) -> NDArray[np.float64]:
@@ -575,6 +689,54 @@ def random_projection(X: NDArray[Any]) -> NDArray[np.float64]:
     direction = np.random.default_rng(0).standard_normal(X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         return np.einsum("ij,j->i", X, direction, dtype=np.float64)
+
+
+def _set_line(net: _Net, line: Line) -> None:
+    """Put a linear model into the network's linear path."""
+    parts = line.coefficients, line.intercept
+    net.module_.set_line(*(torch.from_numpy(part) for part in parts))
+
+
+def names_of(estimator: Any) -> list[str]:
+    """Return the names of the columns of X, none if it had none."""
+    return list(getattr(estimator, "feature_names_in_", ()))
+
+
+def read_numbers(
+    table: pd.DataFrame, columns: list[int], names: list[str], beside: str
+) -> NDArray[np.float32]:
+    """Return columns as numbers; raise where a cell is none: text of a number is none.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_samples, n_columns)
+        The columns, among others.
+    columns : list of int
+        Positions of the columns.
+    names : list of str of length n_columns or 0
+        What error messages call them.
+    beside : str
+        What X holds beside numbers, for error messages.
+    """
+    numbers = np.empty((len(table), len(columns)), dtype=np.float32)
+    for j, position in enumerate(columns):
+        column = table.iloc[:, position]
+        dtype = column.dtype
+        is_real = is_numeric_dtype(dtype) and not is_complex_dtype(dtype)
+        if not is_real or column.isna().any():
+            cells = column.to_numpy(dtype=object)
+            bad = pd.isna(cells) | [not isinstance(cell, _REAL) for cell in cells]
+            if bad.any():
+                name = names[position] if names else f"column {position}"
+                row = bad.argmax()
+                raise ValueError(
+                    f"X must hold numbers beside {beside}, but {name} is "
+                    f"{describe(cells[row])} in row {row}. Convert or impute the "
+                    "column in an earlier step of the pipeline, or leave it out."
+                )
+        with np.errstate(over="ignore"):  # it becomes infinite, and is refused
+            numbers[:, j] = column.to_numpy(dtype=np.float32)
+    return check_array(numbers, dtype=np.float32, input_name="X", ensure_min_features=0)
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:

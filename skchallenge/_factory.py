@@ -1,26 +1,31 @@
-"""The paper's whole pipeline in one call."""
+"""Whole models of participation in one call: what predicts best, and the paper's."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.validation import validate_data
 
+from skchallenge._adoption import AdoptionHistory
 from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._history import HistoryEncoder
 from skchallenge._participation import DeepChallenger
 from skchallenge._proxy import ProxyEncoder
-from skchallenge._rules import check_catalog
-from skchallenge._table import as_frame, check_columns
+from skchallenge._rules import challenge_column, check_catalog
+from skchallenge._table import as_frame, check_columns, check_option
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
 from skchallenge.embed._store import StoreLike
+from skchallenge.model_selection import ChallengeClusterKFold
 
 
 def make_deep_challenger(
@@ -29,47 +34,60 @@ def make_deep_challenger(
     challenge_features: Any = None,
     *,
     before: str | None = "time",
+    adoption: bool | Literal["auto"] = "auto",
+    window: str | pd.Timedelta | float = "14D",
     embedding_size: int = 128,
     max_videos: int = 8,
     cross_fit: int | None = None,
     hidden_layer_sizes: Sequence[int] = (128,),
-    fusion: Literal["concat", "attention"] = "concat",
+    fusion: Literal["concat", "attention"] = "attention",
+    linear_path: bool = True,
+    held_out: Literal["both", "users", "challenges", "rows"] = "both",
     dropout: float = 0.2,
     lr: float = 1e-3,
-    batch_size: int | str = 4,
+    batch_size: int | str = "auto",
     max_iter: int = 30,
     early_stopping: bool = True,
     class_weight: dict[Any, float] | str | None = None,
     random_state: int | np.random.RandomState | None = None,
     device: str = "auto",
-    store: StoreLike = None,
     verbose: int = 0,
 ) -> Pipeline:
     """Make the participation model: pairs of ids in, probabilities out.
 
-    By default this is deepChallenger as published [1]_: 50 frames of each video
-    through ResNet-50 (user side) or VGG16 (challenge side), put side by side, beside
-    the caption's BERT [CLS] vector; a proxy task on each side that learns video
-    embeddings; the newest 8 videos of the user and of the challenge; one hidden
-    layer; batches of 4. Any other features may take the place of the first step.
-    Features are standardised before the proxy task, which the paper does not mention;
-    without it images and captions of different scale do not meet on equal terms.
+    Three parts, of which the first two are as old as 2021 [1]_, and the last is what
+    tells most on real creators:
+
+    - of each side's newest videos, embeddings that are learned from `user_features` and
+      `challenge_features` by a proxy task (`HistoryEncoder`, `ProxyEncoder`);
+    - a network in which each side attends over the other's videos;
+    - a line: a tuned logistic regression of how far the user's tags were spreading when
+      taken up (`AdoptionHistory`), and of which challenge it is. The network starts
+      from it, and adds nothing unless whole users and whole challenges that it was not
+      trained on are predicted better.
+
+    Without features the network has the columns of the line alone: no file is opened.
+    The paper's own model is `make_paper_challenger`.
 
     Parameters
     ----------
     catalog : VideoCatalog
-        Side table of all videos, with file names in a column `path` if the default
-        features are used.
+        Side table of all videos.
     user_features : transformer or None, default=None
         Turns catalog columns into dense vectors on the user's side, for example
         ``make_column_transformer((CaptionEmbedder(), "caption"))``. It never sees user
-        ids nor the tags of studied challenges. None is the paper's.
+        ids nor the tags of studied challenges. Features are standardised. None: the
+        network looks at no videos of users.
     challenge_features : transformer or None, default=None
-        The same for the challenge's side. None is a clone of `user_features`, or the
-        paper's if that is None too.
+        The same for the challenge's side. None is a clone of `user_features`.
     before : str or None, default="time"
         Column of X with the cut-off. None is the paper's timeless setting, which
-        needs ``catalog.candidates``.
+        needs ``catalog.candidates`` and has no adoption.
+    adoption : bool or "auto", default="auto"
+        Whether to read the columns of `AdoptionHistory`, of both sides, and the
+        challenge. ``"auto"`` does where the catalog has tags and X a cut-off.
+    window : str, pandas.Timedelta or number, default="14D"
+        Of adoption: a number where the catalog's times are numbers.
     embedding_size : int, default=128
         Width of the learned video embeddings.
     max_videos : int, default=8
@@ -78,37 +96,42 @@ def make_deep_challenger(
         Folds by which training rows are encoded, see `HistoryEncoder`.
     hidden_layer_sizes : sequence of int, default=(128,)
         Hidden layers of the classifier.
-    fusion : {"concat", "attention"}, default="concat"
-        How the two sides meet, see `DeepChallenger`.
+    fusion : {"concat", "attention"}, default="attention"
+        How the two sides meet, see `DeepChallenger`. Without features they meet in the
+        hidden layers.
+    linear_path : bool, default=True
+        Whether the network starts from the line.
+    held_out : {"both", "users", "challenges", "rows"}, default="both"
+        What early stopping and the tuning of the line hold out whole: what is to be
+        new where the model is used. Challenges that share videos are held out together
+        (`ChallengeClusterKFold`). With "both", a tenth of the users and a tenth of the
+        challenges; of users or challenges fewer than 20, none are.
     dropout : float, default=0.2
         Fraction of hidden units dropped in training, in [0, 1), in all networks.
     lr : float, default=1e-3
         Learning rate of Adam, above 0, in all networks.
-    batch_size : int or "auto", default=4
-        Rows per gradient step, in all networks. 4 is the paper's; ``"auto"``
-        (at most 256) is many times faster, but needs more epochs on small tables.
+    batch_size : int or "auto", default="auto"
+        Rows per gradient step, in all networks; ``"auto"`` is 256 at most.
     max_iter : int, default=30
         Maximum number of epochs, in all networks.
     early_stopping : bool, default=True
-        Whether networks stop when rows held out from training no longer improve.
-        Where a side has only a few dozen videos, these rows are too few to tell.
+        Whether networks stop when what is held out is no longer predicted better.
+        Where a side has only a few dozen videos, these are too few to tell.
     class_weight : dict, "balanced" or None, default=None
         Class weights of the final classifier.
     random_state : int, RandomState instance or None, default=None
         Seed of all networks.
     device : str, default="auto"
         Torch device of all networks.
-    store : None, path or EmbeddingStore, default=None
-        Where the paper's features are kept, so that a search embeds each video once.
-        Features of your own have a `store` of their own.
     verbose : int, default=0
-        Whether embedders show progress and networks print one line per epoch.
+        Whether networks print one line per epoch.
 
     Returns
     -------
     model : sklearn.pipeline.Pipeline
-        Steps ``sides`` (a ColumnTransformer with ``user`` and ``challenge``) and
-        ``classifier``; a nested parameter is
+        Steps ``sides`` (a ColumnTransformer with ``user`` and ``challenge``, if there
+        are features, ``user_adoption``, ``challenge_adoption`` and ``which_challenge``,
+        if adoption is read, and ``held_out``) and ``classifier``; a nested parameter is
         ``sides__user__encoder__proxyencoder__embedding_size``.
 
     Raises
@@ -116,13 +139,15 @@ def make_deep_challenger(
     TypeError
         If `catalog` is no VideoCatalog, or features are no transformers.
     ValueError
-        If the catalog has no challenges, or features hand a table to a vectorizer of
-        text. `fit` raises if features return anything but dense, finite numbers, or X
-        is no table of pairs.
+        If the catalog has no challenges, if there is nothing to read, or features hand
+        a table to a vectorizer of text. `fit` raises if features return anything but
+        dense, finite numbers, or X is no table of pairs.
 
     See Also
     --------
     make_participation : Makes the catalog and the pairs.
+    make_paper_challenger : The model of the paper.
+    skchallenge.baselines.compare : Puts it beside the strongest simple models.
 
     References
     ----------
@@ -150,12 +175,183 @@ def make_deep_challenger(
     >>> model.fit(data.pairs, data.y).predict_proba(data.pairs).shape
     (12, 2)
     """
-    check_catalog(catalog)
-    if catalog.challenge is None:
+    _check_challenges(catalog)
+    _check_features("user_features", user_features)
+    _check_features("challenge_features", challenge_features)
+    check_option("adoption", adoption, (True, False, "auto"))
+    check_option("held_out", held_out, ("both", "users", "challenges", "rows"))
+    has_tags = catalog.tags in catalog.videos
+    if adoption == "auto":
+        adoption = has_tags and before is not None
+    if adoption and (not has_tags or before is None):
+        what = f"catalog has no column {catalog.tags!r}" if before else "before=None"
         raise ValueError(
-            "catalog must have a column of challenges, got one with challenge=None. "
-            "Pass make_participation(videos).catalog, which finds them."
+            f"adoption=True needs tags and a cut-off, but {what}. Set adoption=False, "
+            "or 'auto'."
         )
+    if challenge_features is None and user_features is not None:
+        challenge_features = clone(user_features)
+    if not adoption and (user_features is None or challenge_features is None):
+        raise ValueError(
+            "There is nothing to read: user_features is None, and adoption "
+            f"(adoption={adoption}) is not read. Pass features, such as {_EXAMPLE}, or "
+            "make_paper_challenger(catalog), which has the paper's."
+        )
+    user, challenge = catalog.user, challenge_column(catalog)
+    network: dict[str, Any] = {
+        "dropout": dropout,
+        "lr": lr,
+        "batch_size": batch_size,
+        "max_iter": max_iter,
+        "early_stopping": early_stopping,
+        "random_state": random_state,
+        "device": device,
+        "verbose": verbose,
+    }
+    sides = _sides(
+        catalog,
+        {"user_features": user_features, "challenge_features": challenge_features},
+        ProxyEncoder(embedding_size, **network),
+        before=before,
+        max_videos=max_videos,
+        cross_fit=cross_fit,
+        random_state=random_state,
+    )
+    if not sides:
+        fusion = "concat"
+    if adoption:
+        read: dict[str, Any] = {"before": before, "window": window}
+        for side, by in (("user", user), ("challenge", challenge)):
+            history = AdoptionHistory(catalog, by=by, max_videos=max_videos, **read)
+            scaled = make_pipeline(history, StandardScaler())
+            sides.append((f"{side}_adoption", scaled, [by, before]))
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        sides.append(("which_challenge", one_hot, [challenge]))
+    groups = {"users": [user], "challenges": ["cluster"], "rows": []}
+    groups["both"] = groups["users"] + groups["challenges"]
+    if groups[held_out]:
+        codes = _HeldOut(catalog, held_out)
+        sides.append(("held_out", codes, [user, challenge]))
+    classifier = DeepChallenger(
+        hidden_layer_sizes,
+        fusion=fusion,
+        linear_path=linear_path,
+        groups=groups[held_out] or None,
+        class_weight=class_weight,
+        **network,
+    )
+    return _pipeline(sides, classifier)
+
+
+def make_paper_challenger(
+    catalog: VideoCatalog,
+    user_features: Any = None,
+    challenge_features: Any = None,
+    *,
+    before: str | None = "time",
+    embedding_size: int = 128,
+    max_videos: int = 8,
+    cross_fit: int | None = None,
+    hidden_layer_sizes: Sequence[int] = (128,),
+    dropout: float = 0.2,
+    lr: float = 1e-3,
+    batch_size: int | str = 4,
+    max_iter: int = 30,
+    early_stopping: bool = True,
+    class_weight: dict[Any, float] | str | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    device: str = "auto",
+    store: StoreLike = None,
+    verbose: int = 0,
+) -> Pipeline:
+    """Make the participation model of the paper: pairs of ids in, probabilities out.
+
+    It is deepChallenger as published [1]_: 50 frames of each video
+    through ResNet-50 (user side) or VGG16 (challenge side), put side by side, beside
+    the caption's BERT [CLS] vector; a proxy task on each side that learns video
+    embeddings; the newest 8 videos of the user and of the challenge; one hidden
+    layer; batches of 4. Any other features may take the place of the first step.
+    Features are standardised before the proxy task, which the paper does not mention;
+    without it images and captions of different scale do not meet on equal terms.
+
+    Parameters
+    ----------
+    catalog : VideoCatalog
+        Side table of all videos, with file names in a column `path` if the paper's
+        features are used.
+    user_features : transformer or None, default=None
+        Turns catalog columns into dense vectors on the user's side, as in
+        `make_deep_challenger`. None is the paper's.
+    challenge_features : transformer or None, default=None
+        The same for the challenge's side. None is a clone of `user_features`, or the
+        paper's if that is None too.
+    before : str or None, default="time"
+        Column of X with the cut-off. None is the paper's timeless setting, which
+        needs ``catalog.candidates``.
+    embedding_size : int, default=128
+        Width of the learned video embeddings.
+    max_videos : int, default=8
+        Newest videos of each side.
+    cross_fit : int or None, default=None
+        Folds by which training rows are encoded, see `HistoryEncoder`.
+    hidden_layer_sizes : sequence of int, default=(128,)
+        Hidden layers of the classifier.
+    dropout : float, default=0.2
+        Fraction of hidden units dropped in training, in [0, 1), in all networks.
+    lr : float, default=1e-3
+        Learning rate of Adam, above 0, in all networks.
+    batch_size : int or "auto", default=4
+        Rows per gradient step, in all networks. 4 is the paper's; ``"auto"``
+        (at most 256) is many times faster, but needs more epochs on small tables.
+    max_iter : int, default=30
+        Maximum number of epochs, in all networks.
+    early_stopping : bool, default=True
+        Whether networks stop when rows held out from training no longer improve.
+    class_weight : dict, "balanced" or None, default=None
+        Class weights of the final classifier.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all networks.
+    device : str, default="auto"
+        Torch device of all networks.
+    store : None, path or EmbeddingStore, default=None
+        Where the paper's features are kept, so that a search embeds each video once.
+        Features of your own have a `store` of their own.
+    verbose : int, default=0
+        Whether embedders show progress and networks print one line per epoch.
+
+    Returns
+    -------
+    model : sklearn.pipeline.Pipeline
+        Steps ``sides`` (a ColumnTransformer with ``user`` and ``challenge``) and
+        ``classifier``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `make_deep_challenger`.
+
+    See Also
+    --------
+    make_deep_challenger : What predicts best.
+
+    References
+    ----------
+    .. [1] Ng, L. H. X., Tan, J. Y. H., Tan, D. J. H., Lee, R. K.-W. "Will you
+       dance to the challenge? Predicting user participation of TikTok challenges",
+       ASONAM 2021. https://doi.org/10.1145/3487351.3488276
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skchallenge import VideoCatalog, make_paper_challenger
+    >>> catalog = VideoCatalog(pd.DataFrame({
+    ...     "video_id": [1], "user_id": ["ann"], "challenge": ["dance"],
+    ...     "create_time": [1], "path": ["1.mp4"], "caption": ["I dance"],
+    ... }))
+    >>> make_paper_challenger(catalog).named_steps["classifier"]
+    DeepChallenger(batch_size=4)
+    """
+    _check_challenges(catalog)
     _check_features("user_features", user_features)
     _check_features("challenge_features", challenge_features)
     network: dict[str, Any] = {
@@ -169,30 +365,34 @@ def make_deep_challenger(
         "verbose": verbose,
     }
     frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
-    given = "user_features" if challenge_features is None else "challenge_features"
-    both = _features(user_features, challenge_features, frozen)
-    encoders = [
-        Pipeline(
-            [
-                *make_pipeline(features).steps,
-                ("standardscaler", _DenseScaler(parameter)),
-                ("proxyencoder", ProxyEncoder(embedding_size, **network)),
-            ]
-        )
-        for parameter, features in zip(("user_features", given), both, strict=True)
-    ]
     sides = _sides(
         catalog,
-        *encoders,
+        _papers_features(user_features, challenge_features, frozen),
+        ProxyEncoder(embedding_size, **network),
         before=before,
         max_videos=max_videos,
         cross_fit=cross_fit,
         random_state=random_state,
     )
     classifier = DeepChallenger(
-        hidden_layer_sizes, fusion=fusion, class_weight=class_weight, **network
+        hidden_layer_sizes, class_weight=class_weight, **network
     )
-    return Pipeline([("sides", sides), ("classifier", classifier)])
+    return _pipeline(sides, classifier)
+
+
+def _pipeline(sides: list[Any], classifier: DeepChallenger) -> Pipeline:
+    """Put the parts of a model together."""
+    encode = PairColumns(sides).set_output(transform="pandas")  # names are read
+    return Pipeline([("sides", encode), ("classifier", classifier)])
+
+
+def _check_challenges(catalog: Any) -> None:
+    check_catalog(catalog)
+    if catalog.challenge is None:
+        raise ValueError(
+            "catalog must have a column of challenges, got one with challenge=None. "
+            "Pass make_participation(videos).catalog, which finds them."
+        )
 
 
 class _DenseScaler(StandardScaler):
@@ -242,12 +442,13 @@ class _DenseScaler(StandardScaler):
             )
 
 
+Features = dict[str, Any]  # by the name of the parameter: user first
+_EXAMPLE = 'make_column_transformer((CaptionEmbedder(), "caption"))'
 _READ_TEXT = (CountVectorizer, HashingVectorizer)  # TfidfVectorizer is one
 
 
 def _check_features(parameter: str, features: Any) -> None:
     """Raise unless `features` can turn columns of a catalog into vectors."""
-    example = 'make_column_transformer((CaptionEmbedder(), "caption"))'
     if features is None:
         return
     if isinstance(features, type) or not (
@@ -257,7 +458,7 @@ def _check_features(parameter: str, features: Any) -> None:
         what = f"the class {features.__name__}" if isinstance(features, type) else what
         raise TypeError(
             f"{parameter} must be a transformer of columns of the catalog, such as "
-            f"{example}, got {what}."
+            f"{_EXAMPLE}, got {what}."
         )
     parts = list(features.transformers) if hasattr(features, "transformers") else []
     for _, part, columns in (part for part in parts if len(part) == 3):
@@ -284,7 +485,7 @@ class PairColumns(CallbackSupportMixin, ColumnTransformer):
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Fit all encoders, and encode the same rows."""
         self._check_pairs(X)
-        encoders = [part for part in self.transformers if hasattr(part[1], "fit")]
+        encoders = [p for p in self.transformers if isinstance(p[1], HistoryEncoder)]
         context = self._init_callback_context(max_subtasks=len(encoders))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with ExitStack() as stack:
@@ -314,7 +515,7 @@ class PairColumns(CallbackSupportMixin, ColumnTransformer):
         check_columns(frame.columns, dict.fromkeys(needed), "X", hint)
 
 
-def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+def _papers_features(user: Any, challenge: Any, options: dict[str, Any]) -> Features:
     """Fill in what is not given: the other side's features, or the paper's."""
 
     def paper(backbone: str) -> ColumnTransformer:
@@ -324,35 +525,71 @@ def _features(user: Any, challenge: Any, options: dict[str, Any]) -> tuple[Any, 
 
     if challenge is None:
         challenge = paper("vgg16") if user is None else clone(user)
-    return (paper("resnet50") if user is None else user), challenge
+    user = paper("resnet50") if user is None else user
+    return {"user_features": user, "challenge_features": challenge}
 
 
 def _sides(
     catalog: VideoCatalog,
-    user_encoder: Any,
-    challenge_encoder: Any,
+    features: Features,
+    proxy: ProxyEncoder,
     *,
     before: str | None,
     **options: Any,
-) -> ColumnTransformer:
-    """Encode the user and the challenge of each row; names reach the classifier."""
-    user, challenge = catalog.user, str(catalog.challenge)
+) -> list[Any]:
+    """Encode the videos of the user, and of the challenge, of each row."""
+    user, challenge = catalog.user, challenge_column(catalog)
     times = [] if before is None else [before]
     exclude = None if before is None else user
-    user_side = HistoryEncoder(catalog, user_encoder, by=user, before=before, **options)
-    challenge_side = HistoryEncoder(
-        catalog,
-        challenge_encoder,
-        by=challenge,
-        before=before,
-        exclude=exclude,
-        **options,
-    )
-    excluded = [] if exclude is None else [exclude]
-    sides = PairColumns(
-        [
-            ("user", user_side, [user, *times]),
-            ("challenge", challenge_side, [challenge, *excluded, *times]),
-        ]
-    )
-    return sides.set_output(transform="pandas")  # fusion="attention" reads names
+    sides = []
+    for (parameter, part), by in zip(features.items(), (user, challenge), strict=True):
+        if part is None:
+            continue
+        scale = "standardscaler", _DenseScaler(parameter)
+        steps = [*make_pipeline(part).steps, scale, ("proxyencoder", clone(proxy))]
+        if by == user:
+            name, columns, rule = "user", [user, *times], None
+        else:
+            excluded = [] if exclude is None else [exclude]
+            name, columns, rule = "challenge", [by, *excluded, *times], exclude
+        encoder = HistoryEncoder(
+            catalog, Pipeline(steps), by=by, before=before, exclude=rule, **options
+        )
+        sides.append((name, encoder, columns))
+    return sides
+
+
+class _HeldOut(TransformerMixin, BaseEstimator):
+    """Say of each pair what it is held out with: its user, its cluster of challenges.
+
+    Parameters
+    ----------
+    catalog : VideoCatalog
+        Side table of all videos.
+    held_out : {"both", "users", "challenges"}
+        What is asked for.
+    """
+
+    def __init__(self, catalog: VideoCatalog, held_out: str = "both") -> None:
+        self.catalog = catalog
+        self.held_out = held_out
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the columns of X alone."""
+        validate_data(self, X, skip_check_array=True)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.intp]:
+        """Return the columns, as numbers."""
+        frame, found = as_frame(X, "X"), []
+        if self.held_out != "challenges":
+            found.append(pd.factorize(frame[self.catalog.user], sort=True)[0])
+        if self.held_out != "users":
+            found.append(ChallengeClusterKFold(self.catalog).clusters_of(frame))
+        return np.column_stack(found)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the columns."""
+        names = [self.catalog.user] * (self.held_out != "challenges")
+        names += ["cluster"] * (self.held_out != "users")
+        return np.array(names, dtype=object)

@@ -40,6 +40,12 @@ class DeepChallenger(_BaseTorchClassifier):
         looks at it.
     fusion : {"concat", "attention"}, default="concat"
         How the two sides meet.
+    linear_path : bool, default=False
+        Whether a logistic regression of the columns that are no videos, nor fills, is
+        fitted first, its penalty tuned by cross-validation, and the network, which
+        starts at zero, only adds to its logits [2]_. With `early_stopping` the network
+        adds nothing if no epoch is better than none on the held-out rows. X without
+        such columns has no such path. The paper has none.
     dropout : float, default=0.2
         Fraction of hidden units dropped in training, in [0, 1).
     lr : float, default=1e-3
@@ -56,6 +62,13 @@ class DeepChallenger(_BaseTorchClassifier):
         Fraction of the distinct rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
         Epochs without improvement before early stopping.
+    groups : str, int, sequence of these or None, default=None
+        Columns of X that are no features, by name (with or without the prefix of a
+        ColumnTransformer) or position: early stopping and the tuning of the linear path
+        hold whole groups out, such as users, instead of rows. With several, such as
+        users and challenges, `validation_fraction` of each kind are held out, and the
+        network trains on what is of no held-out group. A kind of which there are fewer
+        than ``2 / validation_fraction`` is passed over. Numbers are float32 then.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     random_state : int, RandomState instance or None, default=None
@@ -102,6 +115,8 @@ class DeepChallenger(_BaseTorchClassifier):
     .. [1] Ng, L. H. X., Tan, J. Y. H., Tan, D. J. H., Lee, R. K.-W. "Will you
        dance to the challenge? Predicting user participation of TikTok challenges",
        ASONAM 2021, section IV.C.
+    .. [2] Cheng, H.-T. et al. "Wide & Deep Learning for Recommender Systems", DLRS
+       2016. https://doi.org/10.1145/2988450.2988454
 
     Examples
     --------
@@ -128,6 +143,7 @@ class DeepChallenger(_BaseTorchClassifier):
         *,
         blocks: Mapping[str, tuple[int, int]] | None = None,
         fusion: Literal["concat", "attention"] = "concat",
+        linear_path: bool = False,
         dropout: float = 0.2,
         lr: float = 1e-3,
         batch_size: int | str = "auto",
@@ -135,6 +151,7 @@ class DeepChallenger(_BaseTorchClassifier):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
+        groups: str | int | Sequence[str | int] | None = None,
         class_weight: dict[Any, float] | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -143,6 +160,7 @@ class DeepChallenger(_BaseTorchClassifier):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.blocks = blocks
         self.fusion = fusion
+        self.linear_path = linear_path
         self.dropout = dropout
         self.lr = lr
         self.batch_size = batch_size
@@ -150,6 +168,7 @@ class DeepChallenger(_BaseTorchClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.groups = groups
         self.class_weight = class_weight
         self.random_state = random_state
         self.device = device
@@ -182,10 +201,24 @@ class DeepChallenger(_BaseTorchClassifier):
         network = AttentionFusion if "blocks" in options else MLP
         return network(dtype=dtype, **options)
 
+    def _find_linear_columns(self, n_features: int) -> list[int] | None:
+        """Leave out the videos, and the fills, which say where there are any."""
+        columns = super()._find_linear_columns(n_features)
+        if columns is None:
+            return None
+        named = self.blocks is not None
+        blocks = self._find_blocks(n_features) if named else self._named_blocks()
+        ends = [(start, start + slots * width) for start, slots, width in blocks]
+        plain = [i for i in columns if not any(a <= i <= b for a, b in ends)]
+        return plain or None
+
+    def _named_blocks(self) -> tuple[tuple[int, int, int], ...]:
+        return _blocks_from_names(self._feature_names())
+
     def _find_blocks(self, n_features: int) -> tuple[tuple[int, int, int], ...]:
         if self.blocks is not None:
             return _blocks_from_mapping(self.blocks, n_features)
-        found = _blocks_from_names(getattr(self, "feature_names_in_", ()))
+        found = self._named_blocks()
         if not found:
             raise ValueError(
                 "fusion='attention' must know which columns are videos: fit on a "

@@ -4,8 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,8 +12,7 @@ import pandas as pd
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
-from pandas.api.types import is_complex_dtype, is_numeric_dtype
-from sklearn.utils import check_array, check_consistent_length, check_scalar
+from sklearn.utils import check_consistent_length, check_scalar
 from torch import Tensor, nn
 
 from skchallenge._base import (
@@ -22,31 +20,32 @@ from skchallenge._base import (
     Inputs,
     _BaseTorchClassifier,
     check_widths,
+    names_of,
     random_projection,
+    read_numbers,
 )
 from skchallenge._guard import check_nowcast, check_roles, warn_if_leaking
 from skchallenge._table import (
     check_option,
     column_position,
-    describe,
     read_table,
 )
 from skchallenge.embed._backbone import FrameEncoder, build_backbone, check_backbone
 from skchallenge.exceptions import MediaWarning
 from skchallenge.media._covers import load_covers
-from skchallenge.nn import MLP, CoverCNN, CoverFusion
+from skchallenge.nn import MLP, CoverCNN, CoverFusion, WideAndDeep
 
 _CHUNK_SIZE = 256  # rows whose first convolution takes 70 MB at 64 pixels
 _MARGIN = 8  # a cover is an eighth larger than the square that is cut out of it
 _RESNET_WIDTH = 2048
-_REAL = (Real, Decimal, np.bool_)
 _LEAST_SIZE = {"cnn": 4, "resnet50": 33}  # of a pixel left after all the halving
 
 
 class MultimodalVirality(_BaseTorchClassifier):
     """Predict whether a video goes viral from columns, from its cover, or from both.
 
-    All networks of the report [1]_ by parameters, trained with cross-entropy and Adam:
+    All networks of the report [1]_ by parameters, trained with cross-entropy and Adam,
+    each with ``linear_path=False``:
 
     ==============================  =================================================
     the report's model              parameters
@@ -81,6 +80,11 @@ class MultimodalVirality(_BaseTorchClassifier):
     metadata_layers : sequence of int or None, default=(512, 64)
         Widths of the layers that read the columns. ``()`` is one linear layer that
         starts at zero: logistic regression. None: the cover is all that is looked at.
+    linear_path : bool, default=True
+        Whether a logistic regression of the columns, its penalty tuned by
+        cross-validation, is fitted first, and the network, which starts at zero, only
+        adds to its logits [2]_. With `early_stopping` the network adds nothing if no
+        epoch is better than none on the held-out rows. The report has no such path.
     dropout : float, default=0.5
         Fraction of units dropped in training, in [0, 1): after each of
         `metadata_layers` and after the first linear layer of the CNN.
@@ -99,6 +103,12 @@ class MultimodalVirality(_BaseTorchClassifier):
         Fraction of the distinct rows that early stopping holds out, in (0, 1).
     n_iter_no_change : int, default=5
         Epochs without improvement before early stopping.
+    groups : str, int, sequence of these or None, default=None
+        Columns of X that are no features: early stopping and the tuning of the linear
+        path hold whole groups out, such as all videos of a creator, where the question
+        is about creators that training has not seen. Named as `image` is. With several,
+        some of each kind are held out; a kind of which there are fewer than
+        ``2 / validation_fraction`` is passed over.
     alpha : float, default=0.0
         Penalty, at least 0: ``alpha / 2`` times the sum of all squared weights, biases
         excepted, is added to the mean cross-entropy that is minimised.
@@ -195,6 +205,8 @@ class MultimodalVirality(_BaseTorchClassifier):
     .. [1] "Multimodal TikTok virality prediction", a student report: metadata,
        caption sentiment and cover image of 975 videos. Layers whose sizes it does not
        state have sizes chosen here.
+    .. [2] Cheng, H.-T. et al. "Wide & Deep Learning for Recommender Systems", DLRS
+       2016. https://doi.org/10.1145/2988450.2988454
 
     Examples
     --------
@@ -216,6 +228,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         image_size: int = 64,
         fusion: Literal["concat", "full"] = "concat",
         metadata_layers: Sequence[int] | None = (512, 64),
+        linear_path: bool = True,
         dropout: float = 0.5,
         lr: float = 1e-3,
         batch_size: int | str = 32,
@@ -223,6 +236,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
+        groups: str | int | Sequence[str | int] | None = None,
         alpha: float = 0.0,
         weights: str | os.PathLike[str] | None = "DEFAULT",
         class_weight: dict[Any, float] | str | None = None,
@@ -238,6 +252,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.image_size = image_size
         self.fusion = fusion
         self.metadata_layers = metadata_layers
+        self.linear_path = linear_path
         self.dropout = dropout
         self.lr = lr
         self.batch_size = batch_size
@@ -245,6 +260,7 @@ class MultimodalVirality(_BaseTorchClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.groups = groups
         self.alpha = alpha
         self.weights = weights
         self.class_weight = class_weight
@@ -286,15 +302,16 @@ class MultimodalVirality(_BaseTorchClassifier):
         if (self._image_index if y is None else self.image) is None:
             inputs = super()._read(X, y)
             if y is not None:
-                self._check_leaks(inputs.arrays[0], y, _names(self))
+                self._check_leaks(inputs.arrays[0], y, self._feature_names())
             return inputs
 
         table = read_table(self, X, reset=y is not None)
-        names = _names(self)
+        names, groups = names_of(self), ()
         if y is not None:
             check_consistent_length(table, y)
+            groups = self._read_groups(table)
             self._find_columns(table, names)
-        metadata = _numbers(table, self._numeric, names)
+        metadata = read_numbers(table, self._numeric, names, "the cover")
         if y is not None:  # before covers are decoded, which takes longest
             used = [names[i] for i in self._numeric] if names else []
             self._check_leaks(metadata, y, used)
@@ -314,16 +331,20 @@ class MultimodalVirality(_BaseTorchClassifier):
                 stacklevel=4,  # past `fit` and its wrapper, or `_forward` and `predict`
             )
         key = metadata
-        if y is not None and self.early_stopping:  # it takes a look at all pixels
+        if y is not None and (
+            self.early_stopping and not groups
+        ):  # it looks at all pixels
             key = _cover_key(metadata, cover_index, covers)
         arrays = metadata, cover_index
-        return Inputs(arrays, key=key, chunk_size=_CHUNK_SIZE, shared=(covers,))
+        return Inputs(
+            arrays, key=key, chunk_size=_CHUNK_SIZE, shared=(covers,), groups=groups
+        )
 
     def _find_columns(self, table: pd.DataFrame, names: list[str]) -> None:
         """Learn which column holds covers and which are numbers."""
         n_columns, image = table.shape[1], cast(str | int, self.image)
         position = column_position("image", image, n_columns, names)
-        others = [i for i in range(n_columns) if i != position]
+        others = [i for i in self._feature_columns() if i != position]
         self._image_index, self._image_size = position, int(self.image_size)
         self._numeric = [] if self.metadata_layers is None else others
         if not others and self.metadata_layers is not None:
@@ -365,6 +386,15 @@ class MultimodalVirality(_BaseTorchClassifier):
             "fusion": self.fusion,
         }
 
+    def _find_linear_columns(self, n_features: int) -> list[int] | None:
+        """Leave out the line where the network is one, or sees covers alone."""
+        is_line = self.image is None and not self.metadata_layers
+        return (
+            None
+            if is_line or not n_features
+            else super()._find_linear_columns(n_features)
+        )
+
     def _build_module(self, *, dtype: torch.dtype, **options: Any) -> MLP | CoverFusion:
         if "encoder" in options:  # with covers, in float32
             return _cover_network(**options)
@@ -378,6 +408,7 @@ class MultimodalVirality(_BaseTorchClassifier):
     ) -> None:
         """Start a ResNet from `weights`; afterwards fill in what a missing cover is."""
         module = net.module_
+        module = module.deep if isinstance(module, WideAndDeep) else module
         for layer in module.modules():
             if isinstance(layer, FrameEncoder) and self.weights is not None:
                 trained = build_backbone("resnet50", self.weights, self.image_size)
@@ -392,45 +423,6 @@ class MultimodalVirality(_BaseTorchClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = self.image is not None
         return tags
-
-
-def _names(estimator: Any) -> list[str]:
-    return list(getattr(estimator, "feature_names_in_", ()))
-
-
-def _numbers(
-    table: pd.DataFrame, columns: list[int], names: list[str]
-) -> NDArray[np.float32]:
-    """Return columns as numbers; raise where a cell is none: text of a number is none.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_samples, n_columns)
-        The columns, and the cover.
-    columns : list of int
-        Positions of the columns.
-    names : list of str of length n_columns or 0
-        What error messages call them.
-    """
-    numbers = np.empty((len(table), len(columns)), dtype=np.float32)
-    for j, position in enumerate(columns):
-        column = table.iloc[:, position]
-        dtype = column.dtype
-        is_real = is_numeric_dtype(dtype) and not is_complex_dtype(dtype)
-        if not is_real or column.isna().any():
-            cells = column.to_numpy(dtype=object)
-            bad = pd.isna(cells) | [not isinstance(cell, _REAL) for cell in cells]
-            if bad.any():
-                name = names[position] if names else f"column {position}"
-                row = bad.argmax()
-                raise ValueError(
-                    f"X must hold numbers beside the cover, but {name} is "
-                    f"{describe(cells[row])} in row {row}. Convert or impute the "
-                    "column in an earlier step of the pipeline, or leave it out."
-                )
-        with np.errstate(over="ignore"):  # it becomes infinite, and is refused
-            numbers[:, j] = column.to_numpy(dtype=np.float32)
-    return check_array(numbers, dtype=np.float32, input_name="X", ensure_min_features=0)
 
 
 def _cover_key(

@@ -43,10 +43,15 @@ def seed_of(model):
     return check_random_state(model.random_state).randint(np.iinfo(np.int32).max)
 
 
+def held_out_rows(X, y, fraction, seed):
+    """The rows that early stopping holds out where nothing says what goes together."""
+    return _base.validation_rows([_base.identical_rows(X)], y, fraction, seed)
+
+
 def watched(model, X, y):
     """The rows that early stopping holds out."""
     _, target = np.unique(y, return_inverse=True)
-    return _base.validation_rows(X, target, model.validation_fraction, seed_of(model))
+    return held_out_rows(X, target, model.validation_fraction, seed_of(model))
 
 
 # Laws of the output.
@@ -390,7 +395,7 @@ def test_held_out_rows_are_watched_and_never_trained_on(cls, monkeypatch):
 def test_identical_rows_stay_on_one_side(seed):
     rng = np.random.default_rng(seed)
     X = rng.integers(0, 3, size=(80, 3)).astype(float)  # 27 different rows
-    valid = _base.validation_rows(X, rng.integers(0, 2, size=80), 0.25, seed)
+    valid = held_out_rows(X, rng.integers(0, 2, size=80), 0.25, seed)
     sides = pd.Series(valid).groupby([str(row) for row in X]).nunique()
     assert (sides == 1).all()
     assert 0 < valid.sum() < 80
@@ -399,9 +404,7 @@ def test_identical_rows_stay_on_one_side(seed):
 def test_rows_that_differ_by_the_sign_of_a_zero_are_identical():
     X = np.random.default_rng(0).normal(size=(40, 2))
     X[:, 0] = 0
-    valid = _base.validation_rows(
-        np.vstack([X, X * [-1, 1]]), np.arange(80) % 2, 0.3, 0
-    )
+    valid = held_out_rows(np.vstack([X, X * [-1, 1]]), np.arange(80) % 2, 0.3, 0)
     assert valid.sum() == 24
     np.testing.assert_array_equal(valid[:40], valid[40:])
 
@@ -412,8 +415,8 @@ def test_the_order_of_rows_does_not_change_what_is_held_out(seed, dtype):
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(200, 30)).astype(dtype), rng.integers(0, 2, size=200)
     order = rng.permutation(np.repeat(np.arange(200), 2))
-    valid = _base.validation_rows(X, y, 0.1, seed)
-    again = _base.validation_rows(X[order], y[order], 0.1, seed)
+    valid = held_out_rows(X, y, 0.1, seed)
+    again = held_out_rows(X[order], y[order], 0.1, seed)
     assert valid.sum() == 20
     assert np.array_equal(again, valid[order])
 
@@ -423,9 +426,9 @@ def test_the_order_of_rows_does_not_matter_where_labels_of_a_row_differ(seed):
     rng = np.random.default_rng(seed)
     X, y = rng.integers(0, 4, size=(200, 3)).astype(float), np.arange(200) % 2
     order = rng.permutation(200)
-    valid = _base.validation_rows(X, y, 0.2, seed)
+    valid = held_out_rows(X, y, 0.2, seed)
     assert 0 < valid.sum() < 200
-    again = _base.validation_rows(X[order], y[order], 0.2, seed)
+    again = held_out_rows(X[order], y[order], 0.2, seed)
     assert np.array_equal(again, valid[order])
 
 
@@ -436,7 +439,7 @@ def test_rounding_does_not_change_what_is_held_out():
         rng = np.random.default_rng(seed)
         X, y = rng.normal(size=(1000, 30)), rng.integers(0, 2, size=1000)
         rounded = X * (1 + 1e-7 * rng.uniform(-1, 1, size=X.shape))
-        valid, other = (_base.validation_rows(Z, y, 0.1, seed) for Z in (X, rounded))
+        valid, other = (held_out_rows(Z, y, 0.1, seed) for Z in (X, rounded))
         assert valid.sum() == other.sum() == 100
         n_others += (valid & ~other).sum()
     assert n_others <= 20
@@ -457,10 +460,10 @@ def test_held_out_rows_are_stratified_where_they_can_be():
     X = np.arange(100.0)[:, None]
     y = np.repeat([0, 1], [90, 10])
     for seed in range(10):
-        valid = _base.validation_rows(X, y, 0.1, seed)
+        valid = held_out_rows(X, y, 0.1, seed)
         assert np.bincount(y[valid]).tolist() == [9, 1]
     lone = np.repeat([0, 1], [99, 1])
-    assert _base.validation_rows(X, lone, 0.1, 0).sum() == 10
+    assert held_out_rows(X, lone, 0.1, 0).sum() == 10
 
 
 @BOTH

@@ -26,6 +26,7 @@ from skchallenge import (
     VideoFrameEmbedder,
     make_challenge_clips,
     make_deep_challenger,
+    make_paper_challenger,
 )
 
 FAST = {"max_iter": 3, "random_state": 0}
@@ -187,7 +188,7 @@ def test_attention_finds_its_blocks_behind_a_column_transformer(data, table_mode
 
 
 def test_the_factory_builds_the_paper(data):
-    model = make_deep_challenger(data.catalog)
+    model = make_paper_challenger(data.catalog)
     user, challenge = (t for _, t, _ in model[0].transformers)
     assert (user.by, user.before, user.exclude) == ("user_id", "time", None)
     assert (challenge.by, challenge.exclude) == ("challenge", "user_id")
@@ -200,8 +201,10 @@ def test_the_factory_builds_the_paper(data):
         assert (captions.model, captions.pooling) == ("bert-base-uncased", "cls")
         assert (proxy.batch_size, proxy.dropout, proxy.lr) == (4, 0.2, 1e-3)
         assert side.max_videos == 8
-    assert model[-1].batch_size == 4
-    assert model[-1].max_iter == 30
+    classifier = model[-1]
+    assert (classifier.batch_size, classifier.max_iter) == (4, 30)
+    assert (classifier.fusion, classifier.linear_path) == ("concat", False)
+    assert classifier.groups is None
 
 
 def test_the_factory_refuses_a_table_for_a_catalog(data):
@@ -224,7 +227,7 @@ def test_the_factory_asks_for_dense_features_in_its_own_words(data):
 def test_the_factory_clones_one_side_for_the_other(data):
     features = numbers()
     model = make_deep_challenger(data.catalog, features)
-    user, challenge = (t.encoder[0] for _, t, _ in model[0].transformers)
+    user, challenge = (t.encoder[0] for _, t, _ in model[0].transformers[:2])
     assert user is features
     assert challenge is not features
     other = make_deep_challenger(data.catalog, features, numbers().set_params(n_jobs=2))

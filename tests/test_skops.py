@@ -325,7 +325,7 @@ def test_a_catalog_is_loaded_once_and_can_grow(tmp_path):
     served, own = skops.io.loads(data, trusted=types)
     assert_frame_equal(own.videos, catalog.videos, check_exact=True)
     assert own.candidates == catalog.candidates
-    for _, side, _ in served["sides"].transformers_:
+    for _, side, _ in served["sides"].transformers_[:2]:
         assert side.catalog is own
     new = catalog.videos.tail(1).assign(video_id="a new one")
     assert len(own.append(new)) == len(catalog) + 1

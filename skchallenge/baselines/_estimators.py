@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -424,8 +424,8 @@ class AdoptionBaseline(HistoryBaseline):
     """Logistic regression on the columns of `AdoptionHistory`.
 
     With one column it asks one thing: do users who picked up tags while they spread do
-    so again? With all columns of both sides it is the strongest plain model that we
-    know of for these pairs.
+    so again? With all columns of both sides, and which challenge it is, it is the
+    strongest plain model that we know of for these pairs.
 
     Parameters
     ----------
@@ -433,7 +433,7 @@ class AdoptionBaseline(HistoryBaseline):
         Side table of all videos, with tags. It is shared by clones and never copied.
     column : str or None, default="burst_mean"
         Column of the user's side, without prefix. None takes all columns of users and
-        challenges.
+        challenges, and one of zeros and ones for each challenge.
     before : str, default="time"
         Column of X with the cut-off.
     window : str, pandas.Timedelta or number, default="14D"
@@ -513,6 +513,8 @@ class AdoptionBaseline(HistoryBaseline):
         known = [name.removeprefix(f"{catalog.user}_") for name in names]
         check_option("column", self.column, [None, *known])
         self._place = None if self.column is None else known.index(self.column)
+        self._challenges = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        self._challenges.fit(X[[challenge_column(catalog)]])
         regression = LogisticRegression(C=self.C, max_iter=1000)
         self.model_ = make_pipeline(StandardScaler(), regression)
         self.model_.fit(self._columns(X), y)
@@ -521,8 +523,11 @@ class AdoptionBaseline(HistoryBaseline):
         return self.model_.predict_proba(self._columns(X))[:, 1]
 
     def _columns(self, X: pd.DataFrame) -> Floats:
-        columns = np.hstack([history.transform(X) for history in self.histories_])
-        return columns if self._place is None else columns[:, [self._place]]
+        columns = [history.transform(X) for history in self.histories_]
+        if self._place is not None:
+            return columns[0][:, [self._place]]
+        which = self._challenges.transform(X[[challenge_column(self.catalog)]])
+        return np.hstack([*columns, which])
 
 
 def default_baselines(

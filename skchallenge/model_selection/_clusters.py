@@ -78,7 +78,7 @@ class _ClusterFolds(BaseCrossValidator):
         known = self.catalog.memberships["challenge"]
         return frame.assign(**{column: check_ids(frame[column], column, known)})
 
-    def _cluster_of(self, frame: pd.DataFrame) -> NDArray[np.intp]:
+    def clusters_of(self, frame: pd.DataFrame) -> NDArray[np.intp]:
         """Return the cluster of each row; an unknown challenge is its own."""
         name = frame[challenge_column(self.catalog)]
         clusters = self.clusters()
@@ -186,7 +186,7 @@ class ChallengeClusterKFold(_ClusterFolds):
             If the column is missing, or there are fewer clusters than folds.
         """
         frame = self._read(X)
-        cluster = self._cluster_of(frame)
+        cluster = self.clusters_of(frame)
         for test in self._folds(cluster, "clusters of challenges", self.random_state):
             yield np.setdiff1d(np.arange(len(frame)), test), test
 
@@ -298,7 +298,7 @@ class ColdBothKFold(_ClusterFolds):
         user = check_ids(frame[column], column, like=self.catalog.videos[column])
         rng = check_random_state(self.random_state)
         users = self._folds(pd.factorize(user)[0], "users", rng)
-        of_cluster = self._cluster_of(frame)
+        of_cluster = self.clusters_of(frame)
         clusters = self._folds(of_cluster, "clusters of challenges", rng)
         everything = np.arange(len(frame))
         splits = []

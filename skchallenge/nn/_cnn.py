@@ -112,6 +112,7 @@ class CoverFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.classify: MLP
         self.image_size = image_size
         self.n_metadata = n_metadata
         self.columns: nn.Module = nn.Identity()
@@ -126,6 +127,11 @@ class CoverFusion(nn.Module):
             self.classify = MLP(joint, out_features, (64,), dropout)
         else:
             self.classify = MLP(width + n_metadata, out_features, hidden, dropout)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer."""
+        return self.classify.head
 
     def forward(self, metadata: Tensor, cover_index: Tensor, covers: Tensor) -> Tensor:
         """Map rows to logits.

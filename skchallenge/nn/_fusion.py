@@ -70,6 +70,11 @@ class AttentionFusion(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.classify = MLP(joint, out_features, hidden, dropout, dtype)
 
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer."""
+        return self.classify.head
+
     def forward(self, x: Tensor) -> Tensor:
         """Map flat rows to logits, (B, F) -> (B, C)."""
         seen = [self._read(x, i) for i in range(len(self.blocks))]
