@@ -12,7 +12,7 @@ type:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -102,7 +102,7 @@ def training_table() -> pd.DataFrame:
         ),
         # The metadata network of the virality report, at its default batch.
         "MultimodalVirality": (
-            MultimodalVirality(),
+            MultimodalVirality(linear_path=False),
             lambda: MLP(F, 2, (512, 64), dropout=0.5),
             (32,),
         ),

@@ -38,7 +38,8 @@ MODELS = {
 
 
 def model(**options):
-    return MultimodalVirality(**{"image": "cover", "n_jobs": 2, **options})
+    fixed = {"image": "cover", "linear_path": False, "n_jobs": 2}
+    return MultimodalVirality(**{**fixed, **options})
 
 
 def signal():

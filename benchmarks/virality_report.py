@@ -82,7 +82,7 @@ def numbers(columns, *, captions):
 
 def models(columns):
     """Build the report's models: name -> pipeline."""
-    build = partial(MultimodalVirality, random_state=0)
+    build = partial(MultimodalVirality, linear_path=False, random_state=0)
 
     def on_numbers(captions, **options):
         return make_pipeline(numbers(columns, captions=captions), build(**options))

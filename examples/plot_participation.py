@@ -51,7 +51,6 @@ videos_to_vectors = make_column_transformer(
 model = make_deep_challenger(
     data.catalog,
     videos_to_vectors,
-    fusion="attention",
     max_videos=4,
     batch_size="auto",
     max_iter=100,

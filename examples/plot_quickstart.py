@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from skchallenge import make_challenge_clips
 
 folder = TemporaryDirectory()
-data = make_challenge_clips(folder.name, videos_per_user=8, random_state=0)
+data = make_challenge_clips(folder.name, n_users=120, videos_per_user=8, random_state=0)
 data.pairs.assign(y=data.y).head()
 
 # %%
@@ -38,9 +38,7 @@ from skchallenge import make_deep_challenger
 
 words = make_pipeline(TfidfVectorizer(), TruncatedSVD(16, random_state=0))
 text = make_column_transformer((words, "caption"))
-model = make_deep_challenger(
-    data.catalog, text, fusion="attention", batch_size=16, random_state=0
-)
+model = make_deep_challenger(data.catalog, text, batch_size=32, random_state=0)
 
 # %%
 # Score unseen users

@@ -178,7 +178,8 @@ def make_participation(
         raise ValueError(
             f"No pair is left of {len(names)} challenges: no user has at least "
             f"min_history={min_history} videos of no studied challenge, nor with one's "
-            f"own sound, before a cut-off and one within horizon={horizon!r} after it."
+            f"own sound, before a cut-off and one within horizon={horizon!r} after it. "
+            "Lower min_history, and max_videos of the model with it."
         )
     took_part = pairs.pop("first_use").notna() & (pairs.pop("delay") <= window)
     y = took_part.to_numpy(dtype=np.int64)
