@@ -444,18 +444,23 @@ def test_the_lock_of_a_killed_process_is_free(store):
 
 def test_ctrl_c_ends_the_waiting_for_a_lock(store):
     len(store)
+    # A shell in the background starts its programs with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = compute_in_a_child(store)
-    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
-    started = time.monotonic()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_store(store) as session,
-        session.lock(),
-    ):
-        pass
-    assert time.monotonic() - started < 10
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    try:
+        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        started = time.monotonic()
+        with (
+            pytest.raises(KeyboardInterrupt),
+            open_store(store) as session,
+            session.lock(),
+        ):
+            pass
+        assert time.monotonic() - started < 10
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_threads_compute_one_after_the_other(store):
