@@ -523,7 +523,7 @@ class AdoptionBaseline(HistoryBaseline):
         return self.model_.predict_proba(self._columns(X))[:, 1]
 
     def _columns(self, X: pd.DataFrame) -> Floats:
-        columns = [history.transform(X) for history in self.histories_]
+        columns = [np.asarray(side.transform(X)) for side in self.histories_]
         if self._place is not None:
             return columns[0][:, [self._place]]
         which = self._challenges.transform(X[[challenge_column(self.catalog)]])
