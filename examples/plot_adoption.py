@@ -79,8 +79,8 @@ print(burst.groupby(data.y).mean().rename({0: "stays out", 1: "joins"}).round(3)
 # ----------------------------
 # `make_deep_challenger` starts from a line of these columns, and adds a network if that
 # helps. One call puts it beside the strongest baselines, with paired intervals: all
-# models are scored on the same draws of users, and of challenges. The words do almost as
-# well here: the names of the fads tell who was there.
+# models are scored on the same draws of users, and of challenges. The words do almost
+# as well here: the names of the fads tell who was there.
 
 from sklearn.model_selection import GroupKFold
 
