@@ -37,11 +37,14 @@ class SoundFormat(NamedTuple):
         Seconds that it hears at once; None if any number.
     width : int
         Features of a window.
+    is_raw : bool
+        Whether it is given the samples, not a spectrogram of them.
     """
 
     rate: int
     longest_s: float | None
     width: int
+    is_raw: bool = True
 
 
 class SoundModel(Protocol):
@@ -266,7 +269,12 @@ def pretrained_format(model: str | os.PathLike[str]) -> tuple[SoundFormat, Any]:
     ValueError
         If there is no such model, it is none of sound, or its extractor is missing.
     """
-    from transformers import FEATURE_EXTRACTOR_MAPPING, AutoConfig, AutoFeatureExtractor
+    from transformers import (
+        FEATURE_EXTRACTOR_MAPPING,
+        AutoConfig,
+        AutoFeatureExtractor,
+        Wav2Vec2FeatureExtractor,
+    )
 
     with quiet_transformers():
         config = from_pretrained(AutoConfig, model, kind=_KIND)
@@ -294,7 +302,13 @@ def pretrained_format(model: str | os.PathLike[str]) -> tuple[SoundFormat, Any]:
             f"model={os.fspath(model)!r}, a model of type {config.model_type!r}, "
             f"states no width or no sampling rate. {PretrainedNetwork.remedy}"
         )
-    return SoundFormat(int(rate), _longest_s(extractor, rate), int(width)), extractor
+    format = SoundFormat(
+        int(rate),
+        _longest_s(extractor, rate),
+        int(width),
+        is_raw=isinstance(extractor, Wav2Vec2FeatureExtractor),
+    )
+    return format, extractor
 
 
 def _longest_s(extractor: Any, rate: int) -> float | None:

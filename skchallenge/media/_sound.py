@@ -77,7 +77,7 @@ def _resampled(file: BinaryIO, rate: int, limits: MediaLimits) -> Iterator[Sampl
             n_pieces += 1
             yield piece
         # Recorders leave a track without a sample where there was no microphone.
-        is_declared = bool(errors or stream.frames or stream.duration)
+        is_declared = bool(errors or stream.frames)
     if not n_pieces and is_declared:
         reason = f" ({errors[-1].strerror})" if errors else ""
         raise MediaError(f"none of its sound decodes{reason}: it is damaged.")
