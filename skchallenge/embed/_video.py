@@ -180,6 +180,7 @@ class VideoFrameEmbedder(
 
     See Also
     --------
+    AudioEmbedder : The same for sound.
     CaptionEmbedder : The same for text.
     EmbeddingStore : Keeps the vectors.
     MediaLimits : What a file may cost.

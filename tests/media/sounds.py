@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from PIL import Image
 
 RATE = 16_000
 
@@ -83,3 +84,72 @@ def planted_clips(folder, decides, n, seed):
         options = {"codec": "aac", "format": "fltp", "n_pictures": 5}
         paths.append(write_sound(folder / f"{number}.mp4", sound, **options))
     return paths, y
+
+
+# Name of the file, codec, format of samples, layout, rate.
+ODD = {
+    "8 bits, 8 kHz": ("a.wav", "pcm_u8", "u8", "mono", 8_000),
+    "16 bits, 22 kHz, stereo": ("a.wav", "pcm_s16le", "s16", "stereo", 22_050),
+    "24 bits, 48 kHz, 5.1": ("a.wav", "pcm_s24le", "s32", "5.1", 48_000),
+    "32 bits, 96 kHz": ("a.wav", "pcm_s32le", "s32", "stereo", 96_000),
+    "floats, 44 kHz": ("a.wav", "pcm_f32le", "flt", "stereo", 44_100),
+    "aac in mp4": ("a.mp4", "aac", "fltp", "stereo", 44_100),
+    "aac 5.1 in mp4": ("a.mp4", "aac", "fltp", "5.1", 48_000),
+    "opus in webm": ("a.webm", "libopus", "flt", "stereo", 48_000),
+    "mp3": ("a.mp3", "libmp3lame", "s16p", "stereo", 32_000),
+    "flac in mkv": ("a.mkv", "flac", "s32", "mono", 96_000),
+    "a-law in wav": ("a.wav", "pcm_alaw", "s16", "mono", 8_000),
+}
+
+
+def damaged(path):
+    """Write good pictures beside sound whose packets are noise."""
+    options = {"codec": "aac", "format": "fltp", "n_pictures": 20}
+    write_sound(path, noise(2.0), **options)
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(audio=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for start, size in packets:
+        data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+    return str(path)
+
+
+def make_odd_sounds(folder):
+    """Return {kind: (path, what)}, in which `what` is "sound", "no sound" or "bad"."""
+    odd = {}
+
+    def place(kind):
+        (folder / str(len(odd))).mkdir()
+        return folder / str(len(odd))
+
+    for kind, (name, codec, format, layout, rate) in ODD.items():
+        options = {"codec": codec, "format": format, "layout": layout, "rate": rate}
+        path = write_sound(place(kind) / name, tone(2.0, 1000, rate=rate), **options)
+        odd[kind] = path, "sound"
+    beside = {"codec": "aac", "format": "fltp", "n_pictures": 20}
+    for kind, seconds in (("shorter than the picture", 0.3), ("longer", 8.0)):
+        odd[kind] = write_sound(place(kind) / "a.mp4", tone(seconds), **beside), "sound"
+    hours = np.tile(noise(60.0, rate=8_000), 180)
+    options = {"codec": "pcm_u8", "format": "u8", "rate": 8_000}
+    odd["3 hours"] = write_sound(place("3 hours") / "a.wav", hours, **options), "sound"
+    silent = write_sound(place("silence") / "a.wav", np.zeros(RATE))
+    odd["digital silence"] = silent, "sound"
+    picture = place("picture") / "a.png"
+    Image.new("RGB", (40, 30)).save(picture)
+    odd["a picture"] = str(picture), "no sound"
+    video = place("video") / "a.mkv"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    odd["a video without"] = str(video), "no sound"
+    odd["damaged beside good pictures"] = damaged(place("damaged") / "a.mp4"), "bad"
+    text = place("text") / "a.mp3"
+    text.write_text("no sound")
+    odd["a text"] = str(text), "bad"
+    odd["a missing file"] = str(folder / "gone.mp4"), "bad"
+    return odd
