@@ -523,6 +523,8 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
         if isinstance(batch_size, str):
             device = resolve_device(self.device)
             batch_size = _WINDOWS_A_BATCH.get(device.type, 8)
+        if not model.is_windowed:  # one file at a time: it may be long
+            batch_size = 1
         sounds = read_sounds(
             names,
             rate,
