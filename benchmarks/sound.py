@@ -89,7 +89,7 @@ def show_speed(folder, n_videos, n_rounds, compile):
 
 
 def show_signal(folder, n_clips, n_seeds):
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     is_right = True
     for decides in ("pitch", "rhythm", "nothing"):
         found = []
