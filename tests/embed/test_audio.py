@@ -315,7 +315,7 @@ def test_a_function_gets_its_rate(tmp_path):
 MODELS = ["logmel", power, "ast", "wav2vec2", "whisper", "clap"]
 
 
-@pytest.fixture(params=MODELS, ids=str)
+@pytest.fixture(params=MODELS, ids=lambda kind: getattr(kind, "__name__", kind))
 def embedder(request, models):
     model = models.get(request.param, request.param)
     return AudioEmbedder(model, precision="float32")
@@ -339,7 +339,9 @@ def test_batch_size_does_not_matter(embedder, paths):
         np.testing.assert_allclose(found, whole, atol=1e-5 * np.abs(whole).max())
 
 
-@pytest.mark.parametrize("kind", ["logmel", power, "whisper"], ids=str)
+@pytest.mark.parametrize(
+    "kind", ["logmel", power, "whisper"], ids=["logmel", "power", "whisper"]
+)
 def test_processes_do_not_matter(kind, models, paths):
     model = AudioEmbedder(models.get(kind, kind))
     whole = model.fit_transform(paths)
