@@ -7,7 +7,10 @@ in a worker process within a time limit; a worker that had to be ended, or ended
 itself, is counted, and so are rows that do not stand where their files do. A missed
 target is exit code 1.
 
+With `--sound`, the same for the sound of files, odd and damaged, by `AudioEmbedder`.
+
     python benchmarks/odd_media.py [--n-mutants 1000] [--seed 0] [--timeout-s 20]
+                                   [--sound]
 """
 
 import argparse
@@ -24,13 +27,21 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from skchallenge.embed import MediaLimits, VideoFrameEmbedder, probe_media
+from skchallenge.embed import (
+    AudioEmbedder,
+    MediaLimits,
+    VideoFrameEmbedder,
+    probe_media,
+)
 from skchallenge.exceptions import MediaError
 
 os.environ["SVT_LOG"] = "0"  # one of the encoders talks
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from media.odd_media import KINDS, make_corpus
+from media.sounds import make_odd_sounds
+
+from skchallenge.media._read import read_sounds
 
 BASES = [
     "h264 mp4",
@@ -84,11 +95,11 @@ def overwrite(data, rng):
 MUTATIONS = [flip, truncate, insert, remove, overwrite]
 
 
-def mutants(paths, folder, n, seed):
+def mutants(paths, folder, n, seed, bases=BASES):
     """Yield (base, mutation, path) of damaged copies."""
     rng = np.random.default_rng(seed)
     for number in range(n):
-        base = BASES[number % len(BASES)]
+        base = bases[number % len(bases)]
         mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
         data = np.frombuffer(Path(paths[base]).read_bytes(), np.uint8).copy()
         path = folder / f"{number}{Path(paths[base]).suffix}"
@@ -199,13 +210,106 @@ def show_mutants(damaged, limits):
     return total["crash"] + total["overdue"] + n_moved
 
 
+# Sound
+
+
+def hear(paths, limits, **policy):
+    """Return a row a file, or the error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return AudioEmbedder(limits=limits, **policy).fit_transform(paths)
+    except MediaError as error:
+        return str(error)
+
+
+def show_sounds(odd, limits):
+    """Print one line a kind of sound; return how many are not as they should be."""
+    rows, n_wrong = {}, 0
+    for kind, (path, expected) in odd.items():
+        found = {
+            "raise": hear([path], limits),
+            "nan": hear([path], limits, on_error="nan"),
+            "zero": hear([path], limits, on_error="zero"),
+            "no_sound=error": hear([path], limits, no_sound="error"),
+        }
+        shown = {name: shown_row(value) for name, value in found.items()}
+        n_wrong += tuple(shown.values()) != OUTCOMES[expected]
+        rows[kind] = shown
+    print(pd.DataFrame(rows).T.to_string())
+    return n_wrong
+
+
+OUTCOMES = {
+    "sound": ("row", "row", "row", "row"),
+    "no sound": ("zeros", "zeros", "zeros", "error"),
+    "bad": ("error", "NaN", "zeros", "error"),
+}
+
+
+def shown_row(found):
+    if isinstance(found, str):
+        return "error"
+    if np.isnan(found).all():
+        return "NaN"
+    return "row" if found[0, -1] == 1 and np.isfinite(found).all() else "zeros"
+
+
+def show_damaged_sounds(damaged, limits):
+    """Print counts a base; return the number of crashes, of files overdue or moved."""
+    paths = [path for *_, path in damaged]
+    start = time.perf_counter()
+    sounds = read_sounds(paths, 16_000, 60.0, n_threads=2, limits=limits)
+    found = [heard(sound) for sound in sounds]
+    seconds = time.perf_counter() - start
+    names = pd.Series([base for base, *_ in damaged], name="damaged file")
+    print(pd.crosstab(names, pd.Series(found, name="outcome"), margins=True))
+    rows = hear(paths, limits, on_error="nan")
+    alike = {"error": np.isnan(rows).all(axis=1), "sound": rows[:, -1] == 1}
+    n_moved = sum(
+        not alike[what][row] for row, what in enumerate(found) if what in alike
+    )
+    total = Counter(found)
+    print(
+        f"{len(damaged)} damaged files in {seconds:.1f} s: {total['crash']} crashes, "
+        f"{total['overdue']} overdue; {n_moved} rows not where their files are"
+    )
+    return total["crash"] + total["overdue"] + n_moved
+
+
+def heard(sound):
+    if not isinstance(sound, MediaError):
+        return "no sound" if sound.samples is None else "sound"
+    if "crashes the decoder" in str(sound):
+        return "crash"
+    return "overdue" if "timeout_s" in str(sound) else "error"
+
+
+def study_sounds(folder, n_mutants, seed, limits):
+    (folder / "odd").mkdir()
+    (folder / "damaged").mkdir()
+    odd = make_odd_sounds(folder / "odd")
+    n_wrong = show_sounds(odd, limits)
+    print(f"{len(odd)} kinds of sound, {n_wrong} not as expected\n")
+    paths = {kind: path for kind, (path, what) in odd.items() if what == "sound"}
+    del paths["3 hours"]
+    bases = list(paths)
+    damaged = list(mutants(paths, folder / "damaged", n_mutants, seed, bases))
+    return n_wrong + show_damaged_sounds(damaged, limits)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--n-mutants", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout-s", type=float, default=20.0)
+    parser.add_argument("--sound", action="store_true")
     options = parser.parse_args()
     limits = MediaLimits(timeout_s=options.timeout_s)
+    if options.sound:
+        with tempfile.TemporaryDirectory() as name:
+            n_bad = study_sounds(Path(name), options.n_mutants, options.seed, limits)
+        return int(n_bad > 0)
     with tempfile.TemporaryDirectory() as name:
         corpus, folder = Path(name) / "corpus", Path(name) / "damaged"
         corpus.mkdir()

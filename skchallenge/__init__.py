@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         make_participation,
     )
     from skchallenge.embed import (
+        AudioEmbedder,
         CaptionEmbedder,
         EmbeddingStore,
         VideoFrameEmbedder,
@@ -28,6 +29,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AdoptionHistory",
+    "AudioEmbedder",
     "CaptionEmbedder",
     "DeepChallenger",
     "EmbeddingStore",
@@ -48,6 +50,7 @@ __all__ = [
 # Imported when first asked for: tables and metrics must not wait for torch.
 _HOMES = {
     "AdoptionHistory": "_adoption",
+    "AudioEmbedder": "embed",
     "CaptionEmbedder": "embed",
     "DeepChallenger": "_participation",
     "EmbeddingStore": "embed",

@@ -4,7 +4,7 @@ The tree::
 
     ValueError
     ├── LeakageError          a column tells the label, or is not known in time
-    └── MediaError            a media file cannot become frames
+    └── MediaError            a media file cannot become frames or sound
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
     ├── LeakageWarning        features may tell the label
@@ -29,7 +29,7 @@ class LeakageError(ValueError):
 
 
 class MediaError(ValueError):
-    """A media file is missing, unreadable or holds no picture."""
+    """A media file is missing, unreadable or holds no picture (or no sound)."""
 
 
 class EmptyHistoryWarning(UserWarning):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from media.sounds import noise, tone, write_sound
 from PIL import Image
 from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from skchallenge import (
+    AudioEmbedder,
     CaptionEmbedder,
     DeepChallenger,
     HistoryEncoder,
@@ -138,6 +140,25 @@ def test_contract_of_the_path_embedder(tmp_path, pooling):
         precision="float32",
     )
     X = pd.DataFrame({"path": paths})
+    assert contract.run(factory, X, batch_parameter="batch_size") == 107
+    assert contract.check_torch_settings(factory, X) == 18
+
+
+def halves():
+    return nn.Sequential(
+        nn.Unflatten(1, (1, -1)), nn.AdaptiveAvgPool1d(2), nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize("model", ["logmel", halves], ids=["logmel", "function"])
+def test_contract_of_the_sound_embedder(tmp_path, model):
+    sounds = [noise(0.3 + 0.1 * i, seed=i) + tone(0.3 + 0.1 * i) for i in range(8)]
+    paths = [
+        write_sound(tmp_path / f"{i}.wav", sound) for i, sound in enumerate(sounds)
+    ]
+    Image.new("RGB", (8, 8)).save(tmp_path / "silent.png")
+    X = pd.DataFrame({"path": [*paths, str(tmp_path / "silent.png")]})
+    factory = partial(AudioEmbedder, model)
     assert contract.run(factory, X, batch_parameter="batch_size") == 107
     assert contract.check_torch_settings(factory, X) == 18
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import skops.io
 from feed.films import choreography, mirrored, performance, write
+from media.sounds import tone, write_sound
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from sklearn.compose import make_column_transformer
@@ -22,6 +23,7 @@ from test_virality_stack import study
 
 from skchallenge import (
     AdoptionHistory,
+    AudioEmbedder,
     CaptionEmbedder,
     MultimodalVirality,
     VideoCatalog,
@@ -188,6 +190,13 @@ def frames(folder):
     return answers(embedder, covers(folder)[["cover"]])
 
 
+def sounds(folder):
+    paths = [write_sound(folder / f"{i}.wav", tone(hz=200 * i)) for i in (1, 2)]
+    store = EmbeddingStore(folder / "store.db")
+    embedder = AudioEmbedder(store=store, limits=HERE)
+    return answers(embedder, pd.DataFrame({"path": paths}))
+
+
 def gate(folder):
     X = pd.DataFrame({"path": films(folder), "caption": ["good", "bad", "fine"]})
     words = make_column_transformer((TfidfVectorizer(), "caption"))
@@ -256,6 +265,7 @@ WITHOUT_FILES = {
     "make_virality_stack": stack,
 }
 WITH_FILES = {
+    "AudioEmbedder": sounds,
     "DuplicateFinder": finder,
     "MultimodalVirality": virality,
     "ReviewGate": gate,

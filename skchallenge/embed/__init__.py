@@ -1,5 +1,6 @@
 """Media and text to vectors: frozen pretrained models, nothing is trained."""
 
+from skchallenge.embed._audio import AudioEmbedder
 from skchallenge.embed._caption import CaptionEmbedder
 from skchallenge.embed._demo import demo_caption_model, load_demo_backbone
 from skchallenge.embed._store import EmbeddingStore
@@ -8,6 +9,7 @@ from skchallenge.media._limits import MediaLimits
 from skchallenge.media._probe import probe_media
 
 __all__ = [
+    "AudioEmbedder",
     "CaptionEmbedder",
     "EmbeddingStore",
     "MediaLimits",

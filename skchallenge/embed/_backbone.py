@@ -89,7 +89,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.
         if isinstance(backbone, str):
             net = _build_named(backbone, weights, image_size)
         else:
-            net = _build_called(backbone)
+            net = build_called(backbone, "backbone")
     if is_weights_path(weights):
         _load_state_dict(net, Path(str(weights)))
     if isinstance(backbone, str):
@@ -197,17 +197,18 @@ def _build_named(name: str, weights: Weights, image_size: int) -> nn.Module:
         ) from error
 
 
-def _build_called(backbone: Callable[[], nn.Module]) -> nn.Module:
-    net = backbone()
+def build_called(function: Callable[[], nn.Module], parameter: str) -> nn.Module:
+    """Return a copy of the module that a user's function returns."""
+    net = function()
     if not isinstance(net, nn.Module):
         raise TypeError(
-            f"backbone must return an nn.Module, got {type(net).__name__} from "
-            f"{backbone!r}."
+            f"{parameter} must return an nn.Module, got {type(net).__name__} from "
+            f"{function!r}."
         )
     if isinstance(net, torch.jit.ScriptModule):  # its copies cannot be frozen or cast
         raise TypeError(
-            f"backbone must return a module of Python, got TorchScript from "
-            f"{backbone!r}. Return the module that was scripted or traced."
+            f"{parameter} must return a module of Python, got TorchScript from "
+            f"{function!r}. Return the module that was scripted or traced."
         )
     return copy.deepcopy(net)  # it may be the caller's own: leave that one alone
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -29,7 +29,6 @@ from skchallenge._table import (
 from skchallenge._torch import (
     isolated_rng,
     no_autocast,
-    one_at_a_time,
     resolve_device,
 )
 from skchallenge.embed._cached import (
@@ -42,14 +41,16 @@ from skchallenge.embed._cached import (
 from skchallenge.embed._keys import (
     fingerprint_of,
     network_digest,
-    text_model_files,
-    text_model_fingerprint,
+    pretrained_files,
+    pretrained_fingerprint,
 )
 from skchallenge.embed._networks import check_width, get_network, resolve_precision
+from skchallenge.embed._pretrained import from_pretrained, quiet_transformers
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, file_stat
 
+_KIND = "a BERT-family encoder"
 _RULES = 2  # raise it when texts become other vectors by the same parameters
 _TEXTS_A_GROUP = 1024  # sorted by length together
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
@@ -273,7 +274,7 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = os.fspath(self.model)
         if os.path.isdir(model):
             model = absolute(model)
-        stats = tuple(file_stat(path) for path in text_model_files(model))
+        stats = tuple(file_stat(path) for path in pretrained_files(model))
         key = (model, stats, dtype, device)  # a file changed in place: another encoder
         return get_network(key, lambda: TextEncoder(model, dtype, device))
 
@@ -285,10 +286,10 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         import transformers
 
-        model: object = text_model_fingerprint(session, self.model)
+        model: object = pretrained_fingerprint(session, self.model)
         if model is None:  # not downloaded yet
             encoder = self._encoder()
-            model = text_model_fingerprint(session, self.model) or encoder.digest
+            model = pretrained_fingerprint(session, self.model) or encoder.digest
         major = transformers.__version__.partition(".")[0]
         dtype = resolve_precision(self.precision, resolve_device(self.device))
         settings = (self.pooling, self.max_length, str(dtype), major)
@@ -345,10 +346,10 @@ class TextEncoder:
         from transformers import AutoModel, AutoTokenizer
 
         # Layers that a checkpoint lacks are drawn at random; none of them is used.
-        with _quiet(), isolated_rng(device, seed=0):
-            self.tokenizer = _from_pretrained(AutoTokenizer, model)
+        with quiet_transformers(), isolated_rng(device, seed=0):
+            self.tokenizer = from_pretrained(AutoTokenizer, model, kind=_KIND)
             # Casting here would round what a model keeps in float32: angles, say.
-            net = _from_pretrained(AutoModel, model, dtype=dtype)
+            net = from_pretrained(AutoModel, model, kind=_KIND, dtype=dtype)
         self.net: nn.Module = net.eval().requires_grad_(False).to(device)
         self.device = device
 
@@ -391,8 +392,8 @@ def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:
     """
     from transformers import AutoConfig
 
-    with _quiet():
-        config = _from_pretrained(AutoConfig, model)
+    with quiet_transformers():
+        config = from_pretrained(AutoConfig, model, kind=_KIND)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"model must be an encoder of the BERT family, got {model!r}.")
     limit = getattr(config, "max_position_embeddings", max_length)
@@ -426,50 +427,3 @@ def length_batches(
         size = batch_size or max(1, token_budget // longest)
         yield order[start : start + size]
         start += size
-
-
-def _from_pretrained(
-    loader: Any, model: str | os.PathLike[str], **settings: Any
-) -> Any:
-    """Load from a folder, from the cache, or else from the Hub."""
-    name = os.fspath(model)
-    local = os.path.isdir(name)
-    try:
-        if os.path.isabs(name) or name.startswith("."):
-            os.stat(name)  # a folder is meant: do not ask the Hub
-        try:
-            return loader.from_pretrained(name, local_files_only=True, **settings)
-        except OSError:
-            if local:
-                raise
-            return loader.from_pretrained(name, **settings)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model must be a folder with a BERT-family encoder or the name of one on "
-            f"the Hugging Face Hub, got {name!r}: {error} Without a network, pass the "
-            "path of a local folder or a name that is in the Hub's cache."
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the loading reports of transformers; restore its settings after."""
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-    )
-    from transformers.utils import logging
-
-    with one_at_a_time:
-        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        hub_bar_off = are_progress_bars_disabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if bar:
-                logging.enable_progress_bar()
-            if hub_bar_off:
-                disable_progress_bars()

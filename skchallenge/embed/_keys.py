@@ -23,7 +23,7 @@ _FRAMEWORKS = {
     "torchvision",
 }  # their code is known by its names
 _WEIGHTS = {".bin", ".safetensors"}
-_TEXT_MODEL = _WEIGHTS | {".json", ".model", ".txt"}
+_PRETRAINED = _WEIGHTS | {".json", ".model", ".txt"}
 _PLAIN = bool | int | float | str | torch.dtype | None
 _INTERNALS = {*vars(nn.Module()), "training"}
 
@@ -68,31 +68,31 @@ def weights_fingerprint(
     return genuine if is_genuine else digest.hex()
 
 
-def text_model_fingerprint(
+def pretrained_fingerprint(
     session: Session | None, model: str | os.PathLike[str]
 ) -> tuple[str, ...] | None:
-    """Tell which weights, tokenizer and settings a text encoder has.
+    """Tell which weights, tokenizer and settings a model of transformers has.
 
     None if its weights are not on this machine.
     """
-    folder = _text_model_folder(os.fspath(model))
-    paths = [] if folder is None else text_model_files(folder)
+    folder = _pretrained_folder(os.fspath(model))
+    paths = [] if folder is None else pretrained_files(folder)
     if not any(Path(path).suffix in _WEIGHTS for path in paths):
         return None
     digests = ((path, _digest_of(session, path)) for path in paths)
     return tuple(f"{os.path.basename(p)} {d.hex()}" for p, d in digests if d)
 
 
-def text_model_files(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the files of a folder that make up a text encoder; none if it is none."""
+def pretrained_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the files of a folder that make up a model; none if it is none."""
     if not os.path.isdir(folder):
         return []
     found = os.listdir(str(folder))  # of a text of NumPy it would list bytes
-    names = sorted(n for n in found if Path(n).suffix in _TEXT_MODEL)
+    names = sorted(n for n in found if Path(n).suffix in _PRETRAINED)
     return [os.path.join(folder, name) for name in names]
 
 
-def _text_model_folder(name: str) -> str | None:
+def _pretrained_folder(name: str) -> str | None:
     """Return the folder that transformers reads, in the Hub's cache if need be."""
     from huggingface_hub import try_to_load_from_cache
 

@@ -1,13 +1,8 @@
 """A column of media files -> one vector a file."""
 
-import contextlib
 import os
-import tempfile
 import threading
-import warnings
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,14 +18,11 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from tqdm import tqdm
 
 from skchallenge._table import (
     Cells,
     check_count,
     check_option,
-    describe,
-    indices_of,
 )
 from skchallenge._torch import isolated_rng, resolve_device
 from skchallenge.embed._backbone import (
@@ -56,6 +48,14 @@ from skchallenge.embed._engine import (
     make_engine,
     repays_compiling,
 )
+from skchallenge.embed._files import (
+    FILLERS,
+    OUTPUTS,
+    distinct,
+    file_contents,
+    fill_rows,
+    read_files,
+)
 from skchallenge.embed._keys import fingerprint_of, network_digest, weights_fingerprint
 from skchallenge.embed._networks import (
     check_width,
@@ -64,20 +64,12 @@ from skchallenge.embed._networks import (
     token_of,
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
-from skchallenge.exceptions import MediaError, MediaWarning
-from skchallenge.media._covers import reserve
+from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
 from skchallenge.media._source import (
-    WANTED,
-    Content,
     Source,
-    content_key,
-    items_of,
-    read_source,
-    read_source_columns,
-    with_absolute_paths,
 )
 
 Matrix = NDArray[np.float32]
@@ -87,11 +79,8 @@ POOLING: dict[str, Callable[[Matrix], Matrix]] = {
     "max": lambda features: features.max(axis=0),
     "concat": lambda features: features.ravel(),
 }
-OUTPUTS = ("array", "memmap")
-FILLERS = {"raise": None, "nan": np.nan, "zero": 0.0}  # by `on_error`
 _RULES = 3  # raise it when files become other vectors by the same parameters
 _FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
-_N_NAMED = 3  # files that a warning names
 
 
 class VideoFrameEmbedder(
@@ -191,6 +180,7 @@ class VideoFrameEmbedder(
 
     See Also
     --------
+    AudioEmbedder : The same for sound.
     CaptionEmbedder : The same for text.
     EmbeddingStore : Keeps the vectors.
     MediaLimits : What a file may cost.
@@ -340,39 +330,16 @@ class VideoFrameEmbedder(
             self._check_parameters()
             check_width(self._width(), self.width_, f"backbone={self.backbone!r}")
         table = self._sources(X, reset=False)
-        n_columns = table.shape[1]
-        positions = indices_of(table.flat)  # by source, in the flattened table
-        embeddings = new_matrix((table.size, self._features_a_file()), self.output)
-        filler = FILLERS[self.on_error]
-        reasons: dict[int, str] = {}  # of rows with a filler, by index
-        for index in np.flatnonzero([source is None for source in table.flat]):
-            embeddings[index] = filler
-            reasons[int(index)] = "there is no path."
-
-        embedded = cached_embed(self, list(positions), self.store)
+        embedded = cached_embed(self, distinct(table), self.store)
         backbone = getattr(self.backbone, "__name__", self.backbone)
-        name = f"{type(self).__name__}, {backbone}"
-        bar = tqdm(
-            desc=name, total=len(positions), unit="file", disable=not self.verbose
+        return fill_rows(
+            self,
+            table,
+            embedded,
+            self._features_a_file(),
+            model=backbone,
+            hint="; probe_media tells the reasons",
         )
-        with bar, closing(embedded):
-            for source, result in embedded:
-                indices = positions[source]
-                if not isinstance(result, MediaError):
-                    for index in indices:  # often one; a list would cost ten times more
-                        embeddings[index] = result
-                elif filler is None:
-                    raise MediaError(
-                        f"Row {indices[0] // n_columns}: {result} Repair or drop it, "
-                        "or set on_error='nan' or 'zero' to fill its row."
-                    ) from result
-                else:
-                    embeddings[indices] = filler
-                    reasons |= dict.fromkeys(indices, str(result))
-                bar.update()
-        if reasons:
-            self._warn_of(reasons, table.shape)
-        return embeddings.reshape(len(table), -1)
 
     def _check_parameters(self) -> None:
         check_backbone(self.backbone, self.weights)
@@ -408,41 +375,7 @@ class VideoFrameEmbedder(
         return self.n_features_in_ * self._features_a_file()
 
     def _sources(self, X: Any, *, reset: bool) -> Cells:
-        """Return what is to be embedded; None where it is missing and may be.
-
-        Paths are absolute: they travel to workers.
-        """
-        table = read_source_columns(self, X, reset=reset)
-        sources = np.empty(table.shape, dtype=object)
-        for (row, column), cell in np.ndenumerate(table):
-            where = f"X must hold {WANTED}, but row {row}, column {column} is"
-            try:
-                source = read_source(cell)
-            except TypeError as error:
-                raise TypeError(f"{where} {error}. Convert it, or drop it.") from error
-            if source is None and self.on_error == "raise":
-                raise TypeError(
-                    f"{where} {describe(cell)}. Drop the row, or set on_error='nan' or "
-                    "'zero', which fill rows without a picture."
-                )
-            sources[row, column] = source and with_absolute_paths(source)
-        return sources
-
-    def _warn_of(self, reasons: dict[int, str], shape: tuple[int, ...]) -> None:
-        """Warn once of the rows that hold a filler; name the first."""
-        n_columns = shape[1]
-        named = [
-            f"row {index // n_columns}: {reason}"
-            for index, reason in sorted(reasons.items())[:_N_NAMED]
-        ]
-        n_more = len(reasons) - len(named)
-        warnings.warn(
-            f"{len(reasons)} of {shape[0] * n_columns} files could not be embedded and "
-            f"are filled as on_error={self.on_error!r} says: {' '.join(named)}"
-            + (f" And {n_more} more; probe_media tells the reasons." if n_more else ""),
-            MediaWarning,
-            stacklevel=4,  # past scikit-learn's wrapper of `transform`
-        )
+        return read_files(self, X, reset=reset, without="a picture")
 
     # From here on: the network, and what `cached_embed` asks for.
 
@@ -505,20 +438,7 @@ class VideoFrameEmbedder(
     def _contents(
         self, session: Session, names: Sequence[Source]
     ) -> Iterator[tuple[Source, bytes | MediaError | None]]:
-        timeout_s = (self.limits or MediaLimits()).timeout_s
-        paths = [i for name in names for i in items_of(name) if isinstance(i, str)]
-        with closing(session.digests(paths, timeout_s)) as digests:
-            for name in names:
-                found: list[bytes | MediaError | None] = [
-                    item.digest if isinstance(item, Content) else next(digests)[1]
-                    for item in items_of(name)
-                ]
-                errors = [digest for digest in found if isinstance(digest, MediaError)]
-                keys = [digest for digest in found if isinstance(digest, bytes)]
-                if errors:  # named as `read_clips` names it
-                    yield name, MediaError(f"{name}: {errors[0]}")
-                else:
-                    yield name, content_key(keys) if len(keys) == len(found) else None
+        return file_contents(session, names, self.limits)
 
     _chunk_size, _commit_size = 32, 8
     _to_bytes = staticmethod(vector_to_bytes)
@@ -623,38 +543,3 @@ class FrameNetwork:
 
 
 _making_engines = threading.RLock()  # threads of one process share networks
-
-
-def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
-    """Return a float32 matrix to fill; as a memory map if `output` says so.
-
-    The file of a memory map is in the folder for temporary files (`TMPDIR`). It is
-    named, so that worker processes of joblib map it too, and goes with its last view.
-
-    Raises
-    ------
-    OSError
-        If the folder has no room for it.
-    """
-    if output == "array":
-        return np.empty(shape, dtype=np.float32)
-    file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")
-    try:
-        n_bytes = max(4 * shape[0] * shape[1], 1)
-        try:
-            reserve(file, os.path.dirname(path), n_bytes, "output='memmap'")
-        finally:
-            os.close(file)  # Windows removes no open file
-        matrix: Any = np.memmap(path, np.float32, "r+", shape=shape)
-    except BaseException:
-        os.unlink(path)
-        raise
-    weakref.finalize(matrix._mmap, _remove, path, os.getpid())
-    return matrix
-
-
-def _remove(path: str, owner: int) -> None:
-    if os.getpid() != owner:  # a fork
-        return
-    with contextlib.suppress(OSError):  # gone already, or still in use on Windows
-        os.unlink(path)

@@ -328,26 +328,39 @@ def _shown(
 
 
 @contextmanager
-def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and its video stream, to be decoded on one thread.
+def open_container(file: BinaryIO, limits: MediaLimits) -> Iterator[Any]:
+    """Yield the container of an open file.
 
     FFmpeg gets an open file, not a name: it would read ``a%02d.jpg`` as a pattern and
     ``concat:a`` as a protocol. With no protocol allowed, a playlist cannot make it
-    open other files. One codec thread is as fast, with files decoded side by side, and
-    damaged files give the same frames each time. The limit of pixels is set twice:
-    opening a file decodes a picture of it.
+    open other files. The limit of pixels is set here, too: opening a file decodes a
+    picture of it.
     """
-    pixels = {"max_pixels": str(min(limits.max_pixels, _MAX_INT))}
-    options = {"protocol_whitelist": "none", **pixels}
+    options = {"protocol_whitelist": "none", **_pixel_options(limits)}
     file.seek(0)
     with av.open(file, options=options, metadata_errors="ignore") as container:
+        yield container
+
+
+@contextmanager
+def open_streams(file: BinaryIO, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
+    """Yield the container and its video stream, to be decoded on one thread.
+
+    One codec thread is as fast, with files decoded side by side, and damaged files give
+    the same frames each time.
+    """
+    with open_container(file, limits) as container:
         stream = _main_stream(container.streams.video)
         codec = stream.codec_context
         _check_pixels(codec.width, codec.height, limits)
-        codec.options = pixels
+        codec.options = _pixel_options(limits)
         codec.thread_type = "SLICE"
         codec.thread_count = 1
         yield container, stream
+
+
+def _pixel_options(limits: MediaLimits) -> dict[str, str]:
+    return {"max_pixels": str(min(limits.max_pixels, _MAX_INT))}
 
 
 def _main_stream(streams: Sequence[Any]) -> Any:

@@ -21,7 +21,7 @@ class MediaLimits:
         Seconds from the first frame to the end of the last one. They are measured by
         the time stamps of all frames, not taken from the file's header. Where frames
         have no time stamps, their number and the declared frame rate count. Where
-        sound is measured, it may last no longer either.
+        sound is measured or embedded, what is read of it may last no longer either.
     timeout_s : float or None, default=120.0
         Seconds to decode one file. Files are decoded in worker processes; one that
         is not ready in time is ended, and one that a file makes crash is replaced:
@@ -44,6 +44,7 @@ class MediaLimits:
     --------
     probe_media : Tell which files are within the limits.
     VideoFrameEmbedder : Embeds the files.
+    AudioEmbedder : Embeds their sound.
 
     Notes
     -----

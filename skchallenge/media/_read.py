@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ from skchallenge.media._worker import (
 )
 
 FILES_IN_MEMORY = 8
+_SOUND_IN_MEMORY_BYTES = 2**28  # of as many files, if they are long
 _WORKER = "skchallenge.media._worker"
 _START_TIMEOUT_S = 60.0
 _LOOK_UP_S = 0.5  # while waiting, for a signal that did not wake
@@ -80,6 +81,21 @@ class LumaThumbnails(NamedTuple):
     digest: bytes | None = None
 
 
+class Sound(NamedTuple):
+    """The sound of one file.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n,), dtype int16, or None
+        Mono, at the rate that was asked for; None if the file has no sound.
+    digest : bytes or None
+        As of `Clip`.
+    """
+
+    samples: NDArray[np.int16] | None
+    digest: bytes | None = None
+
+
 def read_clips(
     sources: Iterable[Source],
     n_frames: int,
@@ -112,6 +128,40 @@ def read_clips(
                 frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
                 index = np.array(reply[0]["frame_index"], np.intp)
                 yield Clip(frames, index, _digest(reply))
+
+
+def read_sounds(
+    sources: Iterable[Source],
+    rate: int,
+    max_s: float,
+    *,
+    n_threads: int,
+    limits: MediaLimits | None = None,
+    hashed: bool = False,
+) -> Generator[Sound | MediaError, None, None]:
+    """Decode the first `max_s` seconds of sound of each source, in order.
+
+    Errors and `hashed` are as in `read_clips`. Fewer files are in memory at a time
+    where their sound is long.
+    """
+    settings = {"rate": int(rate), "max_s": float(max_s)}
+    n_held = int(_SOUND_IN_MEMORY_BYTES / (2 * rate * max_s))
+    with _Decoders(n_threads, limits) as decoders:
+        replies = decoders.ask_for_each(
+            sources,
+            "sound",
+            settings,
+            hashed=hashed,
+            in_batches=True,
+            n_held=max(1, min(n_held, FILES_IN_MEMORY)),
+        )
+        for source, reply in replies:
+            if isinstance(reply, MediaError):
+                yield _naming(source, reply)
+            else:
+                samples = np.frombuffer(reply[1], np.int16)
+                has_sound = reply[0]["has_sound"]
+                yield Sound(samples if has_sound else None, _digest(reply))
 
 
 def read_first_frames(
@@ -266,8 +316,12 @@ class _Decoders:
         *,
         hashed: bool = False,
         in_batches: bool = False,
+        n_held: int | None = None,
     ) -> Iterator[tuple[Source | None, Reply | MediaError]]:
-        """Yield each source with the reply of `perform`, or why it is bad."""
+        """Yield each source with the reply of `perform`, or why it is bad.
+
+        `n_held` is of `map_in_order`; None is at least `FILES_IN_MEMORY`.
+        """
         request = {
             "task": task,
             "settings": settings or {},
@@ -286,7 +340,11 @@ class _Decoders:
                 return source, error
 
         return map_in_order(
-            self._pool, read, sources, n_held=self._n_held, in_batches=in_batches
+            self._pool,
+            read,
+            sources,
+            n_held=n_held or self._n_held,
+            in_batches=in_batches,
         )
 
     def _read(self, source: Source | None, request: Message) -> Reply:

@@ -31,6 +31,7 @@ from skchallenge.media._frame_sampling import (
 )
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import measure_quality
+from skchallenge.media._sound import decode_sound
 
 Message = dict[str, Any]
 Buffer = bytes | bytearray | memoryview
@@ -66,12 +67,20 @@ def _quality(parts: Sequence[BinaryIO], limits: MediaLimits) -> tuple[Message, N
     return measure_quality(parts[0], limits)._asdict(), None
 
 
-_TASKS: dict[str, Callable[..., tuple[Message, NDArray[np.uint8] | None]]] = {
+def _sound(
+    parts: Sequence[Part], limits: MediaLimits, rate: int, max_s: float
+) -> tuple[Message, NDArray[np.int16] | None]:
+    samples = decode_sound(parts, rate, max_s, limits)
+    return {"has_sound": samples is not None}, samples
+
+
+_TASKS: dict[str, Callable[..., tuple[Message, NDArray[Any] | None]]] = {
     "clip": _clip,
     "first_frame": _first_frame,
     "luma": _luma,
     "metadata": _metadata,
     "quality": _quality,
+    "sound": _sound,
 }
 
 

@@ -374,7 +374,7 @@ def test_warm_captions_load_no_weights(tiny_bert, store, monkeypatch):
 def test_an_encoder_whose_files_are_not_found_is_known_by_its_values(
     tiny_bert, store, monkeypatch
 ):
-    monkeypatch.setattr(caption_module, "text_model_fingerprint", lambda *args: None)
+    monkeypatch.setattr(caption_module, "pretrained_fingerprint", lambda *args: None)
     model = CaptionEmbedder(tiny_bert, store=store)
     cold = model.fit_transform(CAPTIONS)
     np.testing.assert_array_equal(clone(model).fit_transform(CAPTIONS), cold)

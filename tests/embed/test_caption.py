@@ -28,10 +28,10 @@ from transformers.utils import logging as transformers_logging
 from skchallenge.embed import CaptionEmbedder
 from skchallenge.embed._caption import (
     TextEncoder,
-    _quiet,
     length_batches,
     pool_tokens,
 )
+from skchallenge.embed._pretrained import quiet_transformers
 
 CAPTIONS = [
     "dance with the funny cat",
@@ -144,13 +144,13 @@ def test_threads_leave_the_settings_of_transformers_as_found():
     entered = threading.Event()
 
     def first():
-        with _quiet():
+        with quiet_transformers():
             entered.set()
             time.sleep(0.1)
 
     def second():
         entered.wait()
-        with _quiet():
+        with quiet_transformers():
             time.sleep(0.2)
         return transformers_logging.get_verbosity()
 

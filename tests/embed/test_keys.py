@@ -17,7 +17,7 @@ from skchallenge.embed import EmbeddingStore
 from skchallenge.embed import _keys as module
 from skchallenge.embed._keys import (
     network_digest,
-    text_model_fingerprint,
+    pretrained_fingerprint,
     weights_fingerprint,
 )
 from skchallenge.embed._store import open_store
@@ -229,7 +229,7 @@ def test_a_path_is_known_by_its_content(session, tmp_path):
 def test_a_text_model_of_the_hub_is_found_in_its_cache(
     session, tiny_bert, tmp_path, monkeypatch
 ):
-    expected = text_model_fingerprint(session, tiny_bert)
+    expected = pretrained_fingerprint(session, tiny_bert)
     assert any(part.startswith("tokenizer.json ") for part in expected)
     assert any(part.startswith("model.safetensors ") for part in expected)
 
@@ -237,10 +237,10 @@ def test_a_text_model_of_the_hub_is_found_in_its_cache(
         return f"{tiny_bert}/{file}" if name == "org/tiny" else None
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look_up)
-    assert text_model_fingerprint(session, "org/tiny") == expected
-    assert text_model_fingerprint(session, "org/other") is None
+    assert pretrained_fingerprint(session, "org/tiny") == expected
+    assert pretrained_fingerprint(session, "org/other") is None
 
 
 def test_a_text_model_without_weights_has_no_identity_yet(session, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    assert text_model_fingerprint(session, tmp_path) is None
+    assert pretrained_fingerprint(session, tmp_path) is None
