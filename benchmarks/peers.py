@@ -18,6 +18,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tempfile
 import time
 import warnings
 
@@ -84,7 +85,9 @@ def peers(data):
     """Yield (name, table, model, lines of code of a user)."""
     words, both = tables(data)
     numbers = [c for c in both if c not in words]
-    embedder = CaptionEmbedder(demo_caption_model(), pooling="mean", store="peers.db")
+    embedder = CaptionEmbedder(
+        demo_caption_model(), pooling="mean", store=f"{tempfile.gettempdir()}/peers.db"
+    )
     for title, table, columns in (("words", words, ()), ("+ adoption", both, numbers)):
         boosted = skrub.tabular_pipeline("classifier")
         yield f"skrub, {title}", table, boosted, 4
