@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from skchallenge._state import Versioned
 from skchallenge._table import (
     check_count,
     check_option,
@@ -55,7 +56,9 @@ _TEXTS_A_GROUP = 1024  # sorted by length together
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
 
 
-class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CaptionEmbedder(
+    Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Embed short texts with a frozen encoder of the BERT family.
 
     Parameters
@@ -431,8 +434,13 @@ def length_batches(
 def _from_pretrained(
     loader: Any, model: str | os.PathLike[str], **settings: Any
 ) -> Any:
-    """Load from a folder, from the cache, or else from the Hub."""
+    """Load from a folder, from the cache, or else from the Hub; run no code of theirs.
+
+    Without `trust_remote_code`, a folder with code asks on the terminal whether to run
+    it, and whatever stands on stdin may say yes.
+    """
     name = os.fspath(model)
+    settings = {**settings, "trust_remote_code": False}
     local = os.path.isdir(name)
     try:
         if os.path.isabs(name) or name.startswith("."):

@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
+from skchallenge._state import Versioned
 from skchallenge._table import (
     Cells,
     check_count,
@@ -95,7 +96,7 @@ _N_NAMED = 3  # files that a warning names
 
 
 class VideoFrameEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Embed videos and still images with a frozen image network.
 
