@@ -67,7 +67,7 @@ from skchallenge.embed._networks import (
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError, MediaWarning
 from skchallenge.media._covers import reserve
-from skchallenge.media._file import absolute, file_stat
+from skchallenge.media._file import absolute, file_stat, printable
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
 from skchallenge.media._source import (
@@ -517,7 +517,7 @@ class VideoFrameEmbedder(
                 errors = [digest for digest in found if isinstance(digest, MediaError)]
                 keys = [digest for digest in found if isinstance(digest, bytes)]
                 if errors:  # named as `read_clips` names it
-                    yield name, MediaError(f"{name}: {errors[0]}")
+                    yield name, MediaError(f"{printable(name)}: {errors[0]}")
                 else:
                     yield name, content_key(keys) if len(keys) == len(found) else None
 
