@@ -66,7 +66,8 @@ class CaptionEmbedder(
     model : str or path-like, default="bert-base-uncased"
         A local folder in the layout of Hugging Face transformers, which is read without
         a network; or the name of an encoder on the Hugging Face Hub, taken from its
-        cache or else downloaded.
+        cache or else downloaded. Code that comes with it is never run: an encoder that
+        needs its own is an error.
     pooling : {"cls", "mean"}, default="cls"
         The state of the first token, ``[CLS]``, or the mean over the tokens of the
         caption, special tokens included.
