@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from skchallenge._history import HistoryEncoder
     from skchallenge._participation import DeepChallenger
     from skchallenge._proxy import ProxyEncoder
+    from skchallenge._trusted import trusted_types
     from skchallenge._virality import MultimodalVirality
     from skchallenge._virality_stack import make_virality_stack
     from skchallenge.datasets import (
@@ -45,6 +46,7 @@ __all__ = [
     "make_paper_challenger",
     "make_participation",
     "make_virality_stack",
+    "trusted_types",
 ]
 
 # Imported when first asked for: tables and metrics must not wait for torch.
@@ -66,6 +68,7 @@ _HOMES = {
     "make_paper_challenger": "_factory",
     "make_participation": "datasets",
     "make_virality_stack": "_virality_stack",
+    "trusted_types": "_trusted",
 }
 
 

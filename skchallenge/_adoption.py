@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
+from skchallenge._state import Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -38,7 +39,7 @@ _OF_VIDEOS = ("adopters", "burst", "bursts", "spreading", "tags")
 Floats = NDArray[np.float64]
 
 
-class AdoptionHistory(TransformerMixin, BaseEstimator):
+class AdoptionHistory(Versioned, TransformerMixin, BaseEstimator):
     """Sum up how far tags were spreading when a user (or a challenge) took them up.
 
     For each tag of the newest videos before a row's time: how many *other* users had

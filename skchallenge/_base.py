@@ -46,6 +46,7 @@ from torch import Tensor, nn
 
 from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._line import Line, tuned_line
+from skchallenge._state import Versioned
 from skchallenge._table import (
     check_count,
     check_flag,
@@ -163,7 +164,9 @@ class _Net(NeuralNet):
         return float(total) / len(y), float(right) / float(weight.sum())
 
 
-class _BaseTorchClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, ABC):
+class _BaseTorchClassifier(
+    Versioned, CallbackSupportMixin, ClassifierMixin, BaseEstimator, ABC
+):
     """Train a skorch net inside ``fit``; be a plain scikit-learn classifier outside.
 
     The net is held in ``net_``, never inherited from: skorch sets public

@@ -21,6 +21,7 @@ from skchallenge._history import HistoryEncoder
 from skchallenge._participation import DeepChallenger
 from skchallenge._proxy import ProxyEncoder
 from skchallenge._rules import challenge_column, check_catalog
+from skchallenge._state import Versioned
 from skchallenge._table import as_frame, check_columns, check_option
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.embed import CaptionEmbedder, VideoFrameEmbedder
@@ -395,7 +396,7 @@ def _check_challenges(catalog: Any) -> None:
         )
 
 
-class _DenseScaler(StandardScaler):
+class _DenseScaler(Versioned, StandardScaler):
     """Standardise features; refuse what is none in words of `make_deep_challenger`.
 
     Parameters
@@ -475,7 +476,7 @@ def _check_features(parameter: str, features: Any) -> None:
             )
 
 
-class PairColumns(CallbackSupportMixin, ColumnTransformer):
+class PairColumns(Versioned, CallbackSupportMixin, ColumnTransformer):
     """Encode users and challenges side by side, and say what X must be.
 
     It is scikit-learn's ColumnTransformer, to whose parts callbacks listen.
@@ -559,7 +560,7 @@ def _sides(
     return sides
 
 
-class _HeldOut(TransformerMixin, BaseEstimator):
+class _HeldOut(Versioned, TransformerMixin, BaseEstimator):
     """Say of each pair what it is held out with: its user, its cluster of challenges.
 
     Parameters

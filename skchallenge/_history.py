@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 
 from skchallenge._callbacks import CallbackSupportMixin, with_callbacks
 from skchallenge._rules import ParticipationRules, check_catalog
+from skchallenge._state import Versioned
 from skchallenge._table import as_frame, check_option
 from skchallenge._time_index import Rows
 from skchallenge.datasets._catalog import VideoCatalog, snapshot
@@ -29,7 +30,7 @@ from skchallenge.exceptions import EmptyHistoryWarning, MediaError
 Encode = Callable[[pd.DataFrame], NDArray[np.float32]]  # catalog rows -> embeddings
 
 
-class HistoryEncoder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class HistoryEncoder(Versioned, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Encode ids as blocks of the learned embeddings of their videos.
 
     `encoder` is trained on the proxy task "whose video is this?" with videos from a

@@ -157,10 +157,13 @@ def to_text(cells: pd.Series, label: str) -> pd.Series:
 
 
 def _as_texts(cells: Iterable[Any]) -> pd.Series:
-    texts = [None if c is None else str(c) for c in cells]
-    if encodable(joined := "".join(filter(None, texts))) != joined:
-        texts = [None if text is None else encodable(text) for text in texts]
-    return pd.Series(texts, dtype=object).astype(TEXT)
+    """Return texts of Python's, of which equal ones may be one object.
+
+    A small file may hold a long text a million times. So columns become pandas' texts,
+    each with bytes of its own, when repeated videos are gone.
+    """
+    texts = [None if c is None else encodable(str(c)) for c in cells]
+    return pd.Series(texts, dtype=object)
 
 
 def to_ids(cells: pd.Series, label: str) -> pd.Series:
@@ -178,7 +181,7 @@ def to_ids(cells: pd.Series, label: str) -> pd.Series:
         "floats has rounded these: so many do not end like this by chance. Export them "
         "again, and import their column as text",
     )
-    return pd.Series(ids, dtype=object).astype(TEXT)
+    return pd.Series(ids, dtype=object)
 
 
 def _plain_ids(cells: pd.Series, label: str) -> list[Any]:
@@ -518,6 +521,8 @@ def _clean(names: list[str], sign: str) -> list[str]:
 
 def encodable(text: str) -> str:
     """Replace lone surrogates, which exports that cut captions hold, by "?"."""
+    if text.isascii():
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

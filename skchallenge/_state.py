@@ -1,12 +1,14 @@
-"""Tables of pandas in the state of an object, as bytes that hold no pickle."""
+"""The saved state of an object: its version, and tables as bytes without a pickle."""
 
 import copy
 import json
+import sys
 from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from packaging.version import Version
 from pandas.testing import assert_frame_equal
 
 _REFUSALS = (
@@ -18,7 +20,54 @@ _REFUSALS = (
 _SCALARS = {type(None), bool, int, float, str}
 
 
-class FramesAsBytes:
+_ENTRY = "_skchallenge_version"  # of a state
+# Looked up, not imported: the package names modules of all layers, for type checkers.
+_VERSION: str = sys.modules["skchallenge"].__version__
+
+
+class Versioned:
+    """Mixin that saves the library's version with an object.
+
+    What a newer version saved may mean something else: it is refused, not guessed.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return with_version(state or {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = without_version(state)
+        restore = getattr(super(), "__setstate__", self.__dict__.update)
+        restore(state)
+
+
+def with_version(state: dict[str, Any]) -> dict[str, Any]:
+    """Add the library's version to a state."""
+    return {**state, _ENTRY: _VERSION}
+
+
+def without_version(state: Any) -> dict[str, Any]:
+    """Drop the version from a state, which must be this version or an older one."""
+    saved: Any = state.get(_ENTRY) if isinstance(state, dict) else None
+    try:
+        is_newer = Version(saved) > Version(_VERSION)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "The loaded object must have been saved by a known version of skchallenge, "
+            f"but names the version {saved!r}. The file is of a version before the "
+            "first release, or was changed: fit and save the model again with "
+            f"skchallenge {_VERSION}."
+        ) from None
+    if is_newer:
+        raise ValueError(
+            f"The loaded object must have been saved by skchallenge {_VERSION} or an "
+            f"older version, but was saved by {saved}. Load it with skchallenge "
+            f"{saved}, or fit and save it with the version that is installed here."
+        )
+    return {k: v for k, v in state.items() if k != _ENTRY}
+
+
+class FramesAsBytes(Versioned):
     """Mixin that pickles the tables among an object's attributes as bytes.
 
     So skops, which knows no tables, can save them, and equal tables have one digest in
@@ -29,12 +78,12 @@ class FramesAsBytes:
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        state: Any = super().__getstate__()
-        return pack_state(state)
+        return pack_state(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        restore = getattr(super(), "__setstate__", self.__dict__.update)
-        restore(unpack_state(state))
+        # The version first: an unknown one may have packed its tables otherwise.
+        state = without_version(state)
+        super().__setstate__(with_version(unpack_state(state)))
 
 
 class OnlyPickled:

@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -16,9 +17,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import BaseCrossValidator, GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
+from skchallenge._state import Versioned
 from skchallenge._table import check_columns, is_missing
 from skchallenge.tabular import MetadataFeaturizer
 
@@ -126,7 +128,7 @@ def make_virality_stack(
     return stack.set_output(transform="default")
 
 
-class NamedPipeline(Pipeline):
+class NamedPipeline(Versioned, Pipeline):
     """A pipeline that prints one line, which begins with its name, when it is fitted.
 
     Parameters
@@ -194,7 +196,7 @@ class GroupColumnKFold(BaseCrossValidator):
 
 def _on_metadata(apart: list[str], model: Any) -> Pipeline:
     """Give a model the features of all columns but some."""
-    others = partial(_columns_but, apart=apart)
+    others = _ColumnsBut(apart)
     features = ColumnTransformer([("metadata", MetadataFeaturizer(), others)])
     return make_pipeline(features, model)
 
@@ -207,16 +209,28 @@ def _check_table(X: Any, group: str) -> None:
         )
 
 
-def _columns_but(X: Any, apart: list[str]) -> list[str]:
-    _check_table(X, apart[0])
-    columns = [column for column in X.columns if column not in apart]
-    if not columns:
-        raise ValueError(
-            f"X must hold a column beside {apart} for the models of the metadata. Add "
-            "one, such as 'duration_s', or leave these models out: "
-            "model.set_params(linear='drop', trees='drop')."
-        )
-    return columns
+@dataclass(frozen=True)
+class _ColumnsBut:
+    """Select the columns of a table but some: a class, as skops trusts no function.
+
+    Parameters
+    ----------
+    apart : list of str
+        The columns to leave out; the first one is the group's.
+    """
+
+    apart: list[str]
+
+    def __call__(self, X: Any) -> list[str]:
+        _check_table(X, self.apart[0])
+        columns = [column for column in X.columns if column not in self.apart]
+        if not columns:
+            raise ValueError(
+                f"X must hold a column beside {self.apart} for the models of the "
+                "metadata. Add one, such as 'duration_s', or leave these models out: "
+                "model.set_params(linear='drop', trees='drop')."
+            )
+        return columns
 
 
 def _linear() -> Pipeline:
@@ -233,7 +247,7 @@ def _trees() -> HistGradientBoostingClassifier:
 def _on_words(caption: str) -> Pipeline:
     column = ColumnTransformer([("caption", "passthrough", [caption])])
     # The vectorizer reads texts, also if scikit-learn is configured to make tables.
-    texts = FunctionTransformer(_texts, kw_args={"name": caption})
+    texts = _Texts(caption)
     text = make_pipeline(column, texts).set_output(transform="default")
     return Pipeline(
         [
@@ -254,13 +268,36 @@ def _on_covers(image: str, verbose: int) -> Pipeline:
     return make_pipeline(column, cnn)
 
 
-def _texts(captions: Any, name: str) -> "pd.Series[str]":
-    """Turn a matrix of one column into texts that know the column's name."""
-    texts = ["" if is_missing(caption) else str(caption) for (caption,) in captions]
-    return pd.Series(texts, name=name)
+class _Texts(Versioned, TransformerMixin, BaseEstimator):
+    """Turn a matrix of one column into texts that know the column's name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Do nothing."""
+        return self
+
+    def transform(self, X: Any) -> "pd.Series[str]":
+        """Return the texts, in which a missing one is empty."""
+        texts = ["" if is_missing(caption) else str(caption) for (caption,) in X]
+        return pd.Series(texts, name=self.name)
+
+    def set_output(self, *, transform: Any = None) -> Self:
+        """Do nothing: texts are what the next step reads."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
 
 
-class CaptionTfidfVectorizer(TfidfVectorizer):
+class CaptionTfidfVectorizer(Versioned, TfidfVectorizer):
     """Weigh the words of captions; name the captions' column where that fails."""
 
     def fit_transform(self, raw_documents: "pd.Series[str]", y: Any = None) -> Any:

@@ -31,6 +31,7 @@ from skchallenge import (
     make_challenge_clips,
     make_deep_challenger,
     make_virality_stack,
+    trusted_types,
 )
 from skchallenge.baselines import (
     AdoptionBaseline,
@@ -58,10 +59,8 @@ from skchallenge.tabular import (
     ViralityLabeler,
 )
 
-# What a file may ask to be trusted: the library, and these tests. The stack holds
-# scikit-learn's boosted trees, whose parts skops does not all trust by itself.
-OURS = ("skchallenge.", "test_", "tests.")
-TREES = ("sklearn.", "functools.partial", "numpy.dtype")
+# A part of scikit-learn's boosted trees that skops warns of.
+TREES = {"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
 SIGNALS = ["rewatch", "completion", "share", "comment", "like"]
 POSTED = ["caption", "n_followers", "create_time"]
 HERE = MediaLimits(timeout_s=None)
@@ -317,7 +316,8 @@ def test_captions_answer_as_before(tiny_bert):
 
 def others(types, allowed=()):
     """Return what a reader of the file must trust besides this library."""
-    return {name for name in types if not name.startswith((*OURS, *allowed))}
+    mine = {name for name in types if name.startswith(("test_", "tests."))}
+    return set(types) - set(trusted_types()) - mine - set(allowed)
 
 
 def test_every_public_estimator_is_saved():

@@ -15,7 +15,7 @@ import skops.io
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import BaseEstimator
 
-from skchallenge._state import FramesAsBytes, pack, unpack
+from skchallenge._state import _ENTRY, FramesAsBytes, pack, unpack
 
 DAYS = pd.to_datetime(["2020-01-01", None, "2021-01-01"])
 LETTERS = ["a", None, "c"]
@@ -236,7 +236,7 @@ class Fitted(FramesAsBytes, BaseEstimator):
 
 def test_the_mixin_packs_tables_of_any_object():
     holder = Holder(plain_table())
-    assert set(holder.__getstate__()) == {"name", "_packed"}
+    assert set(holder.__getstate__()) == {"name", "_packed", _ENTRY}
     for loaded in (pickle.loads(pickle.dumps(holder)), copy.deepcopy(holder)):
         assert_frame_equal(loaded.table, holder.table)
         assert set(vars(loaded)) == set(vars(holder))

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from skchallenge._adoption import AdoptionHistory
 from skchallenge._rules import ParticipationRules, challenge_column, check_catalog
-from skchallenge._state import FramesAsBytes
+from skchallenge._state import FramesAsBytes, Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -32,7 +32,7 @@ from skchallenge.datasets._catalog import VideoCatalog, snapshot
 Floats = NDArray[np.float64]
 
 
-class PairClassifier(ClassifierMixin, BaseEstimator):
+class PairClassifier(Versioned, ClassifierMixin, BaseEstimator):
     """A classifier of a table of pairs into two classes: what all baselines share."""
 
     def fit(self, X: Any, y: ArrayLike) -> Self:

@@ -16,7 +16,7 @@ from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from skchallenge._grammar import counter_in
 from skchallenge._schema import COLUMNS, Role, canonical_name
-from skchallenge._state import pack_state, unpack_state
+from skchallenge._state import pack_state, unpack_state, with_version, without_version
 from skchallenge._table import (
     HASH_SIGNS,
     as_frame,
@@ -368,9 +368,10 @@ class VideoCatalog:
         state = _without_caches(self.__dict__)
         if self.candidates is not None:  # in one order: joblib digests the state
             state["candidates"] = pd.Series(sorted(self.candidates), dtype=object)
-        return pack_state(state)
+        return with_version(pack_state(state))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = without_version(state)
         self.__dict__.update(unpack_state(state))
         if self.candidates is not None:
             self.candidates = frozenset(self.candidates)

@@ -514,15 +514,16 @@ def _read_parquet(data: bytes, name: str, is_post: IsPost) -> Export:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         names = file.schema_arrow.names
+        # Equal texts are one object, and stand once in memory: a small file may hold
+        # a long one a million times.
+        texts = [f.name for f in file.schema_arrow if _is_text(f.type)]
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{name} is not valid Parquet: {error}.") from error
 
     def read(column: str) -> Cells:
         try:
-            cells = file.read(columns=[column]).column(column)
-            if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-                cells = cells.dictionary_encode()  # equal texts are one object
-            return _objects(cells)
+            return _objects(file.read(columns=[column]).column(column))
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             reason = str(error) or type(error).__name__
             raise ValueError(
@@ -530,6 +531,10 @@ def _read_parquet(data: bytes, name: str, is_post: IsPost) -> Export:
             ) from error
 
     return Export(name, names, read, file.metadata.num_rows)
+
+
+def _is_text(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _objects(column: Any) -> Cells:

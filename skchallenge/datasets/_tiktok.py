@@ -278,6 +278,8 @@ def load_tiktok_export(
     videos = _drop_repeated(videos, log)
     if videos.empty:
         raise ValueError(f"No row is left. {log.dropped()}")
+    texts = [name for name in LOADED if LOADED[name].kind in ("id", "text")]
+    videos = videos.astype(dict.fromkeys(texts, TEXT))
     for name in further:
         videos[name] = _plain_values(videos[name], name)
     for note in log.notes():
@@ -772,6 +774,10 @@ def _plain_values(cells: pd.Series, name: str) -> pd.Series:
     return cells.infer_objects()
 
 
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | dict | set | np.ndarray)
+
+
 def _drop_repeated(videos: pd.DataFrame, log: _Log) -> pd.DataFrame:
     """Keep one row a video: most plays first, then the last in the file."""
     repeated = videos[videos["video_id"].duplicated(keep=False)]
@@ -788,7 +794,8 @@ def _drop_repeated(videos: pd.DataFrame, log: _Log) -> pd.DataFrame:
             f"{_ONE_USER}; these belong to more: {clashes[:5]}, {len(clashes)} in all. "
             "Repair the export."
         )
-    rows = repeated.astype(str).drop_duplicates()["video_id"]
+    lists = [name for name in repeated if any(map(_is_list, repeated[name]))]
+    rows = repeated.astype(dict.fromkeys(lists, str)).drop_duplicates()["video_id"]
     n_differing = rows[rows.duplicated()].nunique()
     if n_differing:
         log.repeated = (

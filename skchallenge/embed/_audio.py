@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch import nn
 
+from skchallenge._state import Versioned
 from skchallenge._table import Cells, check_count, check_option, check_real
 from skchallenge._torch import resolve_device
 from skchallenge.embed._cached import (
@@ -67,7 +68,7 @@ _RATES = 4_000, 192_000  # Hz, of a user's own network
 _WINDOWS_A_BATCH = {"cuda": 32}  # "auto"; elsewhere 8
 
 
-class AudioEmbedder(TransformerMixin, BaseEstimator):
+class AudioEmbedder(Versioned, TransformerMixin, BaseEstimator):
     """Embed the sound of videos, or of files of sound.
 
     The sound of a file is decoded, mixed to one channel and resampled to the rate of

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skchallenge.embed._keys import item_key
 from skchallenge.embed._store import Data, Session, StoreLike, as_store, open_store
 from skchallenge.exceptions import MediaError
+from skchallenge.media._file import printable
 
 _NAMES_A_READ = 1024
 _COMMIT_EVERY_S = 2.0  # if there are not so many items before
@@ -185,7 +186,7 @@ def _computed(
 def _renamed(result: Any, name: Any, twin: Any) -> Any:
     """Return what is true of another name of the same content."""
     if isinstance(result, MediaError):
-        return MediaError(str(result).replace(str(name), str(twin), 1))
+        return MediaError(str(result).replace(printable(name), printable(twin), 1))
     return result
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from skchallenge._state import Versioned
 from skchallenge._table import (
     check_count,
     check_option,
@@ -56,7 +57,9 @@ _TEXTS_A_GROUP = 1024  # sorted by length together
 _TOKENS_A_BATCH = {"cuda": 16384}  # "auto"; elsewhere 2,048 tokens, best on a CPU
 
 
-class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CaptionEmbedder(
+    Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Embed short texts with a frozen encoder of the BERT family.
 
     Parameters
@@ -64,7 +67,8 @@ class CaptionEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     model : str or path-like, default="bert-base-uncased"
         A local folder in the layout of Hugging Face transformers, which is read without
         a network; or the name of an encoder on the Hugging Face Hub, taken from its
-        cache or else downloaded.
+        cache or else downloaded. Code that comes with it is never run: an encoder that
+        needs its own is an error.
     pooling : {"cls", "mean"}, default="cls"
         The state of the first token, ``[CLS]``, or the mean over the tokens of the
         caption, special tokens included.

@@ -17,6 +17,7 @@ from skchallenge._table import Cells, describe, indices_of
 from skchallenge.embed._store import Session
 from skchallenge.exceptions import MediaError, MediaWarning
 from skchallenge.media._covers import reserve
+from skchallenge.media._file import printable
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._source import (
     WANTED,
@@ -168,7 +169,7 @@ def file_contents(
             errors = [digest for digest in found if isinstance(digest, MediaError)]
             keys = [digest for digest in found if isinstance(digest, bytes)]
             if errors:  # named as the readers of files name it
-                yield name, MediaError(f"{name}: {errors[0]}")
+                yield name, MediaError(f"{printable(name)}: {errors[0]}")
             else:
                 yield name, content_key(keys) if len(keys) == len(found) else None
 

@@ -11,7 +11,10 @@ from skchallenge._torch import one_at_a_time
 def from_pretrained(
     loader: Any, model: str | os.PathLike[str], *, kind: str, **settings: Any
 ) -> Any:
-    """Load from a folder, from the cache, or else from the Hub.
+    """Load from a folder, from the cache, or else from the Hub; run no code of theirs.
+
+    Without `trust_remote_code`, a folder with code asks on the terminal whether to run
+    it, and whatever stands on stdin may say yes.
 
     Raises
     ------
@@ -19,6 +22,7 @@ def from_pretrained(
         If there is none; `kind` tells what was wanted, with its article.
     """
     name = os.fspath(model)
+    settings = {**settings, "trust_remote_code": False}
     local = os.path.isdir(name)
     try:
         if os.path.isabs(name) or name.startswith("."):

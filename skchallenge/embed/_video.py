@@ -19,6 +19,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skchallenge._state import Versioned
 from skchallenge._table import (
     Cells,
     check_count,
@@ -84,7 +85,7 @@ _FRAMES_A_BATCH = {"cuda": 64}  # "auto"; elsewhere 16 frames, the best of a CPU
 
 
 class VideoFrameEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Embed videos and still images with a frozen image network.
 

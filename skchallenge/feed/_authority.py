@@ -12,6 +12,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skchallenge._state import Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -31,7 +32,7 @@ _KNOWN = "the table of fit"
 _NAMES = ("authority", "n_videos", "is_known")
 
 
-class CreatorAuthority(TransformerMixin, BaseEstimator):
+class CreatorAuthority(Versioned, TransformerMixin, BaseEstimator):
     """Score creators by their first videos, as far as a row may know them.
 
     Articles claim that a creator's fate "depends upon the first few videos" [1]_. The

@@ -156,13 +156,15 @@ class JourneyDisplay:
         for video, column, text, kind in cells:
             x, y = columns.index(column), row[video]
             ax.barh(y, 0.94, left=x - 0.47, height=0.86, color=_COLORS[kind])
-            ax.text(x, y, text, ha="center", va="center", fontsize=8)
+            ax.text(x, y, text, ha="center", va="center", fontsize=8, parse_math=False)
         for video, n in self.exposures.items():
             ax.text(
                 len(columns), row[video], f"{n:,}", ha="center", va="center", fontsize=8
             )
         ax.set_xticks(range(len(columns) + 1), [*columns, "viewers"], fontsize=8)
-        ax.set_yticks(range(len(row)), [str(video) for video in row], fontsize=8)
+        # An id is no formula, whatever dollar signs it has.
+        names = [str(video) for video in row]
+        ax.set_yticks(range(len(row)), names, fontsize=8, parse_math=False)
         ax.set(xlim=(-0.6, len(columns) + 0.5), ylim=(len(row) - 0.4, -0.6))
         ax.tick_params(length=0, labeltop=True, labelbottom=False)
         ax.spines[:].set_visible(False)

@@ -26,6 +26,7 @@ from skchallenge.feed._similarity import (
     moves_enough,
     sign_files,
 )
+from skchallenge.media._file import printable
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import map_in_order
 
@@ -283,7 +284,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         for path, found in sign_files(list(rows_of), self.store, limits, self.n_jobs):
             for row in rows_of[path]:
                 if isinstance(found, MediaError):
-                    errors[row] = f"{path}: {found}"
+                    errors[row] = f"{printable(path)}: {found}"
                 else:
                     signatures[row] = found
             self._raise_first(errors)

@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from skchallenge._schema import log_columns, milliseconds_of
+from skchallenge._state import Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -248,7 +249,9 @@ def _first(
     return f"{values[i]} in row {log.index.to_numpy()[i]}"
 
 
-class EngagementScorer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class EngagementScorer(
+    Versioned, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Turn engagement signals into points, row by row.
 
     The score is the weighted sum of re-watches, completions, shares, comments and

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from skchallenge._state import Versioned
 from skchallenge._table import read_paths
 from skchallenge.exceptions import MediaError
 from skchallenge.media._limits import MediaLimits, check_limits
@@ -80,7 +81,7 @@ RULES = (
 )
 
 
-class ReviewGate(BaseEstimator):
+class ReviewGate(Versioned, BaseEstimator):
     """Sort videos into pass, human review and reject, with reasons.
 
     Basic quality is measured from the file: resolution, duration, black and frozen

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skchallenge._state import Versioned
 from skchallenge._table import check_columns, check_count
 from skchallenge.feed._journeys import exposure_of, no_report
 from skchallenge.feed._rollout import BatchRollout, Log
@@ -19,7 +20,7 @@ from skchallenge.feed._simulation import Response
 _OUTCOMES = ("pass", "review", "reject")
 
 
-class FeedWorkflow(BaseEstimator):
+class FeedWorkflow(Versioned, BaseEstimator):
     """Send uploaded videos through the workflow that articles describe.
 
     A machine reviews each video. What it flags goes to a human. What passes is checked

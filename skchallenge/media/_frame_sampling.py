@@ -29,6 +29,7 @@ _DEFAULT, _TILE = Disposition.default, Disposition.dependent
 _EXIF = 31  # AV_FRAME_DATA_EXIF
 _PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
 _PICTURE_BRANDS = {"avif", "avis", "heic", "heix", "hevc", "mif1", "msf1"}
+_TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # any text is one, by the file's name
 _MAX_INT = 2**31 - 1
 _DEFAULT_FPS = 25  # what FFmpeg assumes where a file states no time at all
 
@@ -375,6 +376,11 @@ def _main_stream(streams: Sequence[Any]) -> Any:
         )
     if stream.codec_context is None:
         raise MediaError("FFmpeg has no decoder for its video stream.")
+    if stream.codec_context.name in _TEXT_ART:
+        raise MediaError(
+            "is text, not a video: its letters would be drawn as pictures. Check the "
+            "column of paths."
+        )
     return stream
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, check_media_file
+from skchallenge.media._file import absolute, check_media_file, printable
 from skchallenge.media._frame_sampling import Images, VideoMetadata, media_errors
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import Quality
@@ -234,7 +234,7 @@ def read_qualities(
 
 
 def _naming(source: Source | None, error: MediaError) -> MediaError:
-    named = MediaError(f"{source}: {error}")
+    named = MediaError(f"{printable(source)}: {error}")
     named.__cause__ = error
     return named
 

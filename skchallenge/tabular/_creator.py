@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from skchallenge._parse import read_counts
+from skchallenge._state import Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -32,7 +33,7 @@ _RECENT = 5  # videos
 Floats = NDArray[np.float64]
 
 
-class PastCreatorStats(TransformerMixin, BaseEstimator):
+class PastCreatorStats(Versioned, TransformerMixin, BaseEstimator):
     """Sum up how a creator's earlier videos did.
 
     Earlier videos are looked up in a side table, never among the rows of X: resampling

@@ -9,10 +9,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skchallenge._guard import check_nowcast, check_table, warn_if_leaking
+from skchallenge._state import Versioned
 from skchallenge._table import as_frame
 
 
-class LeakageGuard(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class LeakageGuard(Versioned, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Refuse columns that are not known when a video is posted; pass the others on.
 
     It can head any pipeline, whatever estimator follows, and changes nothing of X.

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._parse import numbers_of, plain_cells, read_counts
 from skchallenge._schema import find_columns
+from skchallenge._state import Versioned
 from skchallenge._table import (
     as_frame,
     check_columns,
@@ -32,7 +33,7 @@ _FEWEST_VIDEOS = 5  # of a creator, to say what is usual
 Floats = NDArray[np.float64]
 
 
-class ViralityLabeler(BaseEstimator):
+class ViralityLabeler(Versioned, BaseEstimator):
     """Label videos as viral or not, by a cut-off learnt on other videos.
 
     It is no step of a pipeline, because it makes y, not X. Fit it on the development

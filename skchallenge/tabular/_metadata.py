@@ -29,6 +29,7 @@ from skchallenge._parse import (
     to_times,
 )
 from skchallenge._schema import COLUMNS, canonical_name
+from skchallenge._state import Versioned
 from skchallenge._table import as_frame, is_missing
 from skchallenge.tabular._tags import read_tag_counts
 
@@ -36,7 +37,7 @@ Features = dict[str, NDArray[Any]]  # of float64
 Reader = Callable[["pd.Series[Any]", str], Features]
 
 
-class MetadataFeaturizer(TransformerMixin, BaseEstimator):
+class MetadataFeaturizer(Versioned, TransformerMixin, BaseEstimator):
     """Turn the columns of an export into numbers, and refuse those that leak.
 
     Columns are known by their name, see `column_roles`. What is counted after the

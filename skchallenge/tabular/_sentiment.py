@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skchallenge._optional import import_optional
+from skchallenge._state import Versioned
 from skchallenge._table import check_option, indices_of, read_columns, text_or_none
 
 Output = Literal["compound", "pos", "neu", "neg"]
@@ -20,7 +21,7 @@ _OUTPUTS = ("compound", "pos", "neu", "neg")
 _FEWEST_A_JOB = 256  # fewer captions take less time than sending them
 
 
-class SentimentFeaturizer(TransformerMixin, BaseEstimator):
+class SentimentFeaturizer(Versioned, TransformerMixin, BaseEstimator):
     """Score the tone of captions with VADER.
 
     VADER [1]_ adds up the weights of known words, and minds negation, emphasis,

@@ -17,12 +17,13 @@ from sklearn.utils.validation import (
 
 from skchallenge._parse import SEPARATORS, to_tags
 from skchallenge._schema import canonical_name
+from skchallenge._state import Versioned
 from skchallenge._table import as_frame, check_count, fold_text, is_missing
 
 Tags = list[list[str]]
 
 
-class TagBinarizer(TransformerMixin, BaseEstimator):
+class TagBinarizer(Versioned, TransformerMixin, BaseEstimator):
     """Turn lists of tags into one column of zeros and ones for each frequent tag.
 
     Parameters
