@@ -284,9 +284,8 @@ class _BaseTorchClassifier(
                     columns = columns.astype(np.float64)
                     line = tuned_line(columns, target, weight, groups, seed)
                     part = ~is_held_out
-                    start = Line(line.strength).fit(
-                        columns[part], target[part], weight[part]
-                    )
+                    start = Line(line.strength, line.n_classes)
+                    start.fit(columns[part], target[part], weight[part])
                     _set_line(net, start)
                     self._train(net, train, held_out, watch)
                     _set_line(net, line)

@@ -25,10 +25,12 @@ class Line:
     ----------
     strength : float
         Inverse strength of the penalty beside the mean loss.
+    n_classes : int
+        Number of classes, C. One that no row has gets logits as of less than one row.
     """
 
-    def __init__(self, strength: float) -> None:
-        self.strength = strength
+    def __init__(self, strength: float, n_classes: int) -> None:
+        self.strength, self.n_classes = strength, n_classes
 
     def fit(self, X: Floats, target: Rows, weight: Floats) -> "Line":
         """Fit to rows (n, P), labels 0 to C - 1, and weights, all positive."""
@@ -38,7 +40,13 @@ class Line:
             # A column that is constant, or too large to be squared, tells nothing.
             tells = np.isfinite(deviation) & (deviation > 1e-9 * np.abs(mean))
         mean, deviation = np.where(tells, mean, 0), np.where(tells, deviation, np.inf)
-        few = X.shape[1] * (target.max() + 1) <= _FEW
+        self.coefficients = np.zeros((self.n_classes, X.shape[1]))
+        self.intercept = np.full(self.n_classes, -np.log(len(X) + 1))
+        seen = np.unique(target)
+        if len(seen) == 1:
+            self.intercept[seen] = 0
+            return self
+        few = X.shape[1] * self.n_classes <= _FEW
         solver = "newton-cholesky" if few else "lbfgs"
         model = LogisticRegression(C=self.strength, solver=solver, max_iter=1000)
         with warnings.catch_warnings():  # nearly solved is a place to start from
@@ -46,10 +54,10 @@ class Line:
             model.fit((X - mean) / deviation, target, weight / weight.sum())
         coefficients = model.coef_ / deviation
         intercept = model.intercept_ - coefficients @ mean
-        if len(model.classes_) == 2:  # scikit-learn keeps the log-odds of the second
+        if len(seen) == 2:  # scikit-learn keeps the log-odds of the second
             coefficients = np.vstack([0 * coefficients, coefficients])
             intercept = np.append(0, intercept)
-        self.coefficients, self.intercept = coefficients, intercept
+        self.coefficients[seen], self.intercept[seen] = coefficients, intercept
         return self
 
     def logits(self, X: Floats) -> Floats:
@@ -82,20 +90,17 @@ def tuned_line(
         n_folds = min(_N_FOLDS, len(np.unique(kind)))
         if n_folds > 1:
             splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
-            folds += [
-                (train, test)
-                for train, test in splitter.split(X, groups=kind)
-                if len(np.unique(target[train])) == n_classes
-            ]
+            folds += list(splitter.split(X, groups=kind))
 
     def loss(strength: float) -> float:
         total = 0.0
         for train, test in folds:
-            line = Line(strength).fit(X[train], target[train], weight[train])
+            line = Line(strength, n_classes)
+            line.fit(X[train], target[train], weight[train])
             logits = line.logits(X[test])
             logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
             total -= weight[test] @ logits[np.arange(len(test)), target[test]]
         return total
 
     best = min(STRENGTHS, key=loss) if folds else 1.0
-    return Line(best).fit(X, target, weight)
+    return Line(best, n_classes).fit(X, target, weight)

@@ -36,7 +36,7 @@ def test_the_line_is_scikit_learns():
     X, y = linear()
     weight = np.random.default_rng(1).uniform(0.5, 2, size=len(y))
     X = X * 30 + 1000
-    line = Line(100.0).fit(X, y, weight)
+    line = Line(100.0, 2).fit(X, y, weight)
     scaler = StandardScaler().fit(X, sample_weight=weight)
     expected = LogisticRegression(C=100 / weight.sum(), tol=1e-8, max_iter=999)
     expected.fit(scaler.transform(X), y, weight)
@@ -61,9 +61,11 @@ def test_columns_that_tell_nothing_take_no_part():
     X = X.astype(np.float64)
     odd = np.column_stack([X, np.full(100, 7.0), np.full(100, 1e300), X[:, 0] * 1e300])
     one = np.ones(100)
-    line = Line(10.0).fit(odd, y, one)
+    line = Line(10.0, 2).fit(odd, y, one)
     assert_array_equal(line.coefficients[:, -3:], 0)
-    assert_allclose(line.coefficients[:, :-3], Line(10.0).fit(X, y, one).coefficients)
+    assert_allclose(
+        line.coefficients[:, :-3], Line(10.0, 2).fit(X, y, one).coefficients
+    )
 
 
 def test_the_penalty_is_tuned_on_groups_that_are_new():
@@ -81,6 +83,18 @@ def test_the_penalty_is_tuned_on_groups_that_are_new():
     assert by_user.strength <= both.strength <= by_row.strength
 
 
+def test_a_class_may_be_held_out_whole():
+    X, y = linear(60)
+    y[7] = 2
+    for seed in range(20):
+        model = network(max_iter=2, validation_fraction=0.4, random_state=seed)
+        proba = model.fit(X, y).predict_proba(X)
+        assert proba.shape == (60, 3)
+        assert np.isfinite(proba).all()
+    one = Line(10.0, 3).fit(X, np.full(60, 1), np.ones(60))
+    assert one.logits(X).argmax(axis=1).tolist() == [1] * 60
+
+
 def test_one_group_leaves_nothing_to_tune():
     X, y = linear(50)
     line = tuned_line(X, y, np.ones(50), [np.zeros(50, dtype=int)], 0)
@@ -93,7 +107,7 @@ def test_before_the_first_step_the_network_is_the_line(n_classes):
     y = y + (n_classes == 3) * (X[:, 2] > 0.5)
     model = network(max_iter=1, lr=1e-12, early_stopping=False).fit(X, y)
     line = tuned_line(X, y, np.ones(len(y)), [np.arange(len(y))], 1)
-    logits = Line(line.strength).fit(X, y, np.ones(len(y))).logits(X)
+    logits = Line(line.strength, n_classes).fit(X, y, np.ones(len(y))).logits(X)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert model.predict_proba(X).shape == (400, n_classes)
     assert_allclose(model.predict_proba(X), expected, atol=0.05)
