@@ -340,7 +340,12 @@ def test_batch_size_does_not_matter(embedder, paths):
 
 
 @pytest.mark.parametrize(
-    "kind", ["logmel", power, "whisper"], ids=["logmel", "power", "whisper"]
+    "kind",
+    [
+        "logmel",
+        pytest.param(power, marks=pytest.mark.slow, id="power"),
+        pytest.param("whisper", marks=pytest.mark.slow),
+    ],
 )
 def test_processes_do_not_matter(kind, models, paths):
     model = AudioEmbedder(models.get(kind, kind))
@@ -513,6 +518,7 @@ def test_tags_and_the_checks_of_scikit_learn():
 # What sound tells
 
 
+@pytest.mark.slow  # half a minute
 @pytest.mark.parametrize("decides", ["pitch", "rhythm", "nothing"])
 def test_sound_alone_finds_what_sound_alone_decides(decides, tmp_path):
     paths, y = planted_clips(tmp_path, decides, 80, seed=0)
