@@ -22,6 +22,7 @@ study:
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py
+	$(PYTHON) benchmarks/participation_study.py
 	$(PYTHON) benchmarks/report_coverage.py
 	$(PYTHON) benchmarks/virality_covers.py
 	$(PYTHON) benchmarks/virality_report.py
@@ -34,6 +35,9 @@ study:
 
 bench:
 	$(PYTHON) benchmarks/loader.py
+	$(PYTHON) benchmarks/guard.py
+	$(PYTHON) benchmarks/in_memory.py
+	$(PYTHON) benchmarks/sound.py
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/reports.py
 	$(PYTHON) benchmarks/odd_media.py

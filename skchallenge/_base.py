@@ -287,7 +287,7 @@ class _BaseTorchClassifier(
                     start = Line(line.strength, line.n_classes)
                     start.fit(columns[part], target[part], weight[part])
                     _set_line(net, start)
-                    self._train(net, train, held_out, watch)
+                    self._train_beside_line(net, train, held_out, watch)
                     _set_line(net, line)
 
         self.net_ = net
@@ -405,14 +405,10 @@ class _BaseTorchClassifier(
     ) -> None:
         """Run the epochs; with held-out rows, stop early and restore the best weights.
 
-        With a linear path these may be those before the first epoch: the line alone.
         `watch` surrounds an epoch and returns whether a callback wants to stop. To
         extend: set the weights to start from before, or complete them after.
         """
         best_loss, best_weights, n_no_change = np.inf, None, 0
-        line_loss, line_weights = np.inf, copy.deepcopy(net.module_.state_dict())
-        if held_out is not None and self._linear_columns:
-            line_loss = net.mean_loss(held_out)
         for _ in range(self.max_iter):
             with watch() as stops:
                 net.notify("on_epoch_begin")
@@ -433,8 +429,7 @@ class _BaseTorchClassifier(
             if n_no_change == self.n_iter_no_change or any(stops):
                 break
         if best_weights is not None:
-            is_better = best_loss < line_loss * (1 - _TOLERANCE)
-            net.module_.load_state_dict(best_weights if is_better else line_weights)
+            net.module_.load_state_dict(best_weights)
         net.module_.eval()
         first = (tensor[:_AUTO_BATCH] for tensor in train.aligned[2:])
         with torch.inference_mode():
@@ -445,6 +440,25 @@ class _BaseTorchClassifier(
                 f"outputs that are no finite numbers. Lower lr, got lr={self.lr:g}, or "
                 "scale X."
             )
+
+    def _train_beside_line(
+        self,
+        net: _Net,
+        train: Batches,
+        held_out: Batches | None,
+        watch: Callable[[], AbstractContextManager[list[bool]]],
+    ) -> None:
+        """Train the network; with held-out rows, drop it if the line alone is as good.
+
+        The line is no bar to the epochs: those at first are worse than it.
+        """
+        if held_out is None:
+            self._train(net, train, None, watch)
+            return
+        line_loss = net.mean_loss(held_out)
+        self._train(net, train, held_out, watch)
+        if net.mean_loss(held_out) >= line_loss * (1 - _TOLERANCE):
+            net.module_.silence()
 
     @contextmanager
     def _watch_epoch(

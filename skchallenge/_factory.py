@@ -180,6 +180,7 @@ def make_deep_challenger(
     _check_features("user_features", user_features)
     _check_features("challenge_features", challenge_features)
     check_option("adoption", adoption, (True, False, "auto"))
+    check_option("fusion", fusion, ("concat", "attention"))
     check_option("held_out", held_out, ("both", "users", "challenges", "rows"))
     has_tags = catalog.tags in catalog.videos
     if adoption == "auto":
@@ -190,9 +191,7 @@ def make_deep_challenger(
             f"adoption=True needs tags and a cut-off, but {what}. Set adoption=False, "
             "or 'auto'."
         )
-    if challenge_features is None and user_features is not None:
-        challenge_features = clone(user_features)
-    if not adoption and (user_features is None or challenge_features is None):
+    if not adoption and user_features is None and challenge_features is None:
         raise ValueError(
             "There is nothing to read: user_features is None, and adoption "
             f"(adoption={adoption}) is not read. Pass features, such as {_EXAMPLE}, or "
@@ -211,7 +210,8 @@ def make_deep_challenger(
     }
     sides = _sides(
         catalog,
-        {"user_features": user_features, "challenge_features": challenge_features},
+        user_features,
+        challenge_features,
         ProxyEncoder(embedding_size, **network),
         before=before,
         max_videos=max_videos,
@@ -366,9 +366,11 @@ def make_paper_challenger(
         "verbose": verbose,
     }
     frozen: dict[str, Any] = {"device": device, "store": store, "verbose": verbose}
+    is_paper = user_features is None and challenge_features is None
     sides = _sides(
         catalog,
-        _papers_features(user_features, challenge_features, frozen),
+        _paper("resnet50", frozen) if user_features is None else user_features,
+        _paper("vgg16", frozen) if is_paper else challenge_features,
         ProxyEncoder(embedding_size, **network),
         before=before,
         max_videos=max_videos,
@@ -443,7 +445,6 @@ class _DenseScaler(Versioned, StandardScaler):
             )
 
 
-Features = dict[str, Any]  # by the name of the parameter: user first
 _EXAMPLE = 'make_column_transformer((CaptionEmbedder(), "caption"))'
 _READ_TEXT = (CountVectorizer, HashingVectorizer)  # TfidfVectorizer is one
 
@@ -516,47 +517,53 @@ class PairColumns(Versioned, CallbackSupportMixin, ColumnTransformer):
         check_columns(frame.columns, dict.fromkeys(needed), "X", hint)
 
 
-def _papers_features(user: Any, challenge: Any, options: dict[str, Any]) -> Features:
-    """Fill in what is not given: the other side's features, or the paper's."""
-
-    def paper(backbone: str) -> ColumnTransformer:
-        frames = VideoFrameEmbedder(backbone, pooling="concat", **options)
-        captions = CaptionEmbedder(**options)
-        return make_column_transformer((frames, "path"), (captions, "caption"))
-
-    if challenge is None:
-        challenge = paper("vgg16") if user is None else clone(user)
-    user = paper("resnet50") if user is None else user
-    return {"user_features": user, "challenge_features": challenge}
+def _paper(backbone: str, options: dict[str, Any]) -> ColumnTransformer:
+    """Return the features of one side in the paper."""
+    frames = VideoFrameEmbedder(backbone, pooling="concat", **options)
+    captions = CaptionEmbedder(**options)
+    return make_column_transformer((frames, "path"), (captions, "caption"))
 
 
 def _sides(
     catalog: VideoCatalog,
-    features: Features,
+    user_features: Any,
+    challenge_features: Any,
     proxy: ProxyEncoder,
     *,
     before: str | None,
     **options: Any,
 ) -> list[Any]:
-    """Encode the videos of the user, and of the challenge, of each row."""
+    """Encode the videos of the user, and of the challenge, of each row.
+
+    The challenge's side takes what the user's takes, if it has no features of its own;
+    a side without features is left out.
+    """
     user, challenge = catalog.user, challenge_column(catalog)
     times = [] if before is None else [before]
+    # On the challenge's side; without cut-offs nobody is excluded.
     exclude = None if before is None else user
-    sides = []
-    for (parameter, part), by in zip(features.items(), (user, challenge), strict=True):
-        if part is None:
-            continue
-        scale = "standardscaler", _DenseScaler(parameter)
-        steps = [*make_pipeline(part).steps, scale, ("proxyencoder", clone(proxy))]
-        if by == user:
-            name, columns, rule = "user", [user, *times], None
-        else:
-            excluded = [] if exclude is None else [exclude]
-            name, columns, rule = "challenge", [by, *excluded, *times], exclude
-        encoder = HistoryEncoder(
+    given = "challenge_features"  # what errors name: a parameter that was written
+    if challenge_features is None and user_features is not None:
+        given, challenge_features = "user_features", clone(user_features)
+
+    def encoder(parameter: str, features: Any, by: str, rule: str | None) -> Any:
+        steps = [
+            *make_pipeline(features).steps,
+            ("standardscaler", _DenseScaler(parameter)),
+            ("proxyencoder", clone(proxy)),
+        ]
+        return HistoryEncoder(
             catalog, Pipeline(steps), by=by, before=before, exclude=rule, **options
         )
-        sides.append((name, encoder, columns))
+
+    sides: list[Any] = []
+    if user_features is not None:
+        side = encoder("user_features", user_features, user, None)
+        sides.append(("user", side, [user, *times]))
+    if challenge_features is not None:
+        side = encoder(given, challenge_features, challenge, exclude)
+        excluded = [] if exclude is None else [exclude]
+        sides.append(("challenge", side, [challenge, *excluded, *times]))
     return sides
 
 

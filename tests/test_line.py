@@ -291,3 +291,5 @@ def test_the_factory_says_what_adoption_needs():
         make_deep_challenger(catalog, adoption=True, before=None)
     with pytest.raises(ValueError, match="held_out"):
         make_deep_challenger(catalog, held_out="user")
+    with pytest.raises(ValueError, match="fusion"):
+        make_deep_challenger(catalog, fusion="sum")

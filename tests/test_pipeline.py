@@ -232,6 +232,20 @@ def test_the_factory_clones_one_side_for_the_other(data):
     assert challenge is not features
     other = make_deep_challenger(data.catalog, features, numbers().set_params(n_jobs=2))
     assert other[0].transformers[1][1].encoder[0].n_jobs == 2
+    # Errors of a side name a parameter that was written.
+    sides = [(model, "user_features"), (other, "challenge_features")]
+    for made, parameter in sides:
+        assert made[0].transformers[1][1].encoder[1].parameter == parameter
+
+
+def test_a_side_without_features_is_left_out(data):
+    options = {"adoption": False, "batch_size": "auto", **FAST}
+    model = make_deep_challenger(
+        with_numbers(data), None, numbers(), embedding_size=4, **options
+    )
+    assert [name for name, *_ in model[0].transformers] == ["challenge", "held_out"]
+    proba = model.fit(data.pairs, data.y).predict_proba(data.pairs)
+    assert proba.shape == (len(data.y), 2)
 
 
 def test_timeless_setting(data):

@@ -55,7 +55,7 @@ from skchallenge.embed._networks import (
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat
+from skchallenge.media._file import absolute, file_stat, printable
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import FILES_IN_MEMORY, Sound, read_sounds
 from skchallenge.media._source import Source
@@ -358,7 +358,9 @@ class AudioEmbedder(Versioned, TransformerMixin, BaseEstimator):
             for source, result in embedded:
                 is_bad = isinstance(result, MediaError)
                 if self.no_sound == "error" and not is_bad and not result[-1]:
-                    result = MediaError(f"{source}: has no sound, see no_sound.")
+                    result = MediaError(
+                        f"{printable(source)}: has no sound, see no_sound."
+                    )
                 yield source, result
 
     # From here on: the model, and what `cached_embed` asks for.

@@ -181,7 +181,6 @@ class CalledNetwork(SoundNetwork):
         with isolated_rng(_CPU, seed=0):
             net = build_called(function, "model")
         self.net = net.eval().requires_grad_(False).to(device)
-        self.format = SoundFormat(rate, None, 0)
         silence = torch.zeros(1, int(window_s * rate), device=_CPU, dtype=torch.float32)
         with isolated_rng(_CPU), no_autocast(device), torch.inference_mode():
             try:

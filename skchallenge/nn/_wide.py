@@ -41,13 +41,22 @@ class WideAndDeep(nn.Module):
     def __init__(self, deep: nn.Module, columns: Sequence[int]) -> None:
         super().__init__()
         self.deep, self.columns = deep, list(columns)
-        head = deep.head
-        assert isinstance(head, nn.Linear)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
+        head = self._head()
         shape = head.out_features, len(self.columns)
         self.register_buffer("coefficients", head.weight.new_zeros(shape))
         self.register_buffer("intercept", head.weight.new_zeros(shape[0]))
+        self.silence()
+
+    def silence(self) -> None:
+        """Let the deep part add nothing."""
+        head = self._head()
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+
+    def _head(self) -> nn.Linear:
+        head = self.deep.head
+        assert isinstance(head, nn.Linear)
+        return head
 
     def set_line(self, coefficients: Tensor, intercept: Tensor) -> None:
         """Put in the linear model: coefficients (C, P) and intercepts (C,)."""
