@@ -77,7 +77,9 @@ def vit_with_pooler():
 
 
 def dinov2():
-    return Dinov2Model(Dinov2Config(**SHORT, **VIEW, **DRAWN)), BitImageProcessor(**CROP)
+    return Dinov2Model(Dinov2Config(**SHORT, **VIEW, **DRAWN)), BitImageProcessor(
+        **CROP
+    )
 
 
 def clip():

@@ -50,6 +50,7 @@ from skchallenge.embed._pretrained import (
     from_pretrained,
     is_sentence_model,
     load_sentence_model,
+    load_tokenizer,
     quiet_transformers,
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
@@ -367,11 +368,11 @@ class TextEncoder:
     """A tokenizer and its network on a device; texts -> vectors."""
 
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel
 
         # Layers that a checkpoint lacks are drawn at random; none of them is used.
         with quiet_transformers(), isolated_rng(device, seed=0):
-            self.tokenizer = from_pretrained(AutoTokenizer, model, kind=_KIND)
+            self.tokenizer = load_tokenizer(model, kind=_KIND)
             # Casting here would round what a model keeps in float32: angles, say.
             net = from_pretrained(AutoModel, model, kind=_KIND, dtype=dtype)
         self.net: Any = net.eval().requires_grad_(False).to(device)

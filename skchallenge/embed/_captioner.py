@@ -24,7 +24,11 @@ from skchallenge.embed._keys import (
     pretrained_fingerprint,
 )
 from skchallenge.embed._networks import get_network, resolve_precision
-from skchallenge.embed._pretrained import from_pretrained, quiet_transformers
+from skchallenge.embed._pretrained import (
+    from_pretrained,
+    load_tokenizer,
+    quiet_transformers,
+)
 from skchallenge.embed._store import Data, Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, file_stat, printable
@@ -333,23 +337,19 @@ class Writer:
     """A model of images and texts on a device; frames -> sentences."""
 
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
-        from transformers import (
-            AutoImageProcessor,
-            AutoModelForImageTextToText,
-            AutoTokenizer,
-        )
+        from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
         self.name = f"model={model!r}"
         self.device = device
         with quiet_transformers(), isolated_rng(_CPU, seed=0):
+            self.tokenizer = load_tokenizer(model, kind=_KIND)
             try:
                 self.processor = from_pretrained(AutoImageProcessor, model, kind=_KIND)
-                self.tokenizer = from_pretrained(AutoTokenizer, model, kind=_KIND)
             except ValueError as error:
                 raise ValueError(
-                    f"{self.name} comes without its processor or its tokenizer "
-                    "(preprocessor_config.json, tokenizer.json). Save those it was "
-                    "trained with beside it, by save_pretrained(folder)."
+                    f"{self.name} comes without its processor "
+                    "(preprocessor_config.json). Save the one it was trained with "
+                    "beside it, by processor.save_pretrained(folder)."
                 ) from error
             net = from_pretrained(
                 AutoModelForImageTextToText, model, kind=_KIND, dtype=dtype

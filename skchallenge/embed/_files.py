@@ -59,8 +59,8 @@ def read_files(estimator: Any, X: Any, *, reset: bool, without: str) -> Cells:
             raise TypeError(f"{where} {error}. Convert it, or drop it.") from error
         if source is None and estimator.on_error == "raise":
             raise TypeError(
-                f"{where} {describe(cell)}. Drop the row, or set on_error='nan' or "
-                f"'zero', which fill rows without {without}."
+                f"{where} {describe(cell)}. Drop the row, or set {_policies(estimator)}"
+                f", to fill rows without {without}."
             )
         sources[row, column] = source and with_absolute_paths(source)
     return sources
@@ -125,7 +125,7 @@ def fill_rows(
             elif filler is None:
                 raise MediaError(
                     f"Row {indices[0] // n_columns}: {result} Repair or drop it, "
-                    "or set on_error='nan' or 'zero' to fill its row."
+                    f"or set {_policies(embedder)} to fill its row."
                 ) from result
             else:
                 embeddings[indices] = filler
@@ -134,6 +134,11 @@ def fill_rows(
     if reasons:
         _warn_of(reasons, table.shape, embedder.on_error, hint)
     return embeddings.reshape(len(table), -1)
+
+
+def _policies(embedder: FileEmbedder) -> str:
+    """Name the policies that fill rows; there is no zero among texts."""
+    return "on_error='nan'" + ("" if embedder.output == "text" else " or 'zero'")
 
 
 def _warn_of(

@@ -49,6 +49,28 @@ def from_pretrained(
         ) from error
 
 
+def load_tokenizer(
+    model: str | os.PathLike[str], *, kind: str, parameter: str = "model"
+) -> Any:
+    """Load a tokenizer; without its files, transformers makes one that knows no word.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or none that knows a word.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = from_pretrained(AutoTokenizer, model, kind=kind, parameter=parameter)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError(
+            f"{parameter}={os.fspath(model)!r} comes without its tokenizer "
+            "(tokenizer.json). Save the one it was trained with beside it, by "
+            "tokenizer.save_pretrained(folder)."
+        )
+    return tokenizer
+
+
 def load_sentence_model(
     model: str, dtype: torch.dtype, device: torch.device, *, parameter: str
 ) -> Any:

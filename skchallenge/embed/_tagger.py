@@ -18,8 +18,8 @@ from skchallenge.embed._backbone import is_pretrained, weights_member
 from skchallenge.embed._files import fill_rows
 from skchallenge.embed._frames import FrameTransformer
 from skchallenge.embed._pretrained import (
-    from_pretrained,
     is_sentence_model,
+    load_tokenizer,
     quiet_transformers,
 )
 from skchallenge.embed._sight import (
@@ -450,12 +450,8 @@ def _kind_of(model: str, stats: object) -> str:
 
 def _text_vectors(net: Any, model: str, texts: list[str]) -> torch.Tensor:
     """Return a vector of length 1 for each text, (C, D)."""
-    from transformers import AutoTokenizer
-
     with quiet_transformers(), isolated_rng(_CPU), no_autocast(_CPU):
-        tokenizer = from_pretrained(
-            AutoTokenizer, model, kind=_ZERO_SHOT, parameter="backbone"
-        )
+        tokenizer = load_tokenizer(model, kind=_ZERO_SHOT, parameter="backbone")
         # SigLIP was trained on texts that are padded to its full length.
         padding = "max_length" if net.config.model_type.startswith("siglip") else True
         longest = net.config.text_config.max_position_embeddings
