@@ -1,6 +1,6 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -31,7 +31,7 @@ from skchallenge.feed._rollout_tables import (
     upload_days,
 )
 from skchallenge.feed._simulation import Plan, Response, World
-from skchallenge.feed._viewers import group_users, learn_response
+from skchallenge.feed._viewers import group_users, learn_response, named_users
 from skchallenge.feed._widening_rules import RULES, Rule, logged_candidates
 
 Log = Callable[[pd.DataFrame], object]
@@ -89,7 +89,13 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         probability p does so with (1 - epsilon) p + epsilon / 2. Off-policy estimates
         need it.
     n_personas : int, default=4
-        Number of groups that `fit` makes of the users of a log.
+        Number of groups that `fit` makes of the users of a log, by their tastes.
+    attributes : sequence of str, default=()
+        Columns of the log, such as ``("country", "age_band")``. If there are any, the
+        personas are the users who have all of them in common, and `n_personas` does not
+        count. A persona is called by its values, ``"DE, 18-24"``; users who lack one of
+        them are ``"unknown"``. For whom a user belongs to, and for what such data need
+        and must not be used for, see `GenreProfiler`.
     cooldown_days : int, default=7
         Days after which a video is not shown any more.
     momentum : {"creator", "probe"} or None, default=None
@@ -153,6 +159,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         fraction: float = 0.2,
         epsilon: float = 0.0,
         n_personas: int = 4,
+        attributes: Sequence[str] = (),
         cooldown_days: int = 7,
         momentum: str | None = None,
         authority: CreatorAuthority | None = None,
@@ -166,6 +173,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         self.fraction = fraction
         self.epsilon = epsilon
         self.n_personas = n_personas
+        self.attributes = attributes
         self.cooldown_days = cooldown_days
         self.momentum = momentum
         self.authority = authority
@@ -196,6 +204,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         ValueError
             If a parameter is out of range, the log lacks a column, or `points` names a
             signal that it lacks.
+        TypeError
+            If `attributes` are no sequence, or one holds values of several kinds.
         """
         self._check_parameters()
         for name in ("viewers_", "response_"):
@@ -206,13 +216,17 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 "None. Pass a log or a threshold."
             )
         if log is not None:
-            log = read_log(log, self.points)
+            log = read_log(log, self.points, self.attributes)
             scorer = EngagementScorer(self.points)
             points = scorer.fit_transform(log[list(SIGNALS)])[:, 0]
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
             if {"user_id", "genre"} <= set(log.columns):
                 seed = check_random_state(self.random_state).randint(2**31)
-                self.viewers_, persona = group_users(log, points, self.n_personas, seed)
+                if "group" in log.columns:
+                    self.viewers_, persona = named_users(log)
+                else:
+                    n = self.n_personas
+                    self.viewers_, persona = group_users(log, points, n, seed)
                 personas = np.unique(self.viewers_["persona"])
                 self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
