@@ -173,9 +173,7 @@ def read_genres(
     It is called "unknown" among strings, as in KuaiRand, and -1 among numbers. Lists,
     and texts of lists such as "[8, 9]", become "8,9".
     """
-    if not pd.api.types.is_numeric_dtype(values.dtype):
-        cells = values.astype(object).map(_genre_or_none)
-        values = pd.Series(cells.to_list(), values.index, name=values.name)
+    values = genres_or_none(values)
     is_missing = values.isna()
     if is_missing.any():
         others = values[~is_missing]
@@ -185,6 +183,14 @@ def read_genres(
         filler = MISSING_NUMBER if kind in {"integers", "floats"} else MISSING
         values = values.astype(object).where(~is_missing, filler)
     return check_ids(values, name, like, known)
+
+
+def genres_or_none(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return genres, lists as texts; blank ones and those of none are missing."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values
+    cells = values.astype(object).map(_genre_or_none)
+    return pd.Series(cells.to_list(), values.index, name=values.name)
 
 
 def _genre_or_none(cell: Any) -> Any:

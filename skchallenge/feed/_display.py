@@ -16,6 +16,7 @@ _LABELS = {
     _AGAIN: "boosted",
 }
 _COLUMNS = {
+    "content": "content",
     "machine review": "machine\nreview",
     "human review": "human\nreview",
     "duplicate check": "duplicate\ncheck",
@@ -25,7 +26,9 @@ _COLUMNS = {
     "no viewers left": "end",
 }
 _NEEDED = ["video_id", "event", "stage", "score", "reason"]
-_FIXED = list(dict.fromkeys(_COLUMNS.values()))  # stages stand behind the fourth
+_FIXED = list(dict.fromkeys(_COLUMNS.values()))
+_BEFORE = _FIXED.index(_COLUMNS["first batch"]) + 1  # stages stand behind these
+_WORD = 12  # letters of a genre that a cell has room for
 
 
 class JourneyDisplay:
@@ -191,7 +194,7 @@ def _cells(events: pd.DataFrame) -> tuple[list[tuple[Any, str, str, str]], list[
     used = {column for _, column in cells}
     stages = [column for column in used if column not in _FIXED]
     stages.sort(key=lambda column: int(column.removeprefix("stage ")))
-    order = [*_FIXED[:4], *stages, *_FIXED[4:]]
+    order = [*_FIXED[:_BEFORE], *stages, *_FIXED[_BEFORE:]]
     found = [(video, column, *cell) for (video, column), cell in cells.items()]
     return found, [column for column in order if column in used]
 
@@ -204,6 +207,9 @@ def _cell(event: dict[Any, Any]) -> tuple[str, str, str]:
         return column, name, _AGAIN
     if name in ("cooled down", "no viewers left"):
         return column, "cooled" if name == "cooled down" else "no\nviewers\nleft", _END
+    if name == "content":  # "content: cats (of the table)"
+        word = event["reason"].partition(": ")[2].rpartition(" (")[0]
+        return column, word if len(word) <= _WORD else word[: _WORD - 1] + "…", _GO
     if name in ("machine review", "human review", "duplicate check"):
         # The reason begins with the step: "duplicate check: a copy of 'v1'; stopped".
         word = event["reason"].partition(": ")[2].partition(" ")[0]
