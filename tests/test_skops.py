@@ -300,6 +300,7 @@ def compare(found, expected):
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILES)
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_an_estimator_answers_as_before(name):
     allowed = TREES if name == "make_virality_stack" else ()
     assert not others(check(*WITHOUT_FILES[name]()), allowed)

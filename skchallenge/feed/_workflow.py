@@ -212,6 +212,8 @@ class FeedWorkflow(Versioned, BaseEstimator):
             learned = getattr(self.rollout_, "viewers_", None)
             viewers = check_viewers(viewers, learned)
             result = no_report(videos, viewers, log=log is True)
+        if result["means"] is not None:  # what was stopped may have deserved better
+            result["means"] = self.rollout_.mean_points(videos)
         return steps.join(result, n_worlds)
 
     def _understand(self, videos: pd.DataFrame, steps: "_Steps") -> pd.DataFrame:

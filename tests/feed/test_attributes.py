@@ -306,6 +306,7 @@ def rollout_log(n_users=400, seed=0):
     return log.assign(share=0.0, comment=0.0, like=0.0)
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_a_rollout_spans_the_groups():
     log = rollout_log()
     log.loc[log["user_id"] < 10, "country"] = None  # five of each
