@@ -50,7 +50,7 @@ def test_mean_points_are_what_the_simulation_gives_on_average(rollout):
     means = rollout.mean_points(VIDEOS)
     assert means.index.tolist() == VIDEOS["video_id"].tolist()
     assert means.columns.tolist() == ["even", "odd"]
-    result = rollout.simulate(VIDEOS, n_worlds=60, log=True)
+    result = rollout.simulate(VIDEOS, n_worlds=30, log=True)
     pd.testing.assert_frame_equal(result.means, means)
     names = ["genre", "persona"]
     genre = VIDEOS.set_index("video_id")["genre"]
