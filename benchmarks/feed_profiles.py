@@ -146,6 +146,62 @@ def made_log(sd, *, n_users=1000, n=80, n_genres=10, n_videos=1000, seed=0):
     return log, y, np.tile(np.arange(n), n_users) < n // 2
 
 
+def grouped_log(sd, *, n_users=1500, n=40, n_genres=10, n_videos=1000, seed=0):
+    """Draw a log in which 20 groups of users differ in each genre by this sd.
+
+    Videos, users, and users in a genre differ as well, whatever their group.
+    """
+    rng = np.random.default_rng(seed)
+    user = np.repeat(np.arange(n_users), n)
+    video = rng.integers(0, n_videos, len(user))
+    tag = rng.integers(0, n_genres, n_videos)[video]
+    country, age = rng.integers(0, 5, n_users), rng.integers(0, 4, n_users)
+    odds = rng.normal(0, 0.7, n_users)[user] + rng.normal(0, 0.7, n_videos)[video]
+    odds += rng.normal(0, 0.5, (n_users, n_genres))[user, tag] - 0.3
+    odds += sd * rng.normal(size=(5, 4, n_genres))[country[user], age[user], tag]
+    y = (rng.uniform(size=len(odds)) < expit(odds)).astype(int)
+    log = pd.DataFrame({"user_id": user, "tag": tag, "video_id": video})
+    return log.assign(country=country[user], age_band=age[user]), y
+
+
+def cold_groups(sd):
+    """Print what attributes add to the AUC of users of whom no row was seen.
+
+    Return the interval of the difference to the popularity cold start, over users drawn
+    anew.
+    """
+    log, y = grouped_log(sd)
+    cold = (log["user_id"] >= 1000).to_numpy()
+    options = {**COLUMNS, "shrinkage": SHRINKAGE}
+    attributes = ("country", "age_band")
+    grouped = GenreProfiler(**options, attributes=attributes).fit(log[~cold], y[~cold])
+    plain = GenreProfiler(**options).fit(log[~cold], y[~cold])
+    everything = plain.recommend([-1], k=log["video_id"].nunique())
+    popular = everything.set_index("video")["score"]  # what cold users get in order
+    user = log["user_id"][cold].to_numpy()
+    own = user_aucs(y[cold], grouped.predict_proba(log[cold])[:, 1], user)
+    starts = {
+        "popularity cold start": log["video_id"][cold]
+        .map(popular)
+        .fillna(0)
+        .to_numpy(),
+        "profiler without attributes": plain.predict_proba(log[cold])[:, 1],
+    }
+    print(f"\nmade log, group x genre sd {sd}, {len(own)} cold users, 20 groups of 50")
+    rng = np.random.default_rng(0)
+    intervals = []
+    for name, score in starts.items():
+        before = user_aucs(y[cold], np.asarray(score), user)
+        gain = (own - before).to_numpy()
+        drawn = gain[rng.integers(0, len(gain), (N_RESAMPLES, len(gain)))].mean(axis=1)
+        print(
+            f"  {name:28} per user {before.mean():.4f}, with attributes "
+            f"{own.mean():.4f} ({gain.mean():+.4f}, {interval(drawn)})"
+        )
+        intervals.append((gain.mean(), *bounds(drawn)))
+    return intervals
+
+
 def describe(log):
     """Print what the signals of the real log are like."""
     signals = engagement_signals(log)
@@ -209,6 +265,10 @@ def main():
             low, high = bounds(drawn)
             ok &= low <= 0 <= high
             print(f"  gain per user {interval(drawn)} (target: contains 0)")
+    for sd in (0.8, 0.4, 0.0):
+        for gain, low, high in cold_groups(sd):
+            ok &= low <= 0 <= high if not sd else low > 0
+            ok &= sd < 0.8 or gain >= 0.03
     authority()
     print(f"\n{time.perf_counter() - start:.0f} s")
     print("all targets met" if ok else "A TARGET IS MISSED")

@@ -7,6 +7,7 @@ The tree::
     └── MediaError            a media file cannot become frames or sound
     UserWarning
     ├── EmptyHistoryWarning   no row of a table has any history
+    ├── FewViewersWarning     a batch of a rollout is smaller than its stage
     ├── LeakageWarning        features may tell the label
     ├── MediaWarning          media files were filled in, or there are none
     ├── OneClassWarning       all labels are alike, so nothing can be learnt
@@ -15,6 +16,7 @@ The tree::
 
 __all__ = [
     "EmptyHistoryWarning",
+    "FewViewersWarning",
     "LeakageError",
     "LeakageWarning",
     "MediaError",
@@ -34,6 +36,10 @@ class MediaError(ValueError):
 
 class EmptyHistoryWarning(UserWarning):
     """Every row's history is empty, so every block is zero."""
+
+
+class FewViewersWarning(UserWarning):
+    """Batches of a rollout are smaller than their stages: viewers are too few."""
 
 
 class LeakageWarning(UserWarning):

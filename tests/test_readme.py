@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -45,6 +46,7 @@ def test_virality_finds_the_signal(tmp_path, monkeypatch):
     assert report.loc["roc_auc", "low"] > 0.5
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_feed_recommends_what_is_liked_and_shows_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skchallenge.feed._authority import CreatorAuthority
-from skchallenge.feed._display import JourneyDisplay
+from skchallenge.feed._display import JourneyDisplay, RolloutDisplay
 from skchallenge.feed._engagement import (
     EngagementScorer,
     engagement_signals,
@@ -28,6 +28,7 @@ __all__ = [
     "GenreProfiler",
     "JourneyDisplay",
     "ReviewGate",
+    "RolloutDisplay",
     "doubly_robust",
     "engagement_signals",
     "engagement_table",

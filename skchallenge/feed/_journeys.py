@@ -1,5 +1,6 @@
 """What comes out of simulated worlds: journeys, unequal exposure, and mistakes."""
 
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skchallenge._table import read_numbers
+from skchallenge.exceptions import FewViewersWarning
 from skchallenge.feed._engagement import SIGNALS
-from skchallenge.feed._simulation import OUTCOMES, EventLog, Sink, World
+from skchallenge.feed._simulation import OUTCOMES, EventLog, Plan, Sink, World
 
 RESULTS = ("stage", "exposures", "points", "score", "outcome", "reasons")
 _TESTS = ("first batch", "rescored")  # what every rule shows, before it decides
+_BATCHES = (*_TESTS, "wider batch")
 
 _BATCH = (
     "{event} of stage {stage}: {exposures} fresh viewers of {persona} give {score:.2f} "
@@ -34,6 +37,8 @@ _REASONS = {
     "no viewers left": "its persona has no viewers left who have not seen it",
     "cooled down": "cooled down after {cooldown_days} days, before its next batch",
     "passed": "passed all stages; cooled down after {cooldown_days} days",
+    "passed with few": "passed all stages, the last with {shown} of {size} viewers, "
+    "all that its persona had left; cooled down after {cooldown_days} days",
     "creator": "momentum: the creator's activity has fallen; boosted",
     "probe": "momentum: probes show interest above the threshold; boosted",
 }
@@ -70,7 +75,7 @@ def no_report(videos: pd.DataFrame, viewers: pd.DataFrame, *, log: bool) -> Bunc
     events, decisions = _label(events, decisions, 0, videos)
     journeys = videos.assign(**dict.fromkeys(RESULTS, 0))
     journeys.insert(0, "world", 0)
-    result = Bunch(journeys=journeys, events=events, decisions=decisions)
+    result = Bunch(journeys=journeys, events=events, decisions=decisions, means=None)
     if log:
         columns: dict[str, Any] = {"video": none, "viewer": none, "day": 0}
         columns |= {"stage": none.astype(np.int8), "propensity": none.astype(float)}
@@ -116,16 +121,41 @@ def _reasons(events: pd.DataFrame, world: World) -> list[str]:
     columns = {name: events[name].tolist() for name in names}
     columns["persona"] = plan.names[world.persona[video]].tolist()
     columns["threshold"] = plan.threshold[video].tolist()
-    reasons = []
+    reasons: list[str] = []
+    shown, size = 0, int(plan.stages[-1])  # events of a video are together, in order
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
         kind = row["event"]
+        if kind in _BATCHES:
+            shown = row["exposures"]
         if kind == "boosted":
             kind = str(plan.momentum)
         elif kind == "cooled down" and row["stage"] == len(plan.stages):
-            kind = "passed"
-        reasons.append(_REASONS[kind].format_map(common | row))
+            kind = "passed" if shown == size else "passed with few"
+        values = common | row | {"shown": shown, "size": size}
+        reasons.append(_REASONS[kind].format_map(values))
     return reasons
+
+
+def warn_of_few_viewers(result: Bunch, plan: Plan) -> None:
+    """Warn if batches are smaller than their stages, or are not there at all."""
+    events, n = result["events"], len(result["journeys"])
+    size = plan.stages[events["stage"] - 1]
+    is_small = events["event"].isin(_BATCHES) & (events["exposures"] < size)
+    is_small |= events["event"] == "no viewers left"
+    n_small = len(events.loc[is_small, ["world", "video_id"]].drop_duplicates())
+    if not n_small:
+        return
+    sizes = np.bincount(plan.persona)
+    warnings.warn(
+        f"stages={tuple(plan.stages.tolist())} ask for more viewers than there are: in "
+        f"{n_small} of {n} journeys a batch was smaller than its stage, or missing, "
+        "because its persona had no others who had not seen the video; personas have "
+        f"{sizes.min()} to {sizes.max()} viewers. A video that 'passed all stages' may "
+        "have done so before few. Take smaller stages, fewer personas or more viewers.",
+        FewViewersWarning,
+        stacklevel=3,
+    )
 
 
 def _label(
@@ -190,7 +220,21 @@ def exposure_of(journeys: pd.DataFrame) -> pd.DataFrame:
 def mistakes_of(
     result: Any, means: Any, worth: float, stages: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Judge the journeys of all worlds, as `BatchRollout.mistakes` says."""
+    """Judge the journeys of all worlds, as `BatchRollout.mistakes` says.
+
+    Raises
+    ------
+    ValueError
+        If the means are neither given nor known.
+    """
+    if means is None:
+        means = result.get("means")
+    if means is None:
+        raise ValueError(
+            "means=None takes those of a learned response, but the result is of "
+            "another. Pass a table of the true mean points, one row a video and one "
+            "column a persona."
+        )
     journeys, decisions = result["journeys"], result["decisions"]
     n_worlds = journeys["world"].nunique()
     keys = ["world", "video_id"]

@@ -1,6 +1,6 @@
 """Learn from a feed log which genres each user engages with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Self
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, diags_array
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
@@ -23,6 +23,8 @@ from skchallenge._schema import log_columns
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import (
     Column,
+    as_frame,
+    check_columns,
     check_count,
     check_ids,
     check_real,
@@ -35,6 +37,7 @@ from skchallenge._table import (
 )
 from skchallenge.feed._counts import (
     FORGOTTEN,
+    NO_GROUP,
     Counts,
     Rates,
     Rows,
@@ -42,6 +45,7 @@ from skchallenge.feed._counts import (
     mean_points,
     rates_of,
     read_genres,
+    read_groups,
 )
 
 _KNOWN = "the log of fit"
@@ -59,6 +63,16 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
     new or none is named), how far the user is from that, and how far the user is from
     both in this genre. All three are shrunk. All that is kept are sums, so
     `partial_fit` in batches gives what `fit` gives.
+
+    With `attributes`, users who have all of them in common are a group. A user's score
+    is shrunk towards that of the others in the group, and theirs towards the genre's
+    mean; a user without impressions starts where the group is [2]_. How strongly groups
+    may differ is learned from the log: if they differ by chance alone, they count for
+    nothing. A user belongs to the group that most of their impressions name (of equals
+    the first by name; with `half_life` the faded ones count), whatever a single row
+    says; one of whom none is known, to that of the row. A row that lacks an attribute
+    names no group, and an unknown group is like none: there, all is as without
+    `attributes`.
 
     Parameters
     ----------
@@ -81,6 +95,11 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         at 40 half-lives it is forgotten. Above 0: a number in the unit of `time`, or
         for datetimes a duration that `pandas.Timedelta` reads, such as ``"7D"``. None:
         never.
+    attributes : sequence of int or str, default=()
+        Columns of what is known of the users, such as ``("country", "age_band")``, by
+        position or by name: strings or numbers of few different values, or missing.
+        These are personal data, see the user guide for what they need and must not be
+        used for.
     shrinkage : float, default=5.0
         How many impressions each prior mean is worth, above 0.
     exploration : float, default=0.1
@@ -109,6 +128,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
     ----------
     .. [1] Trehan, D. "The inescapable AI algorithm: TikTok", 12 June 2020. That a
        platform keeps such a score is a claim of this article.
+    .. [2] Wang, C. "Why TikTok made its user so obsessive? The AI algorithm that got
+       you hooked", 7 June 2020. So is this.
 
     Examples
     --------
@@ -138,6 +159,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         time: Column | None = None,
         video: Column | None = None,
         half_life: float | str | pd.Timedelta | None = None,
+        attributes: Sequence[Column] = (),
         shrinkage: float = 5.0,
         exploration: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
@@ -147,6 +169,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         self.time = time
         self.video = video
         self.half_life = half_life
+        self.attributes = attributes
         self.shrinkage = shrinkage
         self.exploration = exploration
         self.random_state = random_state
@@ -189,7 +212,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             If a column holds ids of several kinds, or times that are neither numbers
             nor datetimes, or `half_life` is of another kind than the times.
         """
-        for name in ("_counts", "_rates", "_now", "_time_kind", "classes_"):
+        for name in ("_counts", "_rates", "_now", "_time_kind", "_told", "classes_"):
             self.__dict__.pop(name, None)
         return self._learn(X, y, None, sample_weight, points, reset=True)
 
@@ -225,7 +248,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             As `fit` does, if `y` has a label, or `classes` have one, that the first
-            call had not, or if `half_life` was None until now. What was learned stays.
+            call had not, or if `half_life` was None until now, or `attributes` were
+            others. What was learned stays.
         TypeError
             As `fit` does, or if ids are of another kind than at the first call.
         """
@@ -238,7 +262,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Impressions. Unknown users, genres and videos have the prior's value.
+            Impressions. Unknown users, groups, genres and videos have the prior's
+            value.
 
         Returns
         -------
@@ -273,13 +298,16 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def recommend(self, users: Any, k: int = 10) -> pd.DataFrame:
+    def recommend(
+        self, users: Any, k: int = 10, *, attributes: Any = None
+    ) -> pd.DataFrame:
         """List videos for users, best first.
 
         A known user gets the videos with the highest probability among those never
         shown to them, and, at random ranks, some drawn at random. A cold user, of whom
         no row was seen, gets the videos with the highest lower bound of their rate of
-        engagement, ties by how many different users engaged.
+        engagement, ties by how many different users engaged. For a cold user of a known
+        group, the bound is raised or lowered as the group likes the video's genres.
 
         Parameters
         ----------
@@ -287,17 +315,23 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             User ids, of the kind of those in `fit`, known or new.
         k : int, default=10
             Most videos for each user; fewer if fewer are left.
+        attributes : array-like of shape (n_users, n_attributes) or None, default=None
+            What is known of the users, one column for each of the parameter
+            `attributes`, in a table by name if these are names. None: nothing but what
+            `fit` has seen. A user who has a group keeps it.
 
         Returns
         -------
         recommendations : pandas.DataFrame
             Columns `user`, `rank` (from 1), `video`, `score` (probability; its lower
-            bound if cold), `reason`: ``"profile"``, ``"exploration"`` or ``"cold"``.
+            bound if cold), `reason`: ``"profile"``, ``"exploration"``, ``"cold"`` or,
+            for cold users of a known group, ``"group"``.
 
         Raises
         ------
         ValueError
-            If `fit` saw no `video` column, `k` is below 1, or a user is missing.
+            If `fit` saw no `video` column, `k` is below 1, a user is missing, or
+            `attributes` are not one row a user and one column an attribute.
         TypeError
             If `users` is a single id or a table, or holds ids of another kind than in
             `fit`, such as strings for numbers.
@@ -311,7 +345,11 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         asked = _users(users, self._rates.user.index)
-        return _recommend(self._counts, self._rates, asked, k, self.exploration, rng)
+        told = _told_groups(attributes, self.attributes, len(asked))
+        groups = self._rates.groups(asked, told)
+        return _recommend(
+            self._counts, self._rates, asked, groups, k, self.exploration, rng
+        )
 
     def _learn(
         self,
@@ -340,6 +378,13 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         engaged = (y == yes).astype(np.float64)
         gained = engaged if points is None else _check_points(points, len(table))
         counts = getattr(self, "_counts", None)
+        told = getattr(self, "_told", tuple(self.attributes))
+        if told != tuple(self.attributes):
+            raise ValueError(
+                f"attributes must be those of the first call, {told}, got "
+                f"{self.attributes!r}: what was learned names no others. Call fit to "
+                "start anew."
+            )
         now, kind, fade = -np.inf, "", np.ones(len(table))
         if self.half_life is not None and self.time is not None:
             time, half_life, kind = self._read_times(table, self.time, self.half_life)
@@ -357,8 +402,8 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
         rates = rates_of(counts, self.shrinkage)
         # All checks are passed: nothing is half learned.
         self.classes_, self._now, self._time_kind = labels, now, kind
-        self._counts, self._rates = counts, rates
-        self.profile_ = mean_points(counts.cells, self.shrinkage)
+        self._counts, self._rates, self._told = counts, rates, told
+        self.profile_ = mean_points(counts.cells, self.shrinkage, rates.member)
         return self
 
     def _check_parameters(self) -> None:
@@ -395,7 +440,7 @@ class GenreProfiler(FramesAsBytes, ClassifierMixin, BaseEstimator):
             values = find_column(name, _in_log(column, table), table)
             read = read_genres if name == "genre" else check_ids
             columns[name] = read(values, f"The column of {name}", like, _KNOWN)
-        return Rows(**columns)
+        return Rows(**columns, group=read_groups(table, self.attributes))
 
     def _read_times(
         self, table: pd.DataFrame, column: Column, half_life: Any
@@ -521,10 +566,37 @@ def _users(users: Any, known: "pd.Index[Any]") -> "pd.Series[Any]":
     return check_ids(ids, "users", known, _KNOWN) if len(ids) else ids
 
 
+def _told_groups(
+    told: Any, attributes: Sequence[Column], n: int
+) -> "pd.Series[Any] | None":
+    """Return the groups that users of `recommend` name; None if nothing is told.
+
+    Raises
+    ------
+    ValueError
+        If the table has not `n` rows, or not one column an attribute.
+    """
+    if told is None:
+        return None
+    table = as_frame(told, "attributes") if hasattr(told, "columns") else told
+    table = pd.DataFrame(table).infer_objects()
+    by_name = hasattr(told, "columns") and all(isinstance(a, str) for a in attributes)
+    if by_name:
+        check_columns(table.columns, map(str, attributes), "attributes")
+        table = table[list(attributes)]
+    if table.shape != (n, len(attributes)):
+        raise ValueError(
+            f"attributes must have one row for each of {n} users and one column for "
+            f"each of {list(attributes)}, got shape {table.shape}."
+        )
+    return read_groups(table, range(len(attributes)))
+
+
 def _recommend(
     counts: Counts,
     rates: Rates,
     users: "pd.Series[Any]",
+    groups: NDArray[Any],
     k: int,
     exploration: float,
     rng: np.random.RandomState,
@@ -532,15 +604,24 @@ def _recommend(
     """List up to `k` videos for each user, as `GenreProfiler.recommend` says."""
     if users.empty:
         return pd.DataFrame(columns=["user", "rank", "video", "score", "reason"])
-    cold = popularity(counts.pairs)[["score"]].head(k).reset_index()
-    cold["reason"] = "cold"
-    score_new = _scorer(counts, rates)
+    known = rates.group.index.unique("group")
+    groups = np.where(np.isin(groups, known), groups, NO_GROUP)
+    parts = _genre_parts(counts, rates)
+    tastes = {group: parts @ _taste_of(group, rates) for group in set(groups.tolist())}
+    popular = popularity(counts.pairs)["score"]
+    cold = {
+        group: _start(popular, taste - rates.viewers, group, k)
+        for group, taste in tastes.items()
+    }
+    score_new = _scorer(counts, rates, parts)
+    indices = rates.user.index.get_indexer(pd.Index(users))
     lists = []
-    for index in rates.user.index.get_indexer(pd.Index(users)).tolist():
-        best = score_new(index) if index >= 0 else None
-        lists.append(
-            cold if best is None else _mix(best, min(k, len(best)), exploration, rng)
-        )
+    for index, group in zip(indices.tolist(), groups.tolist(), strict=True):
+        if index < 0:
+            lists.append(cold[group])
+            continue
+        best = score_new(index, tastes[group])
+        lists.append(_mix(best, min(k, len(best)), exploration, rng))
     lengths = [len(one) for one in lists]
     ranks = [np.arange(n) + 1 for n in lengths]
     user = users.repeat(lengths).reset_index(drop=True)
@@ -550,18 +631,44 @@ def _recommend(
     )
 
 
-def _scorer(counts: Counts, rates: Rates) -> Callable[[int], "pd.Series[float]"]:
+def _genre_parts(counts: Counts, rates: Rates) -> csr_array:
+    """Return the part of each genre (column) in each video (row); rows add up to 1."""
+    videos, genres = rates.video.index, rates.genre.index
+    of = counts.genres.index
+    index = _indices(of, "video", videos), _indices(of, "genre", genres)
+    weights = csr_array((counts.genres["weight"], index), (len(videos), len(genres)))
+    return diags_array(1 / weights.sum(axis=1)) @ weights
+
+
+def _taste_of(group: str, rates: Rates) -> NDArray[np.float64]:
+    """Return how far a group is from each genre; 0 for none."""
+    found = rates.group[rates.group.index.get_level_values("group") == group]
+    found = found.droplevel("group").reindex(rates.genre.index)
+    return found.fillna(0.0).to_numpy()
+
+
+def _start(
+    popular: "pd.Series[float]", lift: "pd.Series[float]", group: str, k: int
+) -> pd.DataFrame:
+    """List the first videos for cold users of a group, with a lift in log odds each."""
+    if group == NO_GROUP:
+        return popular.head(k).reset_index().assign(reason="cold")
+    with np.errstate(divide="ignore"):  # a bound of 0 stays 0
+        odds = logit(popular) + lift.reindex(popular.index)
+    score = expit(odds).rename("score").sort_values(ascending=False, kind="stable")
+    return score.head(k).reset_index().assign(reason="group")
+
+
+def _scorer(
+    counts: Counts, rates: Rates, parts: csr_array
+) -> Callable[[int, NDArray[np.float64]], "pd.Series[float]"]:
     """Return what predicts the videos never shown to a known user, best first.
 
-    Ties are by id. It takes the user's index in ``rates.user``.
+    Ties are by id. It takes the user's index in ``rates.user``, and how much their
+    group likes each video.
     """
     videos, users = rates.video.index, rates.user.index
     genres = rates.genre.index
-    of_video = counts.genres.index
-    index = _indices(of_video, "video", videos), _indices(of_video, "genre", genres)
-    shape = (len(videos), len(genres))
-    weights = csr_array((counts.genres["weight"], index), shape)
-    weights = diags_array(1 / weights.sum(axis=1)) @ weights  # rows add up to 1
     pairs, cells = counts.pairs.index, rates.cell.index
     shown, liked = _indices(pairs, "video", videos), _indices(cells, "genre", genres)
     # Tables are sorted by user, so each one's rows are a slice.
@@ -570,13 +677,13 @@ def _scorer(counts: Counts, rates: Rates) -> Callable[[int], "pd.Series[float]"]
     liked_by = np.searchsorted(_indices(cells, "user", users), ends)
     odds, shift, liking = (t.to_numpy() for t in (rates.video, rates.user, rates.cell))
 
-    def score_new(user: int) -> "pd.Series[float]":
+    def score_new(user: int, of_group: NDArray[np.float64]) -> "pd.Series[float]":
         rows = slice(*liked_by[user : user + 2])
         taste = np.zeros(len(genres))
         taste[liked[rows]] = liking[rows]
         is_new = np.ones(len(videos), dtype=bool)
         is_new[shown[slice(*shown_to[user : user + 2])]] = False
-        score = expit(odds + weights @ taste + shift[user])
+        score = expit(odds + of_group + parts @ taste + shift[user])
         best = np.argsort(-score, kind="stable")
         best = best[is_new[best]]
         return pd.Series(score[best], videos[best])

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skchallenge._state import Versioned
 from skchallenge._table import read_paths
@@ -22,6 +22,7 @@ from skchallenge.media._read import read_qualities
 
 OUTCOMES = ("pass", "review", "reject")  # from the best to the worst
 Bounds = tuple[float | None, float | None] | None
+_OF_TAGGERS = ("transform", "get_feature_names_out")
 _MEASURES: dict[str, Any] = {
     "width": "Int64",
     "height": "Int64",
@@ -91,11 +92,18 @@ class ReviewGate(Versioned, BaseEstimator):
 
     Parameters
     ----------
-    classifiers : sequence of (str, classifier), default=()
+    classifiers : sequence of (str, estimator), default=()
         Names and fitted binary classifiers with `predict_proba`, for example one for
         each rule of a policy. They get the rows of X whose files can be read; the
-        probability of their second class is that of a violation. Wrap them in
-        `sklearn.frozen.FrozenEstimator`, or `clone` returns a gate with unfitted ones.
+        probability of their second class is that of a violation.
+
+        A fitted transformer that names its columns, such as ``FrameTagger``, will do
+        too: it gets the paths, and the column of the entry's name, ``{path}_{name}``,
+        is the probability; missing is for a human. If several entries share one object,
+        ``[("weapon", tagger), ("fight", tagger)]``, it is asked once.
+
+        Wrap either in `sklearn.frozen.FrozenEstimator`, or `clone` returns a gate with
+        unfitted ones.
     path : int or str, default=0
         Column of X with the paths of the files, by position or by name.
     min_side : tuple or None, default=(144, 360)
@@ -134,9 +142,11 @@ class ReviewGate(Versioned, BaseEstimator):
     NotFittedError
         By `fit`, if a classifier is not fitted.
     TypeError
-        If the column of paths holds anything else.
+        If the column of paths holds anything else, or a classifier gives no
+        probabilities.
     ValueError
-        If a parameter has a wrong value, or a classifier is not binary.
+        If a parameter has a wrong value, a classifier is not binary, or a transformer
+        has no column of the name.
 
     See Also
     --------
@@ -284,29 +294,36 @@ class ReviewGate(Versioned, BaseEstimator):
             str(found) if isinstance(found, MediaError) else found
             for found in read_qualities(paths, n_threads=n_threads, limits=self.limits)
         ]
-        chances = self._chances(X, [isinstance(m, Quality) for m in measured])
+        rows = [row for row, m in enumerate(measured) if isinstance(m, Quality)]
+        chances = self._chances(X, paths, rows)
         findings = [
             list(self._findings(quality, {name: p[row] for name, p in chances.items()}))
             for row, quality in enumerate(measured)
         ]
         return _table(measured, chances, findings, getattr(X, "index", None))
 
-    def _chances(self, X: Any, is_read: list[bool]) -> dict[str, NDArray[np.float64]]:
-        """Ask the classifiers for the chance of a violation in rows that are read."""
-        rows = np.flatnonzero(is_read)
-        chances = {}
-        for name, classifier in self.classifiers:
-            chances[name] = np.full(_num_samples(X), np.nan)
-            if len(rows):
-                some = _safe_indexing(X, rows)
-                proba = classifier.predict_proba(some)[:, 1]
-                wrong = ~((proba >= 0) & (proba <= 1))
-                if wrong.any():
-                    raise ValueError(
-                        "classifiers must return probabilities in [0, 1], but "
-                        f"{name!r} returned {proba[wrong][0]}. Correct it."
-                    )
-                chances[name][rows] = proba
+    def _chances(
+        self, X: Any, paths: list[str | None], rows: list[int]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the chances of a violation; missing in rows that are not read."""
+        chances = {name: np.full(len(paths), np.nan) for name, _ in self.classifiers}
+        tagged: dict[int, NDArray[np.float64]] = {}  # by id: each is asked once
+        for name, classifier in self.classifiers if rows else ():
+            if hasattr(classifier, "predict_proba"):
+                proba = classifier.predict_proba(_safe_indexing(X, rows))[:, 1]
+            else:
+                if id(classifier) not in tagged:
+                    tagged[id(classifier)] = _tags(classifier, [paths[r] for r in rows])
+                proba = tagged[id(classifier)][:, _column_of(name, classifier)]
+            wrong = ~((proba >= 0) & (proba <= 1))
+            if not hasattr(classifier, "predict_proba"):
+                wrong &= ~np.isnan(proba)
+            if wrong.any():
+                raise ValueError(
+                    "classifiers must return probabilities in [0, 1], but "
+                    f"{name!r} returned {proba[wrong][0]}. Correct it."
+                )
+            chances[name][rows] = proba
         return chances
 
     def _findings(
@@ -335,17 +352,62 @@ def _check_classifiers(classifiers: Sequence[tuple[str, Any]]) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"classifiers must have different names, got {names}.")
     for name, classifier in classifiers:
-        if not hasattr(classifier, "predict_proba"):
+        is_tagger = all(hasattr(classifier, a) for a in _OF_TAGGERS)
+        if not is_tagger and not hasattr(classifier, "predict_proba"):
             raise TypeError(
-                f"classifiers must have predict_proba, but {name!r} is {classifier!r}. "
-                "Wrap it in sklearn.calibration.CalibratedClassifierCV."
+                "classifiers must have predict_proba, or transform and "
+                f"get_feature_names_out, but {name!r} is {classifier!r}. Wrap it in "
+                "sklearn.calibration.CalibratedClassifierCV."
             )
         check_is_fitted(classifier)
-        if len(classifier.classes_) != 2:
+        if not hasattr(classifier, "predict_proba"):
+            _column_of(name, classifier)
+        elif len(classifier.classes_) != 2:
             raise ValueError(
                 f"classifiers must be binary, but {name!r} has the classes "
                 f"{list(classifier.classes_)}. Pass one for each violation."
             )
+
+
+def _column_of(name: str, tagger: Any) -> int:
+    """Return the position of the column that a transformer calls by a label."""
+    columns = [str(column) for column in tagger.get_feature_names_out()]
+    path = _path_of(tagger)
+    wanted = f"{'x0' if path is None else path}_{name}"
+    if columns.count(wanted) != 1:
+        raise ValueError(
+            f"classifiers must have one column for the name of each transformer, but "
+            f"{name!r} has no {wanted!r}, or several, among {columns[:20]}. Name the "
+            "entry by one of its labels."
+        )
+    return columns.index(wanted)
+
+
+def _path_of(tagger: Any) -> str | None:
+    """Return the name of a transformer's only column; None if it has none."""
+    names = getattr(tagger, "feature_names_in_", None)
+    n_columns = getattr(tagger, "n_features_in_", 1)
+    if n_columns != 1:
+        raise ValueError(
+            "classifiers that are transformers must take one column, that of paths, "
+            f"but {tagger!r} was fitted on {n_columns}. Fit it on the paths only."
+        )
+    return None if names is None else str(names[0])
+
+
+def _tags(tagger: Any, paths: list[str | None]) -> NDArray[np.float64]:
+    """Return what a transformer makes of paths, under the name that it knows."""
+    column = pd.DataFrame({_path_of(tagger): paths}, dtype=object)
+    named = hasattr(tagger, "feature_names_in_")
+    found = tagger.transform(column if named else column.to_numpy())
+    found = np.asarray(found, dtype=np.float64)
+    n_columns = len(tagger.get_feature_names_out())
+    if found.shape != (len(paths), n_columns):
+        raise ValueError(
+            "classifiers that are transformers must return one row a video and one "
+            f"column a name, ({len(paths)}, {n_columns}), got shape {found.shape}."
+        )
+    return found
 
 
 def _judge(rule: Rule, bounds: Bounds, value: float, name: str) -> Iterator[Finding]:

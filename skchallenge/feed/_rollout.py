@@ -1,6 +1,6 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,13 @@ from skchallenge._table import (
 )
 from skchallenge.feed._authority import CreatorAuthority, with_prior
 from skchallenge.feed._engagement import SIGNALS, EngagementScorer, points_by_signal
-from skchallenge.feed._journeys import exposure_of, mistakes_of, named_log, report
+from skchallenge.feed._journeys import (
+    exposure_of,
+    mistakes_of,
+    named_log,
+    report,
+    warn_of_few_viewers,
+)
 from skchallenge.feed._rollout_tables import (
     check_videos,
     check_viewers,
@@ -31,7 +37,7 @@ from skchallenge.feed._rollout_tables import (
     upload_days,
 )
 from skchallenge.feed._simulation import Plan, Response, World
-from skchallenge.feed._viewers import group_users, learn_response
+from skchallenge.feed._viewers import group_users, learn_response, named_users
 from skchallenge.feed._widening_rules import RULES, Rule, logged_candidates
 
 Log = Callable[[pd.DataFrame], object]
@@ -89,7 +95,13 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         probability p does so with (1 - epsilon) p + epsilon / 2. Off-policy estimates
         need it.
     n_personas : int, default=4
-        Number of groups that `fit` makes of the users of a log.
+        Number of groups that `fit` makes of the users of a log, by their tastes.
+    attributes : sequence of str, default=()
+        Columns of the log, such as ``("country", "age_band")``. If there are any, the
+        personas are the users who have all of them in common, and `n_personas` does not
+        count. A persona is called by its values, ``"DE, 18-24"``; users who lack one of
+        them are ``"unknown"``. For whom a user belongs to, and for what such data need
+        and must not be used for, see `GenreProfiler`.
     cooldown_days : int, default=7
         Days after which a video is not shown any more.
     momentum : {"creator", "probe"} or None, default=None
@@ -153,6 +165,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         fraction: float = 0.2,
         epsilon: float = 0.0,
         n_personas: int = 4,
+        attributes: Sequence[str] = (),
         cooldown_days: int = 7,
         momentum: str | None = None,
         authority: CreatorAuthority | None = None,
@@ -166,6 +179,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         self.fraction = fraction
         self.epsilon = epsilon
         self.n_personas = n_personas
+        self.attributes = attributes
         self.cooldown_days = cooldown_days
         self.momentum = momentum
         self.authority = authority
@@ -196,6 +210,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         ValueError
             If a parameter is out of range, the log lacks a column, or `points` names a
             signal that it lacks.
+        TypeError
+            If `attributes` are no sequence, or one holds values of several kinds.
         """
         self._check_parameters()
         for name in ("viewers_", "response_"):
@@ -206,13 +222,17 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 "None. Pass a log or a threshold."
             )
         if log is not None:
-            log = read_log(log, self.points)
+            log = read_log(log, self.points, self.attributes)
             scorer = EngagementScorer(self.points)
             points = scorer.fit_transform(log[list(SIGNALS)])[:, 0]
             scores = pd.Series(points).groupby(log["video_id"].to_numpy()).mean()
             if {"user_id", "genre"} <= set(log.columns):
                 seed = check_random_state(self.random_state).randint(2**31)
-                self.viewers_, persona = group_users(log, points, self.n_personas, seed)
+                if "group" in log.columns:
+                    self.viewers_, persona = named_users(log)
+                else:
+                    n = self.n_personas
+                    self.viewers_, persona = group_users(log, points, n, seed)
                 personas = np.unique(self.viewers_["persona"])
                 self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
@@ -280,6 +300,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             `followers`, `small_creators`, the fraction of exposures that the videos
             with fewer followers than the median of the videos get.
 
+            `means`, those of `mean_points` if the response was learned, else None.
+
             `log`, if asked for: `world`, `day`, `video_id`, `viewer_id`, `persona`,
             `stage` (0 for probes), the five signals, `points` and `propensity`, that of
             the decision which opened the batch.
@@ -292,6 +314,12 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         TypeError
             If ids, personas or genres are of no usable kind, or `response` is no
             function.
+
+        Warns
+        -----
+        FewViewersWarning
+            If batches are smaller than their stages, because a persona has no more
+            viewers who have not seen the video.
         """
         check_is_fitted(self, "threshold_")
         self._check_parameters()
@@ -316,12 +344,52 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         names = ("journeys", "events", "decisions")
         result = Bunch(**dict(zip(names, tables, strict=True)))
         result["worlds"] = exposure_of(result.journeys)
+        result["means"] = self.mean_points(videos) if response is None else None
         if log is True:
             result["log"] = pd.concat(kept, ignore_index=True)
+        warn_of_few_viewers(result, plan)
         return result
 
+    def mean_points(self, videos: Any) -> pd.DataFrame:
+        """Tell what the learned response gives to videos on average.
+
+        It is the truth of a simulation with that response, for `mistakes`: no rule sees
+        it. It is no truth about the log's users.
+
+        Parameters
+        ----------
+        videos : pandas or polars DataFrame
+            As for `simulate`, with `genre`.
+
+        Returns
+        -------
+        means : pandas.DataFrame of shape (n_videos, n_personas)
+            Mean points of each video (index `video_id`) to each persona that `fit`
+            made.
+
+        Raises
+        ------
+        ValueError
+            If `fit` learned no response, or `videos` lack a column.
+        TypeError
+            If ids or genres are of another kind than in the log.
+        """
+        check_is_fitted(self, "threshold_")
+        videos = check_videos(videos)
+        proba = self._learned_proba(videos).astype(np.float64)
+        # One lot decides on both: whoever watches again has also completed.
+        rewatch, completion = (SIGNALS.index(s) for s in ("rewatch", "completion"))
+        proba[..., completion] = proba[..., [rewatch, completion]].max(axis=-1)
+        index = pd.Index(videos["video_id"], name="video_id")
+        personas = self.response_.likings.index.unique("persona")
+        return pd.DataFrame(proba @ self._points(), index, personas)
+
     def mistakes(
-        self, result: Any, means: pd.DataFrame, *, worth: float | None = None
+        self,
+        result: Any,
+        means: pd.DataFrame | None = None,
+        *,
+        worth: float | None = None,
     ) -> pd.DataFrame:
         """Tell how often simulated verdicts were wrong, and what that cost.
 
@@ -336,10 +404,11 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         ----------
         result : sklearn.utils.Bunch
             What `simulate` or `FeedWorkflow.run` returned.
-        means : pandas.DataFrame
+        means : pandas.DataFrame or None, default=None
             The true mean points, one row a video and one column a persona; index and
             columns are their ids and names. With probabilities p of the five signals,
             completion at least as probable as re-watch, m is the sum of points times p.
+            None takes the `means` of the result, if its response was learned.
         worth : float or None, default=None
             Points that an exposure is worth elsewhere. None is `threshold_`. Rules with
             different thresholds are compared at one worth.
@@ -360,7 +429,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             If `means` is not a pandas table.
         ValueError
             If it lacks a video or a persona, or holds anything but finite numbers, or
-            `worth` is not finite.
+            is None and not known, or `worth` is not finite.
 
         References
         ----------
@@ -500,14 +569,28 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
     def _learned_response(
         self, videos: pd.DataFrame, persona: NDArray[Any], names: NDArray[Any]
     ) -> Response:
+        proba = self._learned_proba(videos, names)
+        return lambda video, viewer, day: proba[video, persona[viewer]]
+
+    def _learned_proba(
+        self, videos: pd.DataFrame, personas: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Return what `response_` says, (n_videos, n_personas, 5); None: all personas.
+
+        Raises
+        ------
+        ValueError
+            If nothing was learned, or videos have no genre.
+        """
         if not hasattr(self, "response_"):
             raise ValueError(
                 "response=None takes what fit learned, but fit saw no log with user_id "
                 "and genre. Pass a function."
             )
         check_columns(videos.columns, ["genre"], "videos")
-        proba = self.response_(videos, names)  # (n_videos, n_personas, 5)
-        return lambda video, viewer, day: proba[video, persona[viewer]]
+        if personas is None:
+            personas = self.response_.likings.index.unique("persona").to_numpy()
+        return self.response_(videos, personas)
 
     def _thresholds(self, videos: pd.DataFrame) -> NDArray[np.float64]:
         """Return the points that each video must reach."""

@@ -1,6 +1,6 @@
 """Read the tables that a rollout takes: log, videos, viewers, activity of creators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from skchallenge._table import (
     plain_ids,
     read_numbers,
 )
-from skchallenge.feed._counts import read_genres
+from skchallenge.feed._counts import read_genres, read_groups
 from skchallenge.feed._engagement import (
     SIGNALS,
     engagement_signals,
@@ -30,13 +30,19 @@ from skchallenge.feed._simulation import creator_falls
 _MOST_DAYS = 36_500  # a century; more are seconds, or dates in microseconds
 
 
-def read_log(log: Any, points: Mapping[str, float] | None) -> pd.DataFrame:
-    """Read ids and signals of a log; leave out impressions that lack a signal.
+def read_log(
+    log: Any, points: Mapping[str, float] | None, attributes: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read ids, signals and groups of a log; drop impressions that lack a signal.
 
-    A signal that the log has no column for is 0, and must not be named by `points`.
+    A signal that the log has no column for is 0, and must not be named by `points`. A
+    column `group` is there if there are attributes.
     """
     log = with_names(as_frame(log, "log"))
-    check_columns(log.columns, ["video_id"], "log")
+    groups = read_groups(log, attributes)  # first: they must be a sequence
+    needed = ["video_id"] if groups is None else ["video_id", "user_id", "genre"]
+    check_columns(log.columns, needed, "log")
+    log = log if groups is None else log.assign(group=groups)
     held = [*SIGNALS]
     if not {"rewatch", "completion"} & set(log.columns):  # a raw log
         signals = engagement_signals(log)
@@ -49,6 +55,8 @@ def read_log(log: Any, points: Mapping[str, float] | None) -> pd.DataFrame:
     ids = {name: check_ids(log[name], f"log[{name!r}]").to_numpy() for name in names}
     if has_viewers:
         ids["genre"] = read_genres(log["genre"], "log['genre']").to_numpy()
+    if groups is not None:
+        ids["group"] = log["group"].to_numpy()
     signals = {name: read_numbers(log[name], f"log[{name!r}]") for name in SIGNALS}
     log = pd.DataFrame(ids | signals)
     log = log[log[held].notna().all(axis=1)].reset_index(drop=True)

@@ -10,7 +10,14 @@ from sklearn.cluster import KMeans
 
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import check_ids
-from skchallenge.feed._counts import Rows, count, mean_points, read_genres
+from skchallenge.feed._counts import (
+    MISSING,
+    Rows,
+    count,
+    group_of_users,
+    mean_points,
+    read_genres,
+)
 from skchallenge.feed._engagement import SIGNALS
 
 _SHRINKAGE = 20.0  # impressions that each prior rate is worth
@@ -60,9 +67,23 @@ def group_users(
     return viewers, persona
 
 
+def named_users(log: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Group users by the attributes that their impressions name, as `GenreProfiler`.
+
+    Who has none is of the persona "unknown". What is returned is as by `group_users`.
+    """
+    ones, rows = np.ones(len(log)), Rows(*(log[c] for c in ("user_id", "genre")))
+    rows.group = log["group"]
+    group = group_of_users(count(rows, ones, ones, ones, ones).members)
+    users = pd.Index(np.unique(log["user_id"]))
+    persona = group.reindex(users).fillna(MISSING).to_numpy()
+    viewers = pd.DataFrame({"viewer_id": users, "persona": persona})
+    return viewers, persona[users.get_indexer(log["user_id"])]
+
+
 def _cells(log: pd.DataFrame, points: NDArray[Any]) -> pd.DataFrame:
     """Add up weights and points of each user and genre."""
-    ones, rows = np.ones(len(log)), Rows(log["user_id"], log["genre"], None)
+    ones, rows = np.ones(len(log)), Rows(log["user_id"], log["genre"])
     return count(rows, ones, ones, ones, points).cells[["weight", "points"]]
 
 

@@ -11,7 +11,8 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skchallenge._state import Versioned
-from skchallenge._table import check_columns, check_count
+from skchallenge._table import check_columns, check_count, check_ids, plain_ids
+from skchallenge.feed._counts import MISSING, genres_or_none
 from skchallenge.feed._journeys import exposure_of, no_report
 from skchallenge.feed._rollout import BatchRollout, Log
 from skchallenge.feed._rollout_tables import check_videos, check_viewers, upload_days
@@ -23,7 +24,8 @@ _OUTCOMES = ("pass", "review", "reject")
 class FeedWorkflow(Versioned, BaseEstimator):
     """Send uploaded videos through the workflow that articles describe.
 
-    A machine reviews each video. What it flags goes to a human. What passes is checked
+    If asked to, a model tells from what is seen and heard of which genre a video is. A
+    machine reviews each video. What it flags goes to a human. What passes is checked
     for duplicates of earlier uploads in the same run; other runs are not known. What is
     new is rolled out in batches, widened or paused, boosted if there is momentum, and
     cooled down. Every step leaves a reason in the journey of the video [1]_.
@@ -47,6 +49,14 @@ class FeedWorkflow(Versioned, BaseEstimator):
         earliest upload is kept. A finder that reads paths only stands behind a
         selector, ``make_column_transformer(("passthrough", ["path"]))``, in a pipeline.
         None keeps all.
+    content : object or None, default=None
+        What understands videos: a fitted estimator whose ``predict(videos)`` returns
+        the genre of each row, for example a pipeline of embedders and a classifier. It
+        is asked first, for videos whose `genre` is missing, or for all if there is no
+        such column; a genre that is there is kept. What it cannot tell may be missing;
+        files that it cannot read are a matter of its steps' `on_error`.
+        Wrap it in `sklearn.frozen.FrozenEstimator`, or `clone` returns a workflow with
+        an unfitted one. None leaves genres as they are.
 
     Attributes
     ----------
@@ -92,14 +102,16 @@ class FeedWorkflow(Versioned, BaseEstimator):
         review: Any = None,
         human_review: Callable[[pd.DataFrame], Any] | None = None,
         duplicates: Any = None,
+        content: Any = None,
     ) -> None:
         self.rollout = rollout
         self.review = review
         self.human_review = human_review
         self.duplicates = duplicates
+        self.content = content
 
     def fit(self, log: Any = None, y: object = None) -> Self:
-        """Fit the rollout.
+        """Fit the rollout; the other steps come as they are.
 
         Parameters
         ----------
@@ -112,7 +124,17 @@ class FeedWorkflow(Versioned, BaseEstimator):
         -------
         self : FeedWorkflow
             This object.
+
+        Raises
+        ------
+        NotFittedError
+            If `content` is not fitted.
+        TypeError
+            If `content` has no `predict`.
+        ValueError
+            As `BatchRollout.fit` does.
         """
+        _check_content(self.content)
         given = BatchRollout() if self.rollout is None else self.rollout
         # A clone's authority has forgotten what it learned.
         rollout = clone(given).set_params(authority=given.authority)
@@ -161,11 +183,16 @@ class FeedWorkflow(Versioned, BaseEstimator):
         ValueError
             If a step returns anything but what is described above, or as
             `BatchRollout.simulate` does.
+        TypeError
+            If `content` returns genres of another kind than there are.
         """
         check_is_fitted(self)
         check_count("n_worlds", n_worlds)
+        _check_content(self.content)
         videos = check_videos(videos)
         steps = _Steps(videos)
+        if self.content is not None:
+            videos = steps.videos = self._understand(videos, steps)
         self._review(videos, steps)
         self._find_duplicates(videos, steps)
         rows = np.flatnonzero(steps.outcome == "")
@@ -185,7 +212,36 @@ class FeedWorkflow(Versioned, BaseEstimator):
             learned = getattr(self.rollout_, "viewers_", None)
             viewers = check_viewers(viewers, learned)
             result = no_report(videos, viewers, log=log is True)
+        if result["means"] is not None:  # what was stopped may have deserved better
+            result["means"] = self.rollout_.mean_points(videos)
         return steps.join(result, n_worlds)
+
+    def _understand(self, videos: pd.DataFrame, steps: "_Steps") -> pd.DataFrame:
+        """Return the videos with the genres that `content` tells of them."""
+        genre = pd.Series([None] * len(videos), dtype=object)
+        if "genre" in videos.columns:
+            kept = plain_ids(genres_or_none(videos["genre"]).dropna())
+            genre[kept.index] = kept.to_list()
+        source = np.where(genre.isna(), "from what is seen and heard", "of the table")
+        rows = np.flatnonzero(genre.isna())
+        if len(rows):
+            found = column_or_1d(self.content.predict(videos.iloc[rows]))
+            if len(found) != len(rows):
+                raise ValueError(
+                    f"content must return one genre for each of {len(rows)} videos, "
+                    f"got {len(found)}."
+                )
+            learned = getattr(self.rollout_, "response_", None)
+            like = genre.dropna() if learned is None else learned.genres.index
+            known = "the table" if learned is None else "the log of fit"
+            told = genres_or_none(pd.Series(found.tolist(), index=rows)).dropna()
+            told = check_ids(told, "What content returns", like, known)
+            genre[told.index] = told.to_list()
+        for row, (one, why) in enumerate(
+            zip(genre.fillna(MISSING), source, strict=True)
+        ):
+            steps.note([row], "content", f"{one} ({why})")
+        return videos.assign(genre=plain_ids(genre))
 
     def _review(self, videos: pd.DataFrame, steps: "_Steps") -> None:
         if self.review is None:
@@ -248,6 +304,19 @@ class FeedWorkflow(Versioned, BaseEstimator):
                 (name,) = videos["video_id"].iloc[[original]].tolist()  # of Python
                 steps.note([row], "duplicate check", f"a copy of {name!r}; stopped")
                 steps.stop([row], "duplicate")
+
+
+def _check_content(content: Any) -> None:
+    """Raise unless content is None, or fitted and able to predict."""
+    if content is None:
+        return
+    if not callable(getattr(content, "predict", None)) or isinstance(content, type):
+        raise TypeError(
+            f"content must be a fitted estimator with predict, got {content!r}. For "
+            "example a pipeline of an embedder and a classifier."
+        )
+    if isinstance(content, BaseEstimator):
+        check_is_fitted(content)
 
 
 class _Steps:

@@ -55,6 +55,7 @@ def fit_all(log):
     }
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 @pytest.mark.parametrize(
     "dtype", ["uint64", "Int64", "int64[pyarrow]", float, object, "category"]
 )
@@ -67,6 +68,7 @@ def test_ids_of_any_type_fit_everything(dtype):
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_ids_may_be_texts():
     log = make_log()
     texts = log.assign(**{name: log[name].map("{:02}".format) for name in IDS})

@@ -167,6 +167,7 @@ def test_the_points_of_a_table_are_those_of_the_signals_that_were_logged():
         read({"completion": 8})
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_a_rollout_of_a_log_without_clicks():
     log = make_log().drop(columns=[*CLICKS.values(), "is_hate"])
     rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
@@ -263,6 +264,7 @@ def test_odd_logs_of_one_unit_are_read(log):
 # Genres.
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, "", " ", "[]"])
 def test_a_missing_genre_is_a_genre_of_its_own(missing):
     """The same in all places that read genres; KuaiRand calls it so."""

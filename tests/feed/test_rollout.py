@@ -266,6 +266,7 @@ def test_videos_cool_down(world):
     assert last.str.contains("2 days, before its next batch|paused").all()
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_a_small_audience_runs_out():
     few = World(5, 300, 1, sd=0.0)
     few.appeal[:] = 0.9
@@ -276,6 +277,7 @@ def test_a_small_audience_runs_out():
     assert result.journeys["reasons"].str[-1].str.contains("no viewers left").all()
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_the_first_batch_may_use_up_a_persona():
     """Nobody fresh is left to rescore: no crash, no endless wait, an outcome."""
     videos = pd.DataFrame({"video_id": ["a", "b"], "creator_id": "ann"})
@@ -403,6 +405,7 @@ def test_a_creator_as_good_as_the_prior_has_the_threshold_itself(world):
     assert (decisions["threshold"] == 2.7).all()
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 @pytest.mark.parametrize("dtype", ["uint64", "UInt64", "uint64[pyarrow]"])
 def test_long_ids_of_any_type_are_told_apart(dtype):
     """pandas compares int64 with UInt64 as floats, which round them."""
@@ -431,6 +434,7 @@ def make_log(n=6000, seed=0):
     return pd.DataFrame(ids | dict(zip(SIGNALS, signals.T.astype(float), strict=True)))
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_fit_learns_threshold_personas_and_response_from_a_log():
     log = make_log()
     rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
@@ -716,6 +720,7 @@ def test_a_persona_to_which_no_impression_counts_is_as_usual():
     assert np.isclose(found[0], usual).all(axis=1).any()
 
 
+@pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_a_log_of_one_impression_has_one_persona():
     log = make_log(1)
     rollout = BatchRollout((1, 2), n_personas=1, threshold=1.0).fit(log)

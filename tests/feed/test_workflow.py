@@ -5,6 +5,7 @@ from feed_worlds import World, mean_points
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 
 from skchallenge.feed import (
     BatchRollout,
@@ -339,3 +340,124 @@ def test_the_picture_goes_where_it_is_told():
     ):
         JourneyDisplay.from_result(result, world=2)
     plt.close(figure)
+
+
+class Watcher:
+    """Tells a genre from what the table says is seen, and remembers its rows."""
+
+    def __init__(self):
+        self.asked = []
+
+    def predict(self, videos):
+        self.asked += videos["video_id"].to_list()
+        genres = {"owl": "birds", "fur": "cats"}
+        return np.array([genres.get(what) for what in videos["what"]], dtype=object)
+
+
+GENRES = ["dance", None, np.nan, "", None, "cats", "  "]
+
+
+def run_content(content, videos=VIDEOS, **options):
+    return make_workflow(content=content, **options).run(videos, VIEWERS, response)
+
+
+def test_content_tells_the_genres_that_are_missing_first_of_all():
+    watcher = Watcher()
+    result = run_content(watcher, VIDEOS.assign(genre=GENRES))
+    assert watcher.asked == ["flop", "bad", "owl", "fur", "blur"]
+    journeys = result.journeys.set_index("video_id")
+    found = journeys["genre"].where(journeys["genre"].notna(), None)
+    assert found.to_dict() == {
+        "hit": "dance", "flop": None, "bad": None, "owl": "birds", "fur": "cats",
+        "copy": "cats", "blur": None,
+    }  # fmt: skip
+    first = {video: reasons[0] for video, reasons in journeys["reasons"].items()}
+    told = "from what is seen and heard"
+    assert first == {
+        "hit": "content: dance (of the table)",
+        "flop": f"content: unknown ({told})",
+        "bad": f"content: unknown ({told})",
+        "owl": f"content: birds ({told})",
+        "fur": f"content: cats ({told})",
+        "copy": "content: cats (of the table)",
+        "blur": f"content: unknown ({told})",
+    }
+    # All else is as without it.
+    plain = make_workflow().run(VIDEOS.assign(genre=GENRES), VIEWERS, response)
+    rest = journeys["reasons"].str[1:].tolist()
+    assert rest == plain.journeys["reasons"].tolist()
+    assert "content" not in set(plain.events["event"])
+
+
+def test_content_is_asked_for_all_without_a_column_and_for_none_without_need():
+    watcher = Watcher()
+    result = run_content(watcher)
+    assert watcher.asked == VIDEOS["video_id"].to_list()
+    assert result.journeys["genre"].tolist()[3:5] == ["birds", "cats"]
+    run_content(watcher, VIDEOS.assign(tag="cats"))  # another name of genre
+    assert len(watcher.asked) == len(VIDEOS)
+
+
+class Numbers:
+    def __init__(self, genre):
+        self.genre = genre
+
+    def predict(self, videos):
+        return np.array([self.genre] * len(videos))
+
+
+def test_a_learned_response_takes_the_genres_that_content_tells():
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"user_id": rng.integers(0, 300, 9000)})
+    log["genre"] = rng.integers(0, 2, 9000)
+    log["video_id"] = log["genre"] + 2 * rng.integers(0, 20, 9000)
+    done = rng.uniform(size=9000) < np.where(log["genre"] == 1, 0.6, 0.1)
+    log = log.assign(completion=done * 1.0, rewatch=0.0, share=0.0, comment=0.0, like=0)
+    videos = pd.DataFrame({"video_id": range(100, 130), "creator_id": 0})
+    videos["genre"] = [np.nan] * 29 + [0.0]
+    rollout = BatchRollout((30, 60), threshold=2.0, n_personas=1, random_state=0)
+    scores = {}
+    for genre in (0, 1):
+        workflow = FeedWorkflow(rollout, content=Numbers(genre)).fit(log)
+        journeys = workflow.run(videos).journeys
+        assert journeys["genre"].tolist() == [genre] * 29 + [0]
+        assert journeys["reasons"][0][0].startswith(f"content: {genre} (from")
+        assert journeys["reasons"][29][0] == "content: 0 (of the table)"
+        scores[genre] = journeys["score"][:29].mean()
+    assert scores[1] > 2 * scores[0]
+    workflow = FeedWorkflow(rollout, content=Numbers("cats")).fit(log)
+    with pytest.raises(TypeError, match="content returns holds strings, but the log"):
+        workflow.run(videos)
+
+
+def test_content_is_checked():
+    with pytest.raises(TypeError, match="content must be a fitted .* got 'genres'"):
+        make_workflow(content="genres")
+    with pytest.raises(TypeError, match="content must be a fitted .* pipeline"):
+        make_workflow(content=LogisticRegression)
+    with pytest.raises(NotFittedError, match="LogisticRegression instance is not fit"):
+        make_workflow(content=LogisticRegression())
+    workflow = make_workflow().set_params(content=LogisticRegression())
+    with pytest.raises(NotFittedError, match="LogisticRegression instance is not fit"):
+        workflow.run(VIDEOS, VIEWERS, response)
+    model = LogisticRegression().fit([[0.0], [1.0]], ["cats", "birds"])
+    frozen = clone(make_workflow(content=FrozenEstimator(model))).content
+    assert frozen.predict([[0.0]]) == "cats"
+
+    class One:
+        def predict(self, videos):
+            return ["cats"]
+
+    with pytest.raises(ValueError, match="one genre for each of 7 videos, got 1"):
+        run_content(One())
+    with pytest.raises(TypeError, match="What content returns holds .* but the table"):
+        run_content(Numbers(3), VIDEOS.assign(genre=GENRES))
+    with pytest.raises(TypeError, match="What content returns must hold strings or"):
+        run_content(Numbers(np.datetime64("2020-01-01", "s")))
+
+
+def test_a_picture_shows_the_genre_first():
+    result = run_content(Watcher(), VIDEOS.assign(genre=["a genre of many words"] * 7))
+    ax = JourneyDisplay.from_result(result).ax_
+    assert ax.get_xticklabels()[0].get_text() == "content"
+    assert [t.get_text() for t in ax.texts].count("a genre of …") == 7
