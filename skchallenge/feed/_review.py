@@ -97,10 +97,11 @@ class ReviewGate(Versioned, BaseEstimator):
         each rule of a policy. They get the rows of X whose files can be read; the
         probability of their second class is that of a violation.
 
-        A fitted transformer that names its columns, such as ``FrameTagger``, will do
-        too: it gets the paths, and the column of the entry's name, ``{path}_{name}``,
-        is the probability; missing is for a human. If several entries share one object,
-        ``[("weapon", tagger), ("fight", tagger)]``, it is asked once.
+        A fitted transformer that names its columns, such as
+        :class:`~skchallenge.embed.FrameTagger`, will do too: it gets the paths, and the
+        column of the entry's name, ``{path}_{name}``, is the probability; missing is
+        for a human. If several entries share one object, ``[("weapon", tagger),
+        ("fight", tagger)]``, it is asked once.
 
         Wrap either in `sklearn.frozen.FrozenEstimator`, or `clone` returns a gate with
         unfitted ones.

@@ -4,6 +4,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from media.qualities import noise, tone, write
+from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
@@ -14,9 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from torch import nn
 
 from skchallenge._table import read_paths
-from skchallenge.embed import MediaLimits
+from skchallenge.embed import FrameTagger, MediaLimits
 from skchallenge.exceptions import MediaError
 from skchallenge.feed import ReviewGate, _review
 from skchallenge.media._quality import Quality
@@ -247,6 +249,25 @@ def test_two_classifiers_give_two_reasons(measured):
         "review: chance of x of 0.75 is over 0.5; "
         "review: chance of y of 0.75 is over 0.5"
     )
+
+
+def brightest_channel():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_labels_of_a_tagger_are_rules(tmp_path):
+    paths = []
+    for colour in ("red", "green", "blue"):
+        paths.append(str(tmp_path / f"{colour}.png"))
+        Image.new("RGB", (400, 400), colour).save(paths[-1])
+    X = pd.DataFrame({"path": paths})
+    tagger = FrameTagger(brightest_channel, labels=["blood", "meadow", "sea"])
+    tagger = FrozenEstimator(tagger.fit(X))
+    rules = [("blood", tagger), ("sea", tagger)]
+    found = gate(rules, path="path", min_duration_s=None).fit(X).review(X)
+    assert found["outcome"].tolist() == ["reject", "review", "reject"]
+    assert "chance of blood of 0.9" in found["reasons"][0]
+    assert "chance of sea of 0.9" in found["reasons"][2]
 
 
 def test_bad_classifiers():
