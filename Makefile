@@ -1,4 +1,4 @@
-.PHONY: all lint type test docs study bench
+.PHONY: all lint type test docs release study bench
 PYTHON ?= python
 
 all: lint type test docs
@@ -16,6 +16,9 @@ test:
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+release:
+	PYTHON=$(PYTHON) .ci/release
 
 study:
 	$(PYTHON) -m pytest -m slow

@@ -4,6 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skchallenge import baselines as baselines
+    from skchallenge import datasets as datasets
+    from skchallenge import embed as embed
+    from skchallenge import exceptions as exceptions
+    from skchallenge import feed as feed
+    from skchallenge import metrics as metrics
+    from skchallenge import model_selection as model_selection
+    from skchallenge import nn as nn
+    from skchallenge import tabular as tabular
     from skchallenge._adoption import AdoptionHistory
     from skchallenge._factory import make_deep_challenger, make_paper_challenger
     from skchallenge._history import HistoryEncoder
@@ -76,12 +85,18 @@ _HOMES = {
     "make_virality_stack": "_virality_stack",
     "trusted_types": "_trusted",
 }
+_SUBMODULES = (
+    *("baselines", "datasets", "embed", "exceptions", "feed", "metrics"),
+    *("model_selection", "nn", "tabular"),
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _SUBMODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
+        if name in _SUBMODULES:
+            return import_module(f"{__name__}.{name}")
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except AttributeError as error:
         # Of a dependency that fails to import; `from skchallenge import ...` would
@@ -90,4 +105,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_SUBMODULES, "__version__"})

@@ -1,17 +1,21 @@
 """scikit-learn's callbacks, where it has them: from 1.9 on.
 
 `CallbackSupportMixin` and `with_callbacks` are scikit-learn's. Before 1.9 they are
-these here: estimators then have no `set_callbacks`, and nothing is called.
+made here: estimators then have no `set_callbacks`, and nothing is called.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 __all__ = ["CallbackSupportMixin", "with_callbacks"]
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
 
     class _NoContext:
@@ -37,7 +41,7 @@ except ImportError:
         def _init_callback_context(self, **options: Any) -> _NoContext:
             return _NoContext()
 
-    def with_callbacks(method: Any) -> Any:
+    def _with_callbacks(method: Any) -> Any:
         """Return the method in a wrapper, so that warnings name the same line."""
 
         @wraps(method)
@@ -45,3 +49,8 @@ except ImportError:
             return method(*args, **kwargs)
 
         return wrapped
+
+
+def with_callbacks(method: _Method) -> _Method:
+    """Let callbacks listen to a method, and say that its types stay as they are."""
+    return _with_callbacks(method)

@@ -585,6 +585,8 @@ def read_duration(
     if isinstance(value, str) and not any(c.isalpha() for c in value):
         raise ValueError(f"{name} needs a unit, such as '30D', got {value!r}.")
     try:
+        # As Python's text: pandas 2 takes no text of NumPy.
+        value = str(value) if isinstance(value, str) else value
         duration = value if numeric else pd.Timedelta(value)
     except ValueError as error:
         raise ValueError(f"{name} is no duration: {value!r}.") from error

@@ -17,6 +17,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import conformance
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -63,7 +64,15 @@ class Tally:
 
 
 def run(
-    factory, X, y=None, *, fit_transform=True, batch_parameter=None, skip=(), tol=1e-5
+    factory,
+    X,
+    y=None,
+    *,
+    name=None,
+    fit_transform=True,
+    batch_parameter=None,
+    skip=(),
+    tol=1e-5,
 ):
     """Run every check that applies and return the number of assertions.
 
@@ -73,6 +82,8 @@ def run(
         Makes an unfitted, seeded estimator.
     X, y : valid input
         At least 8 rows; a table is needed for the checks of names.
+    name : str or None
+        Row of the conformance page; the class's name, if None.
     fit_transform : bool
         Whether ``fit_transform`` promises the output of ``fit().transform()``.
     batch_parameter : str or None
@@ -99,6 +110,8 @@ def run(
         checks = [check_names_out, check_set_output]
         checks += [check_fit_transform] if fit_transform else []
         n += sum(check(factory, X, y) for check in checks if check.__name__ not in skip)
+    row = name or type(factory()).__name__
+    conformance.confirm("estimators", row, "own checks", n)
     return n
 
 

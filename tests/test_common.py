@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import conformance
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -52,15 +53,15 @@ SKIPPED = {"check_array_api_input"}
 
 @pytest.mark.parametrize("name", CASES)
 def test_scikit_learns_contract(name):
-    check(*CASES[name])
+    check(name, *CASES[name])
 
 
 def test_scikit_learns_contract_of_captions(tiny_bert):
     # 45 checks, of which one needs an environment variable, see SKIPPED.
-    check(CaptionEmbedder(tiny_bert), {}, 44)
+    check("CaptionEmbedder", CaptionEmbedder(tiny_bert), {}, 44)
 
 
-def check(estimator, expected, fewest):
+def check(name, estimator, expected, fewest):
     results = check_estimator(
         estimator, expected_failed_checks=expected, on_fail=None, on_skip=None
     )
@@ -70,6 +71,11 @@ def check(estimator, expected, fewest):
     assert {r["check_name"] for r in results if _is("xfail", r)} == set(expected)
     assert {r["check_name"] for r in results if _is("skipped", r)} <= SKIPPED
     assert count["passed"] + count["xfail"] >= fewest
+    for status, column in {"passed": "passed", "xfail": "expected to fail"}.items():
+        column = f"{conformance.VERSION} {column}"
+        conformance.confirm("checks", name, column, count[status])
+    reasons = "; ".join(f"{check}: {why}" for check, why in expected.items())
+    conformance.confirm("checks", name, "what is expected to fail, and why", reasons)
 
 
 def _is(status, result):

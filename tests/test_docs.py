@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib.util
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -13,23 +13,21 @@ import skchallenge
 
 ROOT = Path(__file__).parents[1]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# The pages whose code needs the weights of the extra `demo`.
-NEED_WEIGHTS = {"weights.rst"}
+# Pages whose code needs the weights of the extra `demo`, or a package of `ci`.
+NEEDS = {"weights.rst": "efficientnet_lite_pytorch", "scale.rst": "distributed"}
 
 
 def _pages():
     for path in sorted((ROOT / "docs").glob("*.rst")):
         if ">>>" in path.read_text("utf-8"):
-            marks = [pytest.mark.demo] if path.name in NEED_WEIGHTS else []
+            marks = [pytest.mark.demo] if path.name == "weights.rst" else []
             yield pytest.param(path, id=path.name, marks=marks)
 
 
 @pytest.mark.parametrize("page", list(_pages()))
 def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
-    if page.name in NEED_WEIGHTS and not importlib.util.find_spec(
-        "efficientnet_lite_pytorch"
-    ):
-        pytest.skip("needs the extra `demo`")
+    if page.name in NEEDS:
+        pytest.importorskip(NEEDS[page.name])
     monkeypatch.chdir(tmp_path)  # pages write clips to a relative folder
     # __name__ lets classes of the page be printed and pickled as in a session.
     result = doctest.testfile(

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +48,14 @@ def test_all_is_complete_and_importable(package):
     module = importlib.import_module(package)
     public = list(module.__all__)
     assert len(set(public)) == len(public)
-    assert set(public) == imported_names(Path(module.__file__).read_text())
+    submodules = set(getattr(module, "_SUBMODULES", ()))
+    imported = imported_names(Path(module.__file__).read_text())
+    assert set(public) | submodules == imported
     for name in public:
         home = getattr(module, name).__module__
         assert home.startswith("skchallenge."), name
-        assert set(public) <= set(dir(module))
+    listed = {name for name in dir(module) if not name.startswith("_")}
+    assert listed == set(public) | submodules
 
 
 def test_every_top_level_name_has_a_home():
@@ -66,10 +71,31 @@ def test_exceptions_are_public():
     assert all(issubclass(getattr(module, name), Exception) for name in module.__all__)
 
 
-def test_dir_lists_names_that_are_not_imported_yet():
+def test_dir_lists_public_names_that_are_not_imported_yet():
     out = run("import skchallenge; print(*dir(skchallenge))")
-    assert set(skchallenge.__all__) | {"__version__"} <= set(out)
-    assert out == sorted(out)
+    expected = {*skchallenge.__all__, *skchallenge._SUBMODULES, "__version__"}
+    assert out == sorted(expected)
+
+
+def test_every_public_package_is_a_lazy_submodule():
+    packages = {name.removeprefix("skchallenge.") for name in PACKAGES[1:]}
+    assert set(skchallenge._SUBMODULES) == packages - {"media"} | {"exceptions"}
+
+
+@pytest.mark.parametrize("name", skchallenge._SUBMODULES)
+def test_a_submodule_is_there_after_one_import(name):
+    out = run(f"import skchallenge; print(skchallenge.{name}.__name__)")
+    assert out == [f"skchallenge.{name}"]
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    """It takes 13 ms so; NumPy alone would take ten times that."""
+    code = (
+        "import sys; before = set(sys.modules); import skchallenge\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*new - sys.stdlib_module_names)"
+    )
+    assert run(code) == ["skchallenge"]
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -107,3 +133,26 @@ def test_import_leaves_threads_generators_and_warnings_alone():
         "print(state() == before)\n"
     )
     assert run(code) == ["True"]
+
+
+@pytest.mark.slow
+def test_a_users_script_type_checks_with_their_own_settings(tmp_path):
+    """`make type` checks it too, with the project's settings."""
+    script = Path(__file__).with_name("user_script.py")
+    # Silent, as of installed packages: errors of the script are all that users see.
+    options = "--strict", "--follow-imports=silent", "--cache-dir", str(tmp_path)
+    command = [sys.executable, "-m", "mypy", "--config-file=", *options, str(script)]
+    # Where the package is comes from Python's path, which mypy does not read.
+    paths = os.environ | {"MYPYPATH": str(ROOT.parent)}
+    if "site-packages" in ROOT.parts:
+        del paths["MYPYPATH"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=paths
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="here these tests may be skipped")
+@pytest.mark.parametrize("name", ["distributed", "nltk", "openvino"])
+def test_ci_skips_no_test_for_want_of_a_package(name):
+    assert importlib.util.find_spec(name)

@@ -1,6 +1,9 @@
 """skops saves every fitted estimator, and each answers to the bit as before."""
 
+import importlib.util
+import pickle
 from functools import partial
+from pathlib import Path
 
 import contract
 import numpy as np
@@ -360,3 +363,28 @@ def test_a_catalog_is_loaded_once_and_can_grow(tmp_path):
         assert side.catalog is own
     new = catalog.videos.tail(1).assign(video_id="a new one")
     assert len(own.append(new)) == len(catalog) + 1
+
+
+def test_another_process_with_other_threads_answers_the_same(tmp_path):
+    """A part of what benchmarks/persistence.py does with every estimator.
+
+    By pickle, joblib, a memory map, a deep copy of what was loaded, and skops.
+    """
+    script = Path(__file__).parents[1] / "benchmarks" / "persistence.py"
+    spec = importlib.util.spec_from_file_location("persistence", script)
+    persistence = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(persistence)
+    names = ["DeepChallenger, attention", "ProxyEncoder", "GenreProfiler"]
+    names += ["ViralityLabeler", "TextBaseline"]
+    for name in names:
+        persistence.save(*WITHOUT_FILES[name](), tmp_path / name)
+    folders = [tmp_path / name for name in names]
+    # The last one answers something else than is expected of it.
+    ask, expected = pickle.loads((folders[-1] / "answers").read_bytes())
+    expected[0] = expected[0] + 1
+    (folders[-1] / "answers").write_bytes(pickle.dumps((ask, expected)))
+    found = persistence.load_elsewhere(folders, n_threads=2)
+    *same, other = (set(routes.values()) for routes in found.values())
+    assert same == [{0.0}] * 4, found
+    assert list(other) == pytest.approx([1])
+    assert all(len(routes) == 5 for routes in found.values())

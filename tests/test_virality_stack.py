@@ -131,7 +131,9 @@ def test_contract():
     # A new user's video needs no group: fit asks for the column, predict does not.
     # What scikit-learn's own class does in threads is not ours to test.
     slow = {"check_threads", "check_numpy_params", "check_configuration"}
-    n = contract.run(factory, X, y, skip={"check_columns", *slow})
+    n = contract.run(
+        factory, X, y, name="make_virality_stack", skip={"check_columns", *slow}
+    )
     assert n == 180
 
 

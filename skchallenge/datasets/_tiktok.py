@@ -678,7 +678,7 @@ def _sizes(label: str, column: str, unit: float) -> Callable[[pd.Series], pd.Ser
         values = CONVERTERS["size"](cells, label) * unit
         values = values.where(values > 0)
         if column.endswith("_s"):
-            longest = _HOUR if values.median() > _HOUR else _TEN_HOURS
+            longest = _HOUR if values.dropna().median() > _HOUR else _TEN_HOURS
             rule = "in seconds, and this can only be milliseconds: divide it by 1000"
             refuse(values > longest, cells, label, rule)
         return values

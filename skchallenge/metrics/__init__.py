@@ -1,5 +1,6 @@
-"""Scores with intervals and chance floors, and pictures of training."""
+"""Scores with intervals and chance floors, their card, and pictures of training."""
 
+from skchallenge.metrics._model_card import model_card
 from skchallenge.metrics._participation_report import (
     chance_floors,
     participation_report,
@@ -10,6 +11,7 @@ from skchallenge.metrics._virality_report import virality_report
 __all__ = [
     "TrainingCurvesDisplay",
     "chance_floors",
+    "model_card",
     "participation_report",
     "virality_report",
 ]

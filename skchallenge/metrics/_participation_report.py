@@ -143,7 +143,8 @@ def participation_report(
         `high` and `chance`. Chance is the best that guessing reaches without
         features: the best floor of `chance_floors`, 0.5 for the AUC, what random
         orders have on average for the average precision (a little more than the share
-        of ones), the variance of the ones for the Brier score.
+        of ones), the variance of the ones for the Brier score. Its ``attrs`` hold
+        `confidence_level`.
 
     Raises
     ------
@@ -190,6 +191,7 @@ def participation_report(
     report["low"] = drawn.quantile(tail)
     report["high"] = drawn.quantile(1 - tail)
     report["chance"] = pd.Series(_chance(truth))
+    report.attrs["confidence_level"] = confidence_level
     return report
 
 

@@ -123,7 +123,8 @@ def virality_report(
     report : pandas.DataFrame
         Its ``attrs`` tell what is known of X: ``"column_roles"``, the role of each
         named column; ``"unrecognised"``, those whose name says nothing, of which only
-        you know whether they leak; and ``"not_tested"``, what no test sees.
+        you know whether they leak; ``"not_tested"``, what no test sees; and
+        `confidence_level`.
 
         Rows `accuracy`, `balanced_accuracy`, `roc_auc`, `average_precision` and
         `brier`; columns
@@ -230,7 +231,7 @@ def virality_report(
     # With both classes in each sample, the one is the other:
     drawn = drawn.rename(columns={"macro_recall": "balanced_accuracy"})
     report = _summary(tables, drawn[list(_METRICS)], confidence_level)
-    report.attrs.update(guard.findings())
+    report.attrs.update(guard.findings(), confidence_level=confidence_level)
     return report
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
 from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +16,8 @@ from torch import nn
 
 from skchallenge.embed import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
 from skchallenge.exceptions import MediaWarning
+
+distributed = pytest.importorskip("distributed")  # of the extra `ci`
 
 
 def logging_grid(folder):
@@ -55,13 +56,13 @@ def covers(tmp_path_factory, media):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with (
-        LocalCluster(
+        distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
             dashboard_address=None,
             local_directory=str(tmp_path_factory.mktemp("dask")),
         ) as cluster,
-        Client(cluster),
+        distributed.Client(cluster),
     ):
         yield cluster
 

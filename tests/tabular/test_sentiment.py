@@ -8,12 +8,10 @@ from importlib.resources import files
 
 import contract
 import joblib
-import nltk
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from nltk.sentiment.vader import SentimentIntensityAnalyzer as NltkAnalyzer
 from vaderSentiment import vaderSentiment
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -95,8 +93,10 @@ def test_each_caption_is_scored_once(monkeypatch):
 
 def test_nltk_differs_on_the_same_lexicon_where_captions_are_no_prose(monkeypatch):
     """The report's tool; benchmarks/virality_sentiment.py counts on real captions."""
+    nltk = pytest.importorskip("nltk")  # of the extra `ci`
     monkeypatch.setattr(nltk.data, "path", [str(files("vaderSentiment"))])
-    analyzer = NltkAnalyzer("vader_lexicon.txt")
+    vader = pytest.importorskip("nltk.sentiment.vader")
+    analyzer = vader.SentimentIntensityAnalyzer("vader_lexicon.txt")
     prose = ["I love this dance", "This is a horrible song", "A dance is a dance"]
     captions = ["so happy \U0001f602", "#love", "best day @ever \U0001f60d"]
 
