@@ -17,13 +17,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skchallenge._table import printable
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, check_media_file, printable
+from skchallenge.media._file import absolute, check_media_file
 from skchallenge.media._frame_sampling import Images, VideoMetadata, media_errors
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import Quality
@@ -116,18 +126,21 @@ def read_clips(
     With `hashed`, each clip has the digest of the very file that was decoded.
     """
     settings = {"n_frames": int(n_frames), "image_size": int(image_size)}
-    shape = (-1, image_size, image_size, 3)
+
+    def to_clip(reply: Reply) -> Clip:
+        shape = (-1, image_size, image_size, 3)
+        frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
+        index = np.array(reply[0]["frame_index"], np.intp)
+        if index.shape != (n_frames,) or not np.isin(index, range(len(frames))).all():
+            raise ValueError
+        return Clip(frames, index, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        replies = decoders.ask_for_each(
-            sources, "clip", settings, hashed=hashed, in_batches=not ahead
+        yield from _named(
+            decoders.ask_for_each(
+                sources, "clip", to_clip, settings, hashed=hashed, in_batches=not ahead
+            )
         )
-        for source, reply in replies:
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
-                index = np.array(reply[0]["frame_index"], np.intp)
-                yield Clip(frames, index, _digest(reply))
 
 
 def read_sounds(
@@ -146,22 +159,23 @@ def read_sounds(
     """
     settings = {"rate": int(rate), "max_s": float(max_s)}
     n_held = int(_SOUND_IN_MEMORY_BYTES / (2 * rate * max_s))
+
+    def to_sound(reply: Reply) -> Sound:
+        samples = np.frombuffer(reply[1], np.int16)
+        return Sound(samples if reply[0]["has_sound"] else None, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        replies = decoders.ask_for_each(
-            sources,
-            "sound",
-            settings,
-            hashed=hashed,
-            in_batches=True,
-            n_held=max(1, min(n_held, FILES_IN_MEMORY)),
+        yield from _named(
+            decoders.ask_for_each(
+                sources,
+                "sound",
+                to_sound,
+                settings,
+                hashed=hashed,
+                in_batches=True,
+                n_held=max(1, min(n_held, FILES_IN_MEMORY)),
+            )
         )
-        for source, reply in replies:
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                samples = np.frombuffer(reply[1], np.int16)
-                has_sound = reply[0]["has_sound"]
-                yield Sound(samples if has_sound else None, _digest(reply))
 
 
 def read_first_frames(
@@ -176,14 +190,17 @@ def read_first_frames(
     Of a list, nothing but its first item is opened.
     """
     settings = {"image_size": int(image_size)}
+    shape = (image_size, image_size, 3)
+    firsts = (items_of(source)[0] for source in sources)
     with _Decoders(n_threads, limits) as decoders:
-        firsts = (items_of(source)[0] for source in sources)
-        for source, reply in decoders.ask_for_each(firsts, "first_frame", settings):
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                frame = np.frombuffer(reply[1], np.uint8)
-                yield frame.reshape(image_size, image_size, 3)
+        yield from _named(
+            decoders.ask_for_each(
+                firsts,
+                "first_frame",
+                lambda reply: np.frombuffer(reply[1], np.uint8).reshape(shape),
+                settings,
+            )
+        )
 
 
 def read_metadata(
@@ -194,8 +211,10 @@ def read_metadata(
 ) -> Iterator[VideoMetadata | MediaError]:
     """Decode each source from end to end; errors state the reason, not the path."""
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(sources, "metadata"):
-            yield reply if isinstance(reply, MediaError) else VideoMetadata(**reply[0])
+        for _, found in decoders.ask_for_each(
+            sources, "metadata", lambda reply: _record(VideoMetadata, reply)
+        ):
+            yield found
 
 
 def read_luma_thumbnails(
@@ -212,13 +231,16 @@ def read_luma_thumbnails(
     Errors state the reason, not the path; `hashed` is as in `read_clips`.
     """
     settings = {"fps": float(fps), "size": int(size)}
+
+    def to_luma(reply: Reply) -> LumaThumbnails:
+        luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
+        return LumaThumbnails(luma, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(paths, "luma", settings, hashed=hashed):
-            if isinstance(reply, MediaError):
-                yield reply
-            else:
-                luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
-                yield LumaThumbnails(luma, _digest(reply))
+        for _, found in decoders.ask_for_each(
+            paths, "luma", to_luma, settings, hashed=hashed
+        ):
+            yield found
 
 
 def read_qualities(
@@ -229,14 +251,39 @@ def read_qualities(
 ) -> Iterator[Quality | MediaError]:
     """Measure picture and sound of each file; errors state the reason, not the path."""
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(paths, "quality"):
-            yield reply if isinstance(reply, MediaError) else Quality(**reply[0])
+        for _, found in decoders.ask_for_each(
+            paths, "quality", lambda reply: _record(Quality, reply)
+        ):
+            yield found
 
 
-def _naming(source: Source | None, error: MediaError) -> MediaError:
-    named = MediaError(f"{printable(source)}: {error}")
-    named.__cause__ = error
-    return named
+def _record(kind: type[_X], reply: Reply) -> _X:
+    """Return numbers and texts under their names; raise if they are something else."""
+    record = kind(**reply[0])
+    for name, wanted in get_type_hints(kind).items():
+        value = getattr(record, name)
+        if get_origin(wanted) is Literal:
+            is_sound = value in get_args(wanted)
+        else:  # 0 stands for 0.0
+            is_sound = isinstance(value, wanted) or (
+                type(value) is int and isinstance(float(value), wanted)
+            )
+        if not is_sound:
+            raise TypeError(name)
+    return record
+
+
+def _named(
+    found: Iterable[tuple[Source | None, _X | MediaError]],
+) -> Iterator[_X | MediaError]:
+    """Yield what was found; errors name their source."""
+    for source, result in found:
+        if isinstance(result, MediaError):
+            named = MediaError(f"{printable(source)}: {result}")
+            named.__cause__ = result
+            yield named
+        else:
+            yield result
 
 
 def _digest(reply: Reply) -> bytes | None:
@@ -312,15 +359,18 @@ class _Decoders:
         self,
         sources: Iterable[Source | None],
         task: str,
+        convert: Callable[[Reply], _Y],
         settings: Message | None = None,
         *,
         hashed: bool = False,
         in_batches: bool = False,
         n_held: int | None = None,
-    ) -> Iterator[tuple[Source | None, Reply | MediaError]]:
-        """Yield each source with the reply of `perform`, or why it is bad.
+    ) -> Iterator[tuple[Source | None, _Y | MediaError]]:
+        """Yield each source with what the reply says, or why it is bad.
 
-        `n_held` is of `map_in_order`; None is at least `FILES_IN_MEMORY`.
+        `convert` reads a reply of `perform`, and raises if it is none: a decoder that
+        a file has taken over may send anything. `n_held` is of `map_in_order`; None
+        is at least `FILES_IN_MEMORY`.
         """
         request = {
             "task": task,
@@ -333,11 +383,15 @@ class _Decoders:
             },
         }
 
-        def read(source: Source | None) -> tuple[Source | None, Reply | MediaError]:
+        def read(source: Source | None) -> tuple[Source | None, _Y | MediaError]:
             try:
-                return source, self._read(source, request)
+                reply = self._read(source, request)
             except MediaError as error:
                 return source, error
+            try:
+                return source, convert(reply)
+            except (LookupError, OverflowError, TypeError, ValueError):
+                return source, MediaError("crashes the decoder (it answers nonsense).")
 
         return map_in_order(
             self._pool,
@@ -408,6 +462,7 @@ class _Worker:
 
     def __init__(self, max_memory_bytes: int) -> None:
         self._is_late = self._is_killed = False
+        self._max_memory_bytes = max_memory_bytes
         # The worker finds what this process finds, also where its path was changed;
         # without -P it would look into the folder of the moment first.
         search_path = os.pathsep.join(str(f) or os.getcwd() for f in sys.path)
@@ -450,7 +505,7 @@ class _Worker:
                 for content in contents:
                     process.stdin.write(content)
                 process.stdin.flush()
-            return read_message(process.stdout)
+            return read_message(process.stdout, self._max_memory_bytes)
 
         reply = self._within(timeout_s, send_and_read)
         if reply is None:
