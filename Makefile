@@ -1,4 +1,4 @@
-.PHONY: all lint type test docs release study bench
+.PHONY: all lint type test docs release study bench audit fuzz
 PYTHON ?= python
 
 all: lint type test docs
@@ -53,3 +53,11 @@ bench:
 	$(PYTHON) benchmarks/captions.py
 	$(PYTHON) benchmarks/virality_sentiment.py
 	$(PYTHON) benchmarks/feed_speed.py
+
+audit:
+	$(PYTHON) -m pip freeze --exclude-editable > installed.txt
+	$(PYTHON) -m pip_audit --strict --disable-pip --no-deps --requirement installed.txt
+	$(PYTHON) -m cyclonedx_py requirements installed.txt --pyproject pyproject.toml --output-file sbom.cdx.json
+
+fuzz:
+	$(PYTHON) benchmarks/fuzz.py

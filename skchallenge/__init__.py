@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         load_tiktok_export,
         make_challenge_clips,
         make_participation,
+        pseudonymize,
     )
     from skchallenge.embed import (
         AudioEmbedder,
@@ -59,6 +60,7 @@ __all__ = [
     "make_paper_challenger",
     "make_participation",
     "make_virality_stack",
+    "pseudonymize",
     "trusted_types",
 ]
 
@@ -83,6 +85,7 @@ _HOMES = {
     "make_paper_challenger": "_factory",
     "make_participation": "datasets",
     "make_virality_stack": "_virality_stack",
+    "pseudonymize": "datasets",
     "trusted_types": "_trusted",
 }
 _SUBMODULES = (

@@ -422,8 +422,16 @@ def to_tags(
 
 def tags_in_captions(captions: pd.Series, column: str) -> list[list[str]]:
     """Return the hashtags or mentions that each caption spells out."""
-    spelled = [IN_CAPTION[column].findall(str(c or "")) for c in captions]
-    return [_clean(names, SIGNS[column]) for names in spelled]
+    lists: list[list[str]] = []
+    last: Any = None
+    for caption in captions:  # a small file may hold a long one a million times
+        if caption is last and lists:
+            lists.append(lists[-1].copy())
+            continue
+        last = caption
+        names = IN_CAPTION[column].findall(str(caption or ""))
+        lists.append(_clean(names, SIGNS[column]))
+    return lists
 
 
 def _as_list(cell: Any, column: str) -> list[Any]:

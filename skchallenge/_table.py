@@ -27,6 +27,7 @@ import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
 from numbers import Integral, Number, Real
 from typing import Any, TypeVar
 
@@ -61,6 +62,7 @@ _INVISIBLE = re.compile(
     "\U000e0100-\U000e01ef]"
 )
 HASH_SIGNS = "#\uff03"  # plain and full width
+_LONG_TEXT = 1000  # letters
 
 Cells = NDArray[Any]  # of objects or strings
 Column = int | str
@@ -291,6 +293,17 @@ def describe(cell: Any) -> str:
     return f"{kind}: {' '.join(_SHORT.repr(cell).split())}"
 
 
+def printable(name: object) -> str:
+    """Return a name, or other text of strangers, for a message: on one line.
+
+    A name may hold whatever would write lines of its own into a log, or escape codes.
+    """
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def text_or_none(cell: Any) -> str | None:
     """Return a caption as text, None if it is missing; bytes may be of any encoding."""
     if isinstance(cell, bytes):
@@ -309,7 +322,24 @@ def same_text(text: str) -> str:
     """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    text = _INVISIBLE.sub("", text)
+    if len(text) > _LONG_TEXT:
+        text = _in_canonical_order(text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _in_canonical_order(text: str) -> str:
+    """Take characters apart and sort their marks, which is what Unicode asks for.
+
+    Python sorts the marks of one letter in quadratic time, and a text may consist of
+    them: sorted before, they take it no time.
+    """
+    apart = "".join(unicodedata.normalize("NFD", letter) for letter in text)
+    runs = groupby(apart, lambda c: unicodedata.combining(c) > 0)
+    return "".join(
+        "".join(sorted(run, key=unicodedata.combining) if is_mark else run)
+        for is_mark, run in runs
+    )
 
 
 def tag_name(tag: object) -> str:
@@ -659,7 +689,7 @@ def read_numbers(values: pd.Series[Any], name: str) -> NDArray[np.float64]:
             # pandas would read some of it, by version.
             raise TypeError("text is not read; pandas.to_numeric does it")
         numbers = values.astype("Float64")
-    except (TypeError, ValueError) as error:  # of pandas or of Arrow
+    except (OverflowError, TypeError, ValueError) as error:  # of pandas or of Arrow
         raise TypeError(
             f"{name} must hold numbers, got {kind} values: {error}. Convert them."
         ) from error

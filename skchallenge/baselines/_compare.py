@@ -151,8 +151,10 @@ class Comparison:
         ax.plot(rows["difference"], height, "o", color="black")
         ax.axvline(0, color="grey", linestyle=":")
         score = self.table[metric][self.reference]
-        ax.set_xlabel(f"{metric}, beside that of {self.reference!r}, {score:.3f}")
-        ax.set_yticks(height, rows.index)
+        # A name is no formula, whatever dollar signs it has.
+        label = f"{metric}, beside that of {self.reference!r}, {score:.3f}"
+        ax.set_xlabel(label, parse_math=False)
+        ax.set_yticks(height, rows.index, parse_math=False)
         ax.legend(title="paired intervals")
         self.axes_, self.figure_ = ax, ax.figure
         return self

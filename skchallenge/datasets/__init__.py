@@ -3,6 +3,7 @@
 from skchallenge.datasets._catalog import VideoCatalog
 from skchallenge.datasets._challenge_clips import make_challenge_clips
 from skchallenge.datasets._pairs import describe_tags, make_participation
+from skchallenge.datasets._privacy import pseudonymize
 from skchallenge.datasets._tiktok import load_tiktok_export
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "load_tiktok_export",
     "make_challenge_clips",
     "make_participation",
+    "pseudonymize",
 ]

@@ -148,11 +148,9 @@ class VideoCatalog:
         self.caption, self.tags, self.sound = caption, tags, sound
         self.videos = self._check(as_frame(videos, "videos"), _NO_CHALLENGES)
         self._check_optional_columns()
-        if isinstance(candidates, str):
-            raise TypeError(f"candidates must be a list of ids, got {candidates!r}.")
-        if hasattr(candidates, "columns"):
-            raise TypeError("candidates must be a list of ids, got a table.")
-        self.candidates = None if candidates is None else _as_users(candidates)
+        self.candidates = (
+            None if candidates is None else _read_users(candidates, "candidates")
+        )
         if self.candidates:
             listed = pd.Series(list(self.candidates))
             check_ids(listed, "candidates", like=self.videos[user])
@@ -183,6 +181,65 @@ class VideoCatalog:
         with _appending:
             self._append(as_frame(videos, "videos"))
         return self
+
+    def without_users(self, users: Iterable[Any]) -> Self:
+        """Return a catalog that has never heard of some users.
+
+        This one stays as it is: rows never change, and fitted models hold it. Fit them
+        anew with what is returned, then let go of the old catalog and of all files
+        that hold it.
+
+        Parameters
+        ----------
+        users : iterable of user ids
+            Their videos and their places among the candidates are left out. What
+            others' captions and mentions say of them stays.
+
+        Returns
+        -------
+        catalog : VideoCatalog
+            A new catalog, with all other rows in their order.
+
+        Raises
+        ------
+        TypeError
+            If `users` is no list of ids, or they are of another type than the
+            catalog's.
+        ValueError
+            If the catalog does not know a user.
+
+        See Also
+        --------
+        skchallenge.embed.EmbeddingStore.forget : Take their videos out of a store.
+        pseudonymize : Replace the ids of users by others.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skchallenge import VideoCatalog
+        >>> catalog = VideoCatalog(pd.DataFrame({
+        ...     "video_id": ["v1", "v2"], "user_id": ["ann", "bob"],
+        ...     "challenge": [None, "dance"], "create_time": [10, 20],
+        ... }))
+        >>> catalog.without_users(["ann"])
+        VideoCatalog(1 videos, 1 users, 1 challenges)
+        """
+        gone = _read_users(users, "users")
+        now = snapshot(self)
+        known = now.videos[self.user]
+        check_ids(pd.Series(list(gone), dtype=object), "users", like=known)
+        unknown = gone.difference(known, now.candidates or ())
+        if unknown:
+            raise ValueError(
+                f"users must be known to the catalog, which has neither videos nor "
+                f"candidates called {sorted(unknown)[:5]}."
+            )
+        rest = VideoCatalog.__new__(type(self))
+        kept = now.videos[~known.isin(gone)].reset_index(drop=True)
+        candidates = None if now.candidates is None else now.candidates - gone
+        state = _without_caches(now.__dict__)
+        rest.__dict__ = {**state, "videos": kept, "candidates": candidates}
+        return rest
 
     def _append(self, new: pd.DataFrame) -> None:
         unknown = [c for c in new.columns if c not in self.videos.columns]
@@ -416,15 +473,20 @@ def _without_caches(state: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in state.copy().items() if k not in derived}
 
 
-def _as_users(candidates: Iterable[Any]) -> frozenset[Any]:
-    return frozenset(same_text(c) if isinstance(c, str) else c for c in candidates)
+def _read_users(users: Iterable[Any], name: str) -> frozenset[Any]:
+    if isinstance(users, str):
+        raise TypeError(f"{name} must be a list of ids, got {users!r}.")
+    if hasattr(users, "columns"):
+        raise TypeError(f"{name} must be a list of ids, got a table.")
+    return frozenset(same_text(u) if isinstance(u, str) else u for u in users)
 
 
 def _as_list(value: Any) -> list[Any]:
     """Read a challenge cell: missing, one name, or several."""
     if isinstance(value, str):
         return [value] if value else []
-    values = value if isinstance(value, Iterable) else [value]
+    is_list = isinstance(value, Iterable) and not isinstance(value, bytes | bytearray)
+    values = value if is_list else [value]  # of bytes it would be numbers
     values = [same_text(v) if isinstance(v, str) else v for v in values]
     return list(dict.fromkeys(v for v in values if not pd.isna(v) and v != ""))
 

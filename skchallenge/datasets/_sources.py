@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from skchallenge._parse import python_text, short
 from skchallenge._schema import OBJECTS
-from skchallenge._table import as_frame, is_missing
+from skchallenge._table import as_frame, is_missing, printable
 
 Cells = list[Any]  # Python objects, None where nothing is
 IsPost = Callable[[dict[str, Any]], bool]
@@ -37,6 +37,12 @@ _MARK = re.compile(r"[./\[]|__")
 _ITEM = re.compile(r"(.*?)[._](\d+)(?:[._](.*))?")  # of a list: hashtags.0.name
 _DELIMITERS = ",;\t|"
 _DEEPEST = 8  # levels of a file in which posts are looked for
+# What a file may hold before it is suspected to hold but one thing over and over: rows,
+# values of a column, and bytes of what was packed.
+_FREE_ROWS, _FREE_VALUES, _FREE_BYTES = 100_000, 1_000_000, 2**26
+_VALUES_A_BYTE, _WORD_BYTES, _BYTES_A_BYTE = 16, 64, 200
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, LookupError)
+_REPEATED = " If it is sound, read it yourself and pass the table."
 
 
 class Export:
@@ -285,7 +291,7 @@ def _list_files(path: str | os.PathLike[str]) -> list[Path]:
     if not matches:
         raise FileNotFoundError(
             f"source must be an existing file or folder, or a pattern that some files "
-            f"match, got {file}."
+            f"match, got {printable(file)}."
         )
     return matches
 
@@ -313,7 +319,7 @@ def read_export(source: Any, is_post: IsPost) -> Export:
         return _of_table(source)
     if not isinstance(source, Path):
         return _of_content(source, "source", is_post)
-    suffix = _suffix(source)
+    suffix, name = _suffix(source), printable(source)
     if suffix not in _READERS:
         hint = ""
         if suffix in {".xlsx", ".xls", ".ods", ".numbers"}:
@@ -323,18 +329,31 @@ def read_export(source: Any, is_post: IsPost) -> Export:
             )
         raise ValueError(
             f"source must end in one of {list(_READERS)}, also with '.gz', got "
-            f"{source}.{hint}"
+            f"{name}.{hint}"
         )
     data = source.read_bytes()
     if source.name.lower().endswith(".gz"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{source} is no whole gzip file: {error}.") from error
-    export = _READERS[suffix](data, str(source), is_post)
+        data = _unpacked(data, name)
+    export = _READERS[suffix](data, name, is_post)
     if not export.n_rows or not export.names:
-        raise ValueError(f"{source} holds no videos.")
+        raise ValueError(f"{name} holds no videos.")
     return export
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Unpack gzip, but not what becomes hundreds of times as large."""
+    most = max(_FREE_BYTES, _BYTES_A_BYTE * len(data))
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            unpacked = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{name} is no whole gzip file: {error}.") from error
+    if len(unpacked) > most:
+        raise ValueError(
+            f"{name} holds more than {most:,} bytes in {len(data):,}, as no export "
+            "does. If it is sound, unpack it first."
+        )
+    return unpacked
 
 
 def _of_table(table: Any) -> Export:
@@ -516,36 +535,99 @@ def _read_parquet(data: bytes, name: str, is_post: IsPost) -> Export:
         names = file.schema_arrow.names
         # Equal texts are one object, and stand once in memory: a small file may hold
         # a long one a million times.
-        texts = [f.name for f in file.schema_arrow if _is_text(f.type)]
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        leaves = [file.schema.column(i) for i in range(len(file.schema))]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        shared = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        _check_rows(file.metadata, name)
+        n_values, n_bytes = _sizes_of_columns(file.metadata)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{name} is not valid Parquet: {error}.") from error
+        raise ValueError(f"{name} is not valid Parquet: {printable(error)}.") from error
 
     def read(column: str) -> Cells:
-        try:
-            return _objects(file.read(columns=[column]).column(column))
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            reason = str(error) or type(error).__name__
+        if n_values[column] > max(_FREE_VALUES, _VALUES_A_BYTE * len(data)) or (
+            n_bytes[column] > max(_FREE_BYTES, _BYTES_A_BYTE * len(data))
+        ):
             raise ValueError(
-                f"{name} is not valid Parquet: column {column!r}: {reason}."
+                f"{name} holds {n_values[column]:,} values of column {short(column)} "
+                f"in {len(data):,} bytes, which can only repeat each other.{_REPEATED}"
+            )
+        cells: Cells = []
+        try:
+            for group in range(file.num_row_groups):
+                try:
+                    table = shared.read_row_group(group, [column])
+                except pa.ArrowNotImplementedError:  # not all pages share their texts
+                    table = file.read_row_group(group, [column])
+                for chunk in table.column(column).chunks:
+                    cells += _objects(chunk)
+        except _UNREADABLE as error:
+            reason = printable(error) or type(error).__name__
+            raise ValueError(
+                f"{name} is not valid Parquet: column {short(column)}: {reason}."
             ) from error
+        return cells
 
     return Export(name, names, read, file.metadata.num_rows)
 
 
-def _is_text(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _check_rows(metadata: Any, name: str) -> None:
+    """Refuse a table of more rows than bytes: what repeats takes room in memory."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    n_bytes = sum(
+        group.column(i).total_compressed_size
+        for group in groups
+        for i in range(group.num_columns)
+    )
+    if metadata.num_rows > max(_FREE_ROWS, n_bytes):
+        raise ValueError(
+            f"{name} holds {metadata.num_rows:,} rows in {n_bytes:,} bytes, which can "
+            f"only repeat each other.{_REPEATED}"
+        )
 
 
-def _objects(column: Any) -> Cells:
-    """Return the cells of an Arrow column; those of a dictionary share its values."""
-    if not pa.types.is_dictionary(column.type):
-        return column.to_pylist()
-    cells: Cells = []
-    for chunk in column.chunks:
-        values = chunk.dictionary.to_pylist()
-        cells += [None if i is None else values[i] for i in chunk.indices.to_pylist()]
-    return cells
+def _sizes_of_columns(metadata: Any) -> tuple[Counter[str], Counter[str]]:
+    """Return how many values each column has, and bytes once it is unpacked.
+
+    Values in its lists and objects count, and long ones of one size as several.
+    """
+    n_values: Counter[str] = Counter()
+    n_bytes: Counter[str] = Counter()
+    for i in range(metadata.num_row_groups):
+        for j in range(metadata.num_columns):
+            column = metadata.row_group(i).column(j)
+            top = column.path_in_schema.partition(".")[0]
+            n_words = 1 + max(0, metadata.schema.column(j).length) // _WORD_BYTES
+            n_values[top] += column.num_values * n_words
+            n_bytes[top] += column.total_uncompressed_size
+    return n_values, n_bytes
+
+
+def _objects(array: Any) -> Cells:
+    """Return the cells of an Arrow array; equal texts are one object."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        values = array.dictionary.to_pylist()
+        return [None if i is None else values[i] for i in array.indices.to_pylist()]
+    if pa.types.is_struct(kind):
+        fields = [_objects(array.field(i)) for i in range(kind.num_fields)]
+        names = [kind.field(i).name for i in range(kind.num_fields)]
+        there = array.is_valid().to_pylist()
+        rows = zip(*fields, strict=True) if fields else [()] * len(array)
+        return [
+            dict(zip(names, row, strict=True)) if is_there else None
+            for row, is_there in zip(rows, there, strict=True)
+        ]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        offsets = array.offsets.to_pylist()
+        items = _objects(array.values)
+        there = array.is_valid().to_pylist()
+        return [
+            items[start:end] if is_there else None
+            for start, end, is_there in zip(
+                offsets[:-1], offsets[1:], there, strict=True
+            )
+        ]
+    return array.to_pylist()
 
 
 _READERS: dict[str, Callable[[bytes, str, IsPost], Export]] = {

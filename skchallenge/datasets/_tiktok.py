@@ -23,6 +23,7 @@ from skchallenge._parse import (
     first_filled,
     has_zone,
     refuse,
+    short,
     tags_in_captions,
     to_counts,
     to_tags,
@@ -39,7 +40,7 @@ from skchallenge._schema import (
     sources_of,
     table_sources,
 )
-from skchallenge._table import check_option, same_text
+from skchallenge._table import check_option, printable, same_text
 from skchallenge.datasets._sources import (
     Export,
     list_sources,
@@ -410,7 +411,8 @@ class _Log:
 
 
 def _some(names: list[Any], most: int = 40, *, quote: bool = True) -> str:
-    shown = f"{names[:most]}" if quote else ", ".join(names[:most])
+    shown = ", ".join(map(short, names[:most]) if quote else names[:most])
+    shown = f"[{shown}]" if quote else shown
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return shown + more
 
@@ -624,7 +626,7 @@ def _read_column(
         return _nothing(kind).reindex(range(part.n_rows))
     columns = [part.cells(source.field, scalars=True) or [] for source in sources]
     cells = first_filled(columns, part.n_rows, kind)
-    label = f"{column} ({' or '.join(map(str, sources))})"
+    label = printable(f"{column} ({' or '.join(map(str, sources))})")
     if column in REQUIRED:
         rule = "filled: drop or repair videos without it"
         try:
@@ -755,7 +757,7 @@ def _read_further(
         cells = columns[0] if columns else [None] * part.n_rows
         return pd.Series(cells, dtype=object)
     cells = first_filled(columns, part.n_rows, known.kind)
-    label = f"{name} ({' or '.join(fields)})"
+    label = printable(f"{name} ({' or '.join(fields)})")
     if known.kind == "count":
         return _attempt(part, cells, bad, log, _counts(part, label, log))
     convert = CONVERTERS[known.kind]
@@ -787,7 +789,9 @@ def _drop_repeated(videos: pd.DataFrame, log: _Log) -> pd.DataFrame:
     clashes = owners.index[owners.max(axis=1) > 1].tolist()
     if clashes and log.on_error == "drop":
         is_bad = videos["video_id"].isin(clashes)
-        log.drop(_ONE_USER, [f"video {i}" for i in videos["video_id"][is_bad]])
+        log.drop(
+            _ONE_USER, [f"video {printable(i)}" for i in videos["video_id"][is_bad]]
+        )
         return _drop_repeated(videos[~is_bad].reset_index(drop=True), log)
     if clashes:
         raise ValueError(
@@ -840,8 +844,9 @@ def _find_media(
     if paths.isna().all():
         raise ValueError(
             f"media_dir must hold the videos' media; {folder} has no file like "
-            f"{ids.iloc[0]}.mp4 for any of the {len(ids)} videos ({len(media)} media "
-            "files were found). Leave media_dir out to load the table alone."
+            f"{printable(ids.iloc[0])}.mp4 for any of the {len(ids)} videos "
+            f"({len(media)} media files were found). Leave media_dir out to load the "
+            "table alone."
         )
     has_list = any(isinstance(path, list) for path in paths)
     return paths if has_list else paths.astype(TEXT)

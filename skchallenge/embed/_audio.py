@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch import nn
 
 from skchallenge._state import Versioned
-from skchallenge._table import Cells, check_count, check_option, check_real
+from skchallenge._table import Cells, check_count, check_option, check_real, printable
 from skchallenge._torch import resolve_device
 from skchallenge.embed._cached import (
     Embedded,
@@ -55,7 +55,7 @@ from skchallenge.embed._networks import (
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat, printable
+from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import FILES_IN_MEMORY, Sound, read_sounds
 from skchallenge.media._source import Source

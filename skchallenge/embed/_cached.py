@@ -13,10 +13,10 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
+from skchallenge._table import printable
 from skchallenge.embed._keys import item_key
 from skchallenge.embed._store import Data, Session, StoreLike, as_store, open_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import printable
 
 _NAMES_A_READ = 1024
 _COMMIT_EVERY_S = 2.0  # if there are not so many items before

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from skchallenge._table import Cells, describe, indices_of
+from skchallenge._table import Cells, describe, indices_of, printable
 from skchallenge.embed._store import Session
 from skchallenge.exceptions import MediaError, MediaWarning
 from skchallenge.media._covers import reserve
-from skchallenge.media._file import printable
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._source import (
     WANTED,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from skchallenge.embed._backbone import Weights, is_weights_path, weights_member
-from skchallenge.embed._store import Session
+from skchallenge.embed._store import Session, content_half
 from skchallenge.media._file import FileStat, file_stat, hash_file
 
 _FRAMEWORKS = {
@@ -31,8 +31,11 @@ _INTERNALS = {*vars(nn.Module()), "training"}
 
 
 def item_key(fingerprint: bytes, content: bytes) -> bytes:
-    """Return the key of a record: of a file by its SHA-256, of a text by itself."""
-    return hashlib.sha256(fingerprint + content).digest()
+    """Return the key of a record: of a file by its SHA-256, of a text by itself.
+
+    Its first half tells the item, whatever the model.
+    """
+    return content_half(content) + hashlib.sha256(fingerprint + content).digest()[:16]
 
 
 def fingerprint_of(*parts: object) -> bytes:

@@ -22,15 +22,24 @@ def from_pretrained(
     """Load from a folder, from the cache, or else from the Hub; run no code of theirs.
 
     Without `trust_remote_code`, a folder with code asks on the terminal whether to run
-    it, and whatever stands on stdin may say yes.
+    it, and whatever stands on stdin may say yes. Its settings may also name a kernel on
+    the Hub, which is code: the usual one is taken instead.
 
     Raises
     ------
     ValueError
-        If there is none; `kind` tells what was wanted, with its article.
+        If there is none, or its files are broken; `kind` tells what was wanted, with
+        its article.
     """
+    from transformers import AutoConfig, AutoModel
+
     name = os.fspath(model)
     settings = {**settings, "trust_remote_code": False}
+    if loader is AutoModel:
+        config = from_pretrained(AutoConfig, model, kind=kind)
+        if "/" in str(config._attn_implementation):
+            config._attn_implementation = None
+        settings["config"] = config
     local = os.path.isdir(name)
     try:
         if os.path.isabs(name) or name.startswith("."):
@@ -41,7 +50,9 @@ def from_pretrained(
             if local:
                 raise
             return loader.from_pretrained(name, **settings)
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # files of strangers may be broken in any way
         raise ValueError(
             f"{parameter} must be a folder with {kind} or the name of one on the "
             f"Hugging Face Hub, got {name!r}: {error} Without a network, pass the path "

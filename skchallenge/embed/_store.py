@@ -1,6 +1,7 @@
 """Embeddings that are there already: one SQLite file, used by many processes."""
 
 import errno
+import hashlib
 import os
 import sqlite3
 import time
@@ -14,11 +15,19 @@ import xxhash
 from filelock import FileLock, Timeout
 from joblib.parallel import get_active_backend
 
+from skchallenge._table import describe, is_missing, printable
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import FileStat, file_stat, hash_file
+from skchallenge.media._source import (
+    Content,
+    Source,
+    content_key,
+    items_of,
+    read_source,
+)
 
 _APPLICATION_ID = 0x736B6368  # "skch", in the header of the file
-_FORMAT = 3  # of the tables and of the records
+_FORMAT = 4  # of the tables, the keys and the records
 _SCHEMA = (
     "CREATE TABLE records (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
     "checksum BLOB NOT NULL, data BLOB NOT NULL)",
@@ -81,6 +90,9 @@ class EmbeddingStore:
     are computed again. A checksum (XXH3) guards each record; a damaged one counts as
     missing, is computed again and replaced. Damage of the tables themselves is an
     `OSError` that says what to do.
+
+    **Forgetting.** `forget` drops what is stored of a video or a text, by every model,
+    and leaves nothing of it in the file.
 
     **A store is data.** Nothing in the file is ever unpickled, and a file whose schema
     is not that of a store (one with triggers or views, say) is refused.
@@ -234,6 +246,89 @@ class EmbeddingStore:
             session.select("PRAGMA wal_checkpoint(TRUNCATE)")
         return n_dropped
 
+    def forget(self, media: Iterable[Any] = (), *, texts: Iterable[Any] = ()) -> int:
+        """Drop all that is stored of some media and texts, whatever embedded it.
+
+        Nothing of it is left in the file: what is deleted is overwritten, and the file
+        is written anew, which takes the time of a copy.
+
+        Parameters
+        ----------
+        media : iterable, default=()
+            Files and pictures, as an embedder takes them: paths, bytes, images, and
+            lists of them, which are one item each. Missing values are passed over. A
+            file that is gone is known as long as the store remembers its path.
+        texts : iterable of str, default=()
+            Captions, exactly as they were embedded.
+
+        Returns
+        -------
+        n_dropped : int
+            Records that were dropped; none of a medium or text that was never stored.
+
+        Raises
+        ------
+        OSError
+            If others use the store for a minute, so that old pages cannot be cleaned.
+            The records are gone then; run again for the pages.
+        TypeError
+            If `media` or `texts` is one path or text, or holds something else.
+        ValueError
+            If a file is gone and its content cannot be told. Nothing is dropped then.
+
+        See Also
+        --------
+        skchallenge.VideoCatalog.without_users : The same for a catalog.
+
+        Notes
+        -----
+        Copies of the file, backups, and what a disk keeps of deleted blocks are out of
+        reach. Keys are hashes: who holds a video or a caption can tell by a copy of the
+        store whether it was there.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from torch import nn
+        >>> from skchallenge.embed import EmbeddingStore, VideoFrameEmbedder
+        >>> def mean_colour():
+        ...     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "cover.png"
+        ...     Image.new("RGB", (64, 48), "white").save(path)
+        ...     store = EmbeddingStore(Path(folder) / "embeddings.db")
+        ...     model = VideoFrameEmbedder(mean_colour, n_frames=2, store=store)
+        ...     _ = model.fit_transform([path])
+        ...     _ = model.set_params(n_frames=3).fit_transform([path])
+        ...     store.forget([path]), len(store)
+        (2, 0)
+        """
+        captions = list(_items("texts", texts))
+        sources = [read_source(item) for item in _items("media", media)]
+        with open_store(self) as session, session.lock():
+            contents = [_text_content(c) for c in captions if not is_missing(c)]
+            digests = [_source_digests(session, s) for s in sources if s is not None]
+            contents += [content_key(d) for d in digests]
+            session.select("PRAGMA secure_delete = ON")
+            n_dropped = 0
+            with session.transaction() as connection:
+                for half in map(content_half, contents):
+                    query = "DELETE FROM records WHERE key BETWEEN ? AND ?"
+                    ends = (half, half + b"\xff" * 16)
+                    n_dropped += connection.execute(query, ends).rowcount
+                query = "DELETE FROM files WHERE digest = ?"
+                files = [(digest,) for found in digests for digest in found]
+                connection.executemany(query, files)
+            session.select("VACUUM")  # pages that were freed before
+            if session.select("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+                raise TimeoutError(
+                    f"store={session.path!r} is in use, and pages of what was dropped "
+                    "may still be in its file. End the others and run again."
+                )
+        return n_dropped
+
     def __repr__(self) -> str:
         return f"EmbeddingStore({self.path!r})"
 
@@ -248,6 +343,50 @@ class EmbeddingStore:
 
     def __reduce__(self) -> tuple[type["EmbeddingStore"], tuple[str]]:
         return EmbeddingStore, (self.path,)
+
+
+def content_half(content: bytes) -> bytes:
+    """Return the first half of the keys of an item, whatever the model."""
+    return hashlib.sha256(content).digest()[:16]
+
+
+def _items(name: str, items: Iterable[Any]) -> Iterable[Any]:
+    if isinstance(items, str | bytes | os.PathLike) or hasattr(items, "columns"):
+        raise TypeError(f"{name} must be a list, got {describe(items)}.")
+    return items
+
+
+def _text_content(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"texts must hold texts, got {describe(text)}.")
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _source_digests(session: "Session", source: Source) -> list[bytes]:
+    """Return the digests of a source's items; of files that are gone, remembered ones.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be told.
+    """
+    digests = []
+    for item in items_of(source):
+        if isinstance(item, Content):
+            digests.append(item.digest)
+            continue
+        ((_, digest),) = session.digests([item], None)
+        if not isinstance(digest, bytes):
+            query = "SELECT digest FROM files WHERE path = ?"
+            known = session.select(query, [os.fsencode(os.path.abspath(item))])
+            digest = known[0][0] if known else None
+        if not isinstance(digest, bytes):
+            raise ValueError(
+                f"media must be there to be forgotten, for a store knows them by their "
+                f"content: {printable(item)} cannot be read. Nothing was dropped."
+            )
+        digests.append(digest)
+    return digests
 
 
 StoreLike = str | os.PathLike[str] | EmbeddingStore | None

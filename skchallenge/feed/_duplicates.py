@@ -14,7 +14,13 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skchallenge._optional import import_optional
 from skchallenge._state import FramesAsBytes
-from skchallenge._table import check_option, check_real, indices_of, read_paths
+from skchallenge._table import (
+    check_option,
+    check_real,
+    indices_of,
+    printable,
+    read_paths,
+)
 from skchallenge.embed._store import StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.feed._similarity import (
@@ -26,7 +32,6 @@ from skchallenge.feed._similarity import (
     moves_enough,
     sign_files,
 )
-from skchallenge.media._file import printable
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import map_in_order
 

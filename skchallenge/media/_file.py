@@ -55,17 +55,6 @@ def file_stat(path: str) -> FileStat | None:
     return None
 
 
-def printable(name: object) -> str:
-    """Return the name of a file for a message: on one line, without escape codes.
-
-    A name may hold whatever would write lines of its own into a log.
-    """
-    text = str(name)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def absolute(path: str) -> str:
     """Return what a path means here, for another process may be in another folder.
 

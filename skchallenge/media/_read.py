@@ -18,13 +18,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skchallenge._table import printable
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, check_media_file, printable
+from skchallenge.media._file import absolute, check_media_file
 from skchallenge.media._frame_sampling import Images, VideoMetadata, media_errors
 from skchallenge.media._limits import MediaLimits
 from skchallenge.media._quality import Quality
@@ -120,22 +130,26 @@ def read_clips(
     """
     is_whole = image_size is None
     settings = {"n_frames": int(n_frames), "image_size": image_size and int(image_size)}
+
+    def to_clip(reply: Reply) -> Clip:
+        frames = _frames(reply, image_size)
+        index = np.array(reply[0]["frame_index"], np.intp)
+        if index.shape != (n_frames,) or not np.isin(index, range(len(frames))).all():
+            raise ValueError
+        return Clip(frames, index, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        replies = decoders.ask_for_each(
-            sources,
-            "clip",
-            settings,
-            hashed=hashed,
-            in_batches=not (ahead or is_whole),
-            n_held=n_threads if is_whole else None,
+        yield from _named(
+            decoders.ask_for_each(
+                sources,
+                "clip",
+                to_clip,
+                settings,
+                hashed=hashed,
+                in_batches=not (ahead or is_whole),
+                n_held=n_threads if is_whole else None,
+            )
         )
-        for source, reply in replies:
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                frames = _frames(reply, image_size)
-                index = np.array(reply[0]["frame_index"], np.intp)
-                yield Clip(frames, index, _digest(reply))
 
 
 def _frames(reply: Reply, image_size: int | None) -> Images | list[Images]:
@@ -145,7 +159,10 @@ def _frames(reply: Reply, image_size: int | None) -> Images | list[Images]:
     shapes = reply[0]["shapes"]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts = np.split(pixels, ends[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    frames = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    if any(frame.ndim != 3 or frame.shape[2] != 3 for frame in frames):
+        raise ValueError
+    return frames
 
 
 def read_sounds(
@@ -164,22 +181,23 @@ def read_sounds(
     """
     settings = {"rate": int(rate), "max_s": float(max_s)}
     n_held = int(_SOUND_IN_MEMORY_BYTES / (2 * rate * max_s))
+
+    def to_sound(reply: Reply) -> Sound:
+        samples = np.frombuffer(reply[1], np.int16)
+        return Sound(samples if reply[0]["has_sound"] else None, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        replies = decoders.ask_for_each(
-            sources,
-            "sound",
-            settings,
-            hashed=hashed,
-            in_batches=True,
-            n_held=max(1, min(n_held, FILES_IN_MEMORY)),
+        yield from _named(
+            decoders.ask_for_each(
+                sources,
+                "sound",
+                to_sound,
+                settings,
+                hashed=hashed,
+                in_batches=True,
+                n_held=max(1, min(n_held, FILES_IN_MEMORY)),
+            )
         )
-        for source, reply in replies:
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                samples = np.frombuffer(reply[1], np.int16)
-                has_sound = reply[0]["has_sound"]
-                yield Sound(samples if has_sound else None, _digest(reply))
 
 
 def read_first_frames(
@@ -194,14 +212,17 @@ def read_first_frames(
     Of a list, nothing but its first item is opened.
     """
     settings = {"image_size": int(image_size)}
+    shape = (image_size, image_size, 3)
+    firsts = (items_of(source)[0] for source in sources)
     with _Decoders(n_threads, limits) as decoders:
-        firsts = (items_of(source)[0] for source in sources)
-        for source, reply in decoders.ask_for_each(firsts, "first_frame", settings):
-            if isinstance(reply, MediaError):
-                yield _naming(source, reply)
-            else:
-                frame = np.frombuffer(reply[1], np.uint8)
-                yield frame.reshape(image_size, image_size, 3)
+        yield from _named(
+            decoders.ask_for_each(
+                firsts,
+                "first_frame",
+                lambda reply: np.frombuffer(reply[1], np.uint8).reshape(shape),
+                settings,
+            )
+        )
 
 
 def read_metadata(
@@ -212,8 +233,10 @@ def read_metadata(
 ) -> Iterator[VideoMetadata | MediaError]:
     """Decode each source from end to end; errors state the reason, not the path."""
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(sources, "metadata"):
-            yield reply if isinstance(reply, MediaError) else VideoMetadata(**reply[0])
+        for _, found in decoders.ask_for_each(
+            sources, "metadata", lambda reply: _record(VideoMetadata, reply)
+        ):
+            yield found
 
 
 def read_luma_thumbnails(
@@ -230,13 +253,16 @@ def read_luma_thumbnails(
     Errors state the reason, not the path; `hashed` is as in `read_clips`.
     """
     settings = {"fps": float(fps), "size": int(size)}
+
+    def to_luma(reply: Reply) -> LumaThumbnails:
+        luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
+        return LumaThumbnails(luma, _digest(reply))
+
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(paths, "luma", settings, hashed=hashed):
-            if isinstance(reply, MediaError):
-                yield reply
-            else:
-                luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
-                yield LumaThumbnails(luma, _digest(reply))
+        for _, found in decoders.ask_for_each(
+            paths, "luma", to_luma, settings, hashed=hashed
+        ):
+            yield found
 
 
 def read_qualities(
@@ -247,14 +273,39 @@ def read_qualities(
 ) -> Iterator[Quality | MediaError]:
     """Measure picture and sound of each file; errors state the reason, not the path."""
     with _Decoders(n_threads, limits) as decoders:
-        for _, reply in decoders.ask_for_each(paths, "quality"):
-            yield reply if isinstance(reply, MediaError) else Quality(**reply[0])
+        for _, found in decoders.ask_for_each(
+            paths, "quality", lambda reply: _record(Quality, reply)
+        ):
+            yield found
 
 
-def _naming(source: Source | None, error: MediaError) -> MediaError:
-    named = MediaError(f"{printable(source)}: {error}")
-    named.__cause__ = error
-    return named
+def _record(kind: type[_X], reply: Reply) -> _X:
+    """Return numbers and texts under their names; raise if they are something else."""
+    record = kind(**reply[0])
+    for name, wanted in get_type_hints(kind).items():
+        value = getattr(record, name)
+        if get_origin(wanted) is Literal:
+            is_sound = value in get_args(wanted)
+        else:  # 0 stands for 0.0
+            is_sound = isinstance(value, wanted) or (
+                type(value) is int and isinstance(float(value), wanted)
+            )
+        if not is_sound:
+            raise TypeError(name)
+    return record
+
+
+def _named(
+    found: Iterable[tuple[Source | None, _X | MediaError]],
+) -> Iterator[_X | MediaError]:
+    """Yield what was found; errors name their source."""
+    for source, result in found:
+        if isinstance(result, MediaError):
+            named = MediaError(f"{printable(source)}: {result}")
+            named.__cause__ = result
+            yield named
+        else:
+            yield result
 
 
 def _digest(reply: Reply) -> bytes | None:
@@ -330,15 +381,18 @@ class _Decoders:
         self,
         sources: Iterable[Source | None],
         task: str,
+        convert: Callable[[Reply], _Y],
         settings: Message | None = None,
         *,
         hashed: bool = False,
         in_batches: bool = False,
         n_held: int | None = None,
-    ) -> Iterator[tuple[Source | None, Reply | MediaError]]:
-        """Yield each source with the reply of `perform`, or why it is bad.
+    ) -> Iterator[tuple[Source | None, _Y | MediaError]]:
+        """Yield each source with what the reply says, or why it is bad.
 
-        `n_held` is of `map_in_order`; None is at least `FILES_IN_MEMORY`.
+        `convert` reads a reply of `perform`, and raises if it is none: a decoder that
+        a file has taken over may send anything. `n_held` is of `map_in_order`; None
+        is at least `FILES_IN_MEMORY`.
         """
         request = {
             "task": task,
@@ -351,11 +405,15 @@ class _Decoders:
             },
         }
 
-        def read(source: Source | None) -> tuple[Source | None, Reply | MediaError]:
+        def read(source: Source | None) -> tuple[Source | None, _Y | MediaError]:
             try:
-                return source, self._read(source, request)
+                reply = self._read(source, request)
             except MediaError as error:
                 return source, error
+            try:
+                return source, convert(reply)
+            except (LookupError, OverflowError, TypeError, ValueError):
+                return source, MediaError("crashes the decoder (it answers nonsense).")
 
         return map_in_order(
             self._pool,
@@ -426,6 +484,7 @@ class _Worker:
 
     def __init__(self, max_memory_bytes: int) -> None:
         self._is_late = self._is_killed = False
+        self._max_memory_bytes = max_memory_bytes
         # The worker finds what this process finds, also where its path was changed;
         # without -P it would look into the folder of the moment first.
         search_path = os.pathsep.join(str(f) or os.getcwd() for f in sys.path)
@@ -468,7 +527,7 @@ class _Worker:
                 for content in contents:
                     process.stdin.write(content)
                 process.stdin.flush()
-            return read_message(process.stdout)
+            return read_message(process.stdout, self._max_memory_bytes)
 
         reply = self._within(timeout_s, send_and_read)
         if reply is None:

@@ -37,6 +37,7 @@ Message = dict[str, Any]
 Buffer = bytes | bytearray | memoryview
 Reply = tuple[Message, Buffer]
 READY = b"skchallenge decodes\n"  # a line, after all that libraries print at import
+_LONGEST_LINE = 2**24  # bytes; the numbers of a million frames take half of it
 _SIDE = 32  # a file that is probed must also be possible to convert, to this size
 
 
@@ -192,13 +193,21 @@ def write_message(pipe: BinaryIO, header: Message, payload: Buffer = b"") -> Non
     pipe.flush()
 
 
-def read_message(pipe: BinaryIO) -> Reply | None:
-    """Return what `write_message` sent; None if it was cut short or is no message."""
-    line = pipe.readline()
-    if not line.endswith(b"\n"):
+def read_message(pipe: BinaryIO, max_bytes: int) -> Reply | None:
+    """Return what `write_message` sent; None if it was cut short or is no message.
+
+    A decoder that a file has taken over may send whatever it likes. It must not take
+    more memory here than it may have itself: neither by a line nor by its bytes.
+    """
+    line = pipe.readline(_LONGEST_LINE)
+    try:
+        header = json.loads(line)
+        n_bytes = header.pop("n_bytes")
+    except (ValueError, RecursionError, AttributeError, LookupError, TypeError):
         return None
-    header = json.loads(line)
-    payload = bytearray(header.pop("n_bytes"))
+    if type(n_bytes) is not int or not 0 <= n_bytes <= max_bytes:
+        return None
+    payload = bytearray(n_bytes)
     n_read = pipe.readinto(payload)  # type: ignore[attr-defined]  # buffered: it has
     return (header, payload) if n_read == len(payload) else None
 

@@ -174,7 +174,8 @@ class TrainingCurvesDisplay:
                 axes.axvline(best, color="0.5", linestyle=":", label=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel="Epoch", ylabel=panel.capitalize())
-            axes.legend()
+            for text in axes.legend().get_texts():
+                text.set_parse_math(False)  # a name is no formula
         return self
 
 

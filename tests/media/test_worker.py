@@ -213,14 +213,14 @@ def test_the_workers_side(clip_paths, tmp_path):
     _worker.serve(io.BytesIO(lines.encode()), replies)
     replies.seek(0)
     assert (replies.readline(), replies.readline()) == (b"\n", _worker.READY)
-    header, pixels = _worker.read_message(replies)
+    header, pixels = _worker.read_message(replies, 2**20)
     assert header == {"frame_index": [0, 1]}
     expected = read_clip(clip_paths[1], 2, 8, HERE).frames
     assert bytes(pixels) == expected.tobytes()
-    missing, raised = (_worker.read_message(replies)[0] for _ in range(2))
+    missing, raised = (_worker.read_message(replies, 2**20)[0] for _ in range(2))
     assert missing["error"].startswith("cannot be opened (No such file")
     assert raised["crash"].startswith("crashes the decoder (TypeError: ")
-    assert _worker.read_message(replies) is None
+    assert _worker.read_message(replies, 2**20) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -376,7 +376,7 @@ def test_who_leaves_waits_neither_for_a_start_nor_for_an_answer(
     sabotage(hang, program=always if wait_for == "ask" else f"import time; {hang}")
     start = time.perf_counter()
     with _read._Decoders(1, None) as decoders:
-        results = decoders.ask_for_each(clip_paths, "metadata")
+        results = decoders.ask_for_each(clip_paths, "metadata", lambda r: r)
         leaving = ThreadPoolExecutor(1)
         leaving.submit(next, results)
         assert begun.wait(60)
