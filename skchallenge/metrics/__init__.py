@@ -1,5 +1,7 @@
 """Scores with intervals and chance floors, and pictures of training."""
 
+from skchallenge.metrics._frame_display import FrameDisplay
+from skchallenge.metrics._modality_report import modality_report
 from skchallenge.metrics._participation_report import (
     chance_floors,
     participation_report,
@@ -8,8 +10,10 @@ from skchallenge.metrics._training_display import TrainingCurvesDisplay
 from skchallenge.metrics._virality_report import virality_report
 
 __all__ = [
+    "FrameDisplay",
     "TrainingCurvesDisplay",
     "chance_floors",
+    "modality_report",
     "participation_report",
     "virality_report",
 ]
