@@ -2,18 +2,19 @@
 
 Short films with a disc of some hue and a sound of some pitch, drawn apart, of users
 with three films each. The same files get several labels: by what is heard alone, by
-what is seen alone, and, in every fourth seed, by both, which must be high, and by
-nothing. For each, the stack of
+what is seen alone, and, in every fourth seed, by the sum of both and by nothing. For
+each, the stack of
 `make_virality_stack` is cross-validated by user, and `modality_report` says which
 modality tells: sound, pictures (by a fixed network of colours and edges, without
 weights) or the metadata, which never do. One store serves all labels, their folds and
 inner folds; frames are counted.
 
-It fails if a modality does not find what is its own (AUC below .9), the stack misses
-anything, the report names another modality in any seed, nothing tells something, or a
-file is embedded twice.
+It fails if a modality or the stack does not find what one modality decides (AUC below
+.9), the report names another in any seed, the stack is no better than either where both
+decide, nothing tells something, or a file is embedded twice.
 
     python benchmarks/modalities.py [--films 72] [--seeds 20] [--first-seed 0]
+                                    [--jobs 2]
 """
 
 import argparse
@@ -27,6 +28,7 @@ import av
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from PIL import Image, ImageDraw
 from sklearn.model_selection import GroupKFold
 from torch import nn
@@ -110,27 +112,31 @@ def make_films(folder, n, seed):
             ],
         }
     )
-    labels = {"heard": heard > 0, "seen": seen > 0, "both": (seen > 0) & (heard > 0)}
+    labels = {"heard": heard > 0, "seen": seen > 0, "both": seen + heard > 0}
     labels["nothing"] = rng.permutation(labels["both"])
     return films, {world: y.astype(int) for world, y in labels.items()}
 
 
-def report_all(folder, n, seed):
+def report_all(n, seed):
     """Return the report of each world of a seed, and frames embedded a film."""
+    with tempfile.TemporaryDirectory() as name:
+        return report_films(Path(name), n, seed)
+
+
+def report_films(folder, n, seed):
     films, labels = make_films(folder, n, seed)
     if seed % 4:
         labels = {world: labels[world] for world in OWN}
+    store = folder / "store.db"
     frames = VideoFrameEmbedder(
         ColoursAndEdges,
         n_frames=N_FRAMES,
         image_size=SIZE,
         precision="float32",
         batch_size=N_FRAMES,
-        store=folder / "store.db",
+        store=store,
     )
-    model = make_virality_stack(
-        video=frames, audio=AudioEmbedder(store=folder / "store.db")
-    )
+    model = make_virality_stack(video=frames, audio=AudioEmbedder(store=store))
     model.set_params(trees="drop")
     EMBEDDED.clear()
     reports = {
@@ -153,15 +159,16 @@ def main():
     parser.add_argument("--films", type=int, default=72)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)  # the network is small
-    found, frames, began = [], [], time.perf_counter()
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        with tempfile.TemporaryDirectory() as name:
-            reports, n_frames = report_all(Path(name), options.films, seed)
-        found.append(pd.concat(reports, names=["world", "modality"]))
-        frames.append(n_frames)
-    table = pd.concat(found, keys=range(options.seeds), names=["seed"])
+    began = time.perf_counter()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    run = Parallel(n_jobs=options.jobs, backend="multiprocessing")
+    results = run(delayed(report_all)(options.films, seed) for seed in seeds)
+    frames = [n_frames for _, n_frames in results]
+    found = [pd.concat(r, names=["world", "modality"]) for r, _ in results]
+    table = pd.concat(found, keys=seeds, names=["seed"])
     by_world = table.groupby(["world", "modality"], sort=False)
     print(
         pd.DataFrame(
@@ -184,9 +191,9 @@ def main():
         checks[f"{world} is named"] = n_named == options.seeds
         checks[f"{world} is found"] = here[0][[own, "all"]].min(axis=None) >= 0.9
     both, nothing = (only.xs(world, level="world") for world in ("both", "nothing"))
-    checks["both are found"] = both["all"].min() >= 0.9
-    gains = added.xs("both", level="world")[["video", "audio"]]
-    checks["each adds to the other"] = gains.min(axis=None) > 0
+    gains = both["all"] - both[["video", "audio"]].max(axis=1)
+    print(f"both: the stack gains {gains.mean():.3f} on the better of the two")
+    checks["both are joined"] = gains.mean() > 0
     # 3 standard errors of the mean of AUCs of chance, each from three folds.
     error = 3 / np.sqrt(3 * options.films * len(nothing))
     checks["nothing is chance"] = (nothing.mean() - 0.5).abs().max() < error

@@ -2,12 +2,12 @@
 Which modality tells
 ====================
 
-From files to an answer: what is seen, what is heard and what is known of a video go into
-one stack, and a report says which of them the model lives on. Then one video is looked
-into: which of its frames spoke?
+From files to an answer: what is seen, what is heard and what is known of a video go
+into one stack, and a report says which of them the model lives on. Then one video is
+looked into: which of its frames spoke?
 
-The films are rendered here, so the truth is known. A film with a red ball in it, if only
-for a moment, does well; so does, less surely, one of high pitch. How long it says it is
+The films are rendered here, so the truth is known. A film with a red ball in it, if
+only for a moment, does well, and so does one of high pitch. How long it says it is
 tells nothing.
 """
 
@@ -63,11 +63,8 @@ def render(path, blushes, pitch):
 
 
 n = 90
-blushes, pitch, luck = (
-    rng.integers(0, 2, n),
-    rng.uniform(-0.8, 0.8, n),
-    rng.normal(size=n),
-)
+blushes, pitch = rng.integers(0, 2, n), rng.uniform(-0.8, 0.8, n)
+luck = rng.normal(size=n)
 videos = pd.DataFrame(
     {
         "user_id": [f"u{i // 3:02d}" for i in range(n)],
@@ -78,7 +75,7 @@ videos = pd.DataFrame(
         ],
     }
 )
-viral = (2.5 * (blushes - 0.5) + 1.2 * pitch + 0.5 * luck > 0).astype(int)
+viral = (2 * (blushes - 0.5) + 1.8 * pitch + 0.3 * luck > 0).astype(int)
 
 # %%
 # One base model a modality
@@ -113,8 +110,8 @@ model.set_params(trees="drop")  # for speed
 # %%
 # The report
 # ----------
-# ``only`` is the AUC of a modality by itself, on users that no model has seen; ``added``
-# what the stack loses without it. The intervals of ``added`` are of paired differences.
+# ``only`` is the AUC of a modality by itself, on users that no model has seen;
+# ``added`` what the stack loses without it, with the interval of a paired difference.
 from sklearn.model_selection import GroupKFold
 
 from skchallenge.metrics import modality_report
@@ -132,7 +129,7 @@ report.round(2)
 
 # %%
 # What is seen tells most, and what is heard adds to it. The metadata are at chance, and
-# nothing is lost without them.
+# nothing is lost without them. Beside each dot is its interval of 95 %.
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained", sharey=True)
@@ -150,8 +147,8 @@ plt.show()
 # %%
 # Which frames spoke
 # ------------------
-# Fitted to all videos, the model of frames is asked about one of them, each time without
-# one of its frames. It heeds the two in which the ball is red, as it should.
+# Fitted to all videos, the model of frames is asked about one of them, each time
+# without one of its frames. It heeds the two in which the ball is red, as it should.
 from skchallenge.metrics import FrameDisplay
 
 model.fit(videos, viral)

@@ -17,7 +17,7 @@ from skchallenge.media._source import WANTED, read_source
 Floats = NDArray[np.float64]
 _OF_EMBEDDER = ("n_frames", "image_size", "pooling", "transform")
 _TOLERANCE = 0.02  # of the largest feature: what bfloat16 rounds
-_COLOURS = ("tab:red", "tab:blue")  # against the second class, and for it
+_COLOURS = ("tab:orange", "tab:blue")  # against the second class, and for it
 
 
 class FrameDisplay:
@@ -166,7 +166,7 @@ class FrameDisplay:
         frames, vectors = _leave_out(embedder, clip)
         chance = _predict(after, vectors)[:, 1]  # of the whole, then without each frame
         display = cls(
-            frames,
+            list(frames),
             chance[0] - chance[1:],
             probability=float(chance[0]),
             label=classes[1].item() if hasattr(classes[1], "item") else classes[1],
@@ -194,7 +194,8 @@ class FrameDisplay:
             import matplotlib.pyplot as plt
 
             size = (min(max(1.0 * n, 5.0), 14.0), 3.6)
-            _, ax = plt.subplots(figsize=size, layout="constrained")
+            _, axes = plt.subplots(figsize=size, layout="constrained")
+            ax = axes
         self.ax_, self.figure_ = ax, ax.figure
         numbers = np.arange(1, n + 1)
         colours = [_COLOURS[int(change > 0)] for change in self.change]
