@@ -189,20 +189,21 @@ class FrameDisplay:
         display : FrameDisplay
             This object.
         """
+        from matplotlib.ticker import MaxNLocator
+
         n = len(self.frames)
         if ax is None:
             import matplotlib.pyplot as plt
 
             size = (min(max(1.0 * n, 5.0), 14.0), 3.6)
-            _, axes = plt.subplots(figsize=size, layout="constrained")
-            ax = axes
+            _, ax = plt.subplots(figsize=size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         numbers = np.arange(1, n + 1)
         colours = [_COLOURS[int(change > 0)] for change in self.change]
         options = {"width": 0.9, "color": colours, **kwargs}
         self.bars_ = ax.bar(numbers, self.change, **options)
         ax.axhline(0, color="0.5", linewidth=0.8)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="Frame", ylabel="Adds to the\nprobability", xlim=(0.4, n + 0.6))
         strip = ax.inset_axes((0, 1.03, 1, 0.45))
         for number, frame in zip(numbers, self.frames, strict=True):
