@@ -31,6 +31,7 @@ study:
 	$(PYTHON) benchmarks/virality_report.py
 	$(PYTHON) benchmarks/virality_creators.py
 	$(PYTHON) benchmarks/virality_resampling.py
+	$(PYTHON) benchmarks/modalities.py
 	$(PYTHON) benchmarks/feed_duplicates.py
 	$(PYTHON) benchmarks/feed_profiles.py
 	$(PYTHON) benchmarks/feed_offpolicy.py

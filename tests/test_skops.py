@@ -238,6 +238,15 @@ def pipeline(folder):
     return answers(model, data.pairs, data.y)
 
 
+def stack_of_files(folder):
+    store = EmbeddingStore(folder / "store.db")
+    frames = VideoFrameEmbedder(colour_grid, n_frames=2, image_size=8, store=store)
+    X = covers(folder).rename(columns={"cover": "path"})
+    X["user_id"] = np.arange(8)
+    model = make_virality_stack(video=frames).set_params(trees="drop")
+    return answers(model, X, np.arange(8) // 2 % 2)
+
+
 def stack():
     X, y = study(36)
     return answers(make_virality_stack(caption="caption"), X, y)
@@ -292,6 +301,7 @@ WITH_FILES = {
     "MultimodalVirality": virality,
     "ReviewGate": gate,
     "VideoFrameEmbedder": frames,
+    "make_virality_stack, files": stack_of_files,
     "make_deep_challenger": pipeline,
 }
 

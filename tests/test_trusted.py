@@ -29,6 +29,7 @@ OURS = [name for name in trusted_types() if name.startswith("skchallenge.")]
 # Parts of versioned objects; and a store, which is a path.
 UNVERSIONED = {
     "_ColumnsBut",
+    "_PathColumn",
     "ChallengeClusterKFold",
     "ColdBothKFold",
     "EmbeddingStore",

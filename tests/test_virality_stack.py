@@ -7,13 +7,17 @@ import polars as pl
 import pytest
 from PIL import Image
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_html_repr
+from sklearn.utils.estimator_checks import check_estimator
+from torch import nn
 
-from skchallenge import make_virality_stack
-from skchallenge._virality_stack import GroupColumnKFold
+from skchallenge import EmbeddingStore, VideoFrameEmbedder, make_virality_stack
+from skchallenge._virality_stack import GroupColumnKFold, TunedLogisticRegression
+from skchallenge.embed import MediaLimits
 from skchallenge.exceptions import LeakageError
 
 
@@ -310,3 +314,263 @@ def test_captions_without_words_may_be_asked_about():
     X, y = study(60)
     model = make_virality_stack(caption="caption").set_params(trees="drop").fit(X, y)
     assert np.isfinite(model.predict_proba(X.assign(caption=None))).all()
+
+
+# What is seen and heard in files
+
+
+class Vectors(TransformerMixin, BaseEstimator):
+    """Makes many columns of a file's name; the first `n_told` tell its number."""
+
+    def __init__(self, n_columns=40, n_told=6, seed=0):
+        self.n_columns, self.n_told, self.seed = n_columns, n_told, seed
+
+    def fit(self, X, y=None):
+        assert list(X.columns) == ["path"]
+        return self
+
+    def transform(self, X):
+        rows = []
+        for name in X["path"]:
+            is_missing = not isinstance(name, str)
+            level = np.nan if is_missing else float(name.split("_")[self.seed])
+            rng = np.random.default_rng([self.seed, *str(name).encode()])
+            noise = rng.normal(size=self.n_columns)
+            rows.append(noise + level * (np.arange(self.n_columns) < self.n_told))
+        return np.array(rows, dtype=np.float32)
+
+    def get_feature_names_out(self, names=None):
+        return np.array([f"v{i}" for i in range(self.n_columns)], dtype=object)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def filmed(n=180, seed=0, noise=0.4):
+    """Two levels in a file's name, each half of the label; nothing else tells."""
+    rng = np.random.default_rng(seed)
+    seen, heard = rng.normal(size=(2, n))
+    X = pd.DataFrame(
+        {
+            "user_id": [f"u{i // 3}" for i in range(n)],
+            "duration_s": rng.integers(5, 60, n).astype(float),
+            "path": [f"{a:.3f}_{b:.3f}" for a, b in zip(seen, heard, strict=True)],
+        }
+    )
+    return X, (seen + heard + noise * rng.normal(size=n) > 0).astype(int)
+
+
+def of_files(**options):
+    options = {"video": Vectors(), "audio": Vectors(seed=1), **options}
+    model = make_virality_stack(**options)
+    return model.set_params(linear="drop", trees="drop")
+
+
+def test_each_embedder_is_one_base_model_of_the_column_of_paths():
+    X, y = filmed()
+    tags = Vectors(5, 0)
+    model = make_virality_stack(tags=tags, audio=Vectors(seed=1), video=Vectors())
+    names = [name for name, _ in model.estimators]
+    assert names == ["linear", "trees", "video", "audio", "tags"]
+    fitted = model.set_params(trees="drop").fit(X, y).named_estimators_
+    linear = fitted["linear"][0].named_transformers_["metadata"]
+    assert linear.feature_names_in_.tolist() == ["duration_s"]  # no path
+    parts = [fitted[name][0].transformers_[0][1] for name in names[2:]]
+    assert [(part.n_columns, part.seed) for part in parts] == [(40, 0), (40, 1), (5, 0)]
+    assert parts[2] is not tags
+    renamed = make_virality_stack(video=Vectors(), path="file").set_params(trees="drop")
+    with pytest.raises(AssertionError):  # of `Vectors`, which knows `path` only
+        renamed.fit(X.rename(columns={"path": "file"}), y)
+
+
+def test_the_stack_joins_what_is_seen_and_heard():
+    X, y = filmed(150)
+
+    def auc(model, y=y):
+        options = {"groups": X["user_id"], "cv": GroupKFold(3), "scoring": "roc_auc"}
+        return cross_val_score(model, X, y, **options).mean()
+
+    both = auc(of_files())
+    assert both > 0.8
+    assert both > max(auc(of_files(audio=None)), auc(of_files(video=None))) + 0.05
+    shuffled = np.random.default_rng(0).permutation(y)
+    assert auc(of_files(), shuffled) == pytest.approx(0.5, abs=0.12)
+
+
+def test_the_tuned_model_is_scikit_learns_on_scaled_columns():
+    X, y = filmed(60)
+    vectors = Vectors(100).transform(X).astype(float)
+    for columns in (vectors, vectors[:, :8]):  # more than rows, and fewer
+        model = TunedLogisticRegression().fit(columns, y)
+        scaled = StandardScaler().fit_transform(columns) / np.sqrt(columns.shape[1])
+        expected = LogisticRegression(C=model.C_, tol=1e-8, max_iter=9999)
+        expected.fit(scaled, y)
+        found = model.predict_proba(columns)
+        assert found == pytest.approx(expected.predict_proba(scaled), abs=5e-4)
+
+
+def test_the_penalty_is_that_of_a_search_over_groups():
+    X, y = filmed(90)
+    groups = np.arange(90) // 3
+    columns = Vectors().transform(X)
+    model = TunedLogisticRegression().fit(columns, y, groups=groups)
+    scaled = StandardScaler().fit_transform(columns) / np.sqrt(40)
+    search = GridSearchCV(
+        LogisticRegression(max_iter=1000),
+        {"C": [0.01, 0.1, 1, 10, 100, 1e3, 1e4]},
+        scoring="neg_log_loss",
+        cv=GroupKFold(5),
+    )
+    assert search.fit(scaled, y, groups=groups).best_params_["C"] == model.C_
+    assert 0.01 < model.C_ < 1e4
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_the_penalty_is_tuned_on_users_that_are_new(routing):
+    """Each user has a column, and a habit: by rows, no penalty would look best."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(30), 8)
+    y = (rng.normal(size=30)[user] + 0.3 * rng.normal(size=240) > 0).astype(int)
+    X = pd.DataFrame({"user_id": user, "path": user.astype(str)})
+    stack = make_virality_stack(video=OneHotEncoder(sparse_output=False))
+    pipeline = dict(stack.estimators)["video"]
+    with config_context(enable_metadata_routing=routing):
+        by_user = clone(pipeline).fit(X, y)[-1].C_
+    by_row = clone(pipeline).set_params(group=None).fit(X, y)[-1].C_
+    assert by_user == 0.01 < by_row
+
+
+def test_a_modality_of_noise_has_no_opinion():
+    X, y = filmed(120)
+    columns = Vectors(2048, 0).transform(X)
+    groups = np.arange(120) // 3
+    model = TunedLogisticRegression().fit(columns[:90], y[:90], groups=groups[:90])
+    assert model.predict_proba(columns[90:])[:, 1].std() < 0.1
+
+
+def test_rare_classes_and_few_groups_leave_something_to_tune():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 60)), np.array(["no"] * 37 + ["yes"] * 3)
+    rare = TunedLogisticRegression().fit(X, y, groups=np.arange(40) // 8)
+    assert rare.predict(X).tolist() == ["no"] * 40 or rare.C_ > 0.01
+    assert np.isfinite(rare.predict_proba(X)).all()
+    alone = TunedLogisticRegression().fit(X, y, groups=np.zeros(40))
+    assert alone.C_ == 1.0
+    three = TunedLogisticRegression().fit(X, np.arange(40) % 3)
+    np.testing.assert_allclose(three.predict_proba(X).sum(axis=1), 1)
+    assert three.classes_.tolist() == [0, 1, 2]
+
+
+def test_the_tuned_model_passes_scikit_learns_checks():
+    results = check_estimator(TunedLogisticRegression(), on_skip=None)
+    assert len(results) >= 45
+
+
+def test_a_file_without_numbers_is_average():
+    X, y = filmed(90)
+    model = of_files(audio=None).fit(X, y)
+    pipeline = model.named_estimators_["video"]
+    X.loc[0, "path"] = None
+    found = pipeline.predict_proba(X.iloc[:1])
+    mean = Vectors().transform(X.iloc[1:]).mean(axis=0)
+    last = pipeline[-1]
+    average = last.predict_proba(pipeline[1].statistics_[None])
+    np.testing.assert_allclose(found, average)
+    assert np.abs(pipeline[1].statistics_ - mean).max() < 0.1
+    X["path"] = None
+    assert np.isfinite(clone(model).fit(X, y).predict_proba(X)).all()
+
+
+def test_files_in_tables_of_all_kinds():
+    X, y = filmed(45)
+    model = of_files(audio=None)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    for kind in ("pandas", "polars"):
+        with config_context(transform_output=kind):
+            found = clone(model).fit(X, y).predict_proba(X)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    without_user = model.fit(X, y).predict_proba(X.drop(columns="user_id"))
+    np.testing.assert_array_equal(without_user, model.predict_proba(X))
+
+
+def test_a_stack_of_files_says_which_model_is_fitted(capsys):
+    X, y = filmed(30)
+    make_virality_stack(video=Vectors(), verbose=1).set_params(
+        linear="drop", trees="drop"
+    ).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert all(
+        line.startswith("[make_virality_stack, video] fitted on") for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"video": "path"}, r"video must be a transformer .*, got str\. Pass an obj"),
+        ({"audio": Vectors}, r"audio must be a tr.*, got the class Vectors.*AudioEmb"),
+        ({"tags": ["cat"]}, r"tags must be .*, got list\..*tags=FrameTagger\(store="),
+        ({"path": None}, r"path must be the name of a column of X, got NoneType.*path"),
+        ({"path": Vectors()}, r"path must be the name of a column of X, got Vectors"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_no_embedder_is_refused_at_the_door(options, match):
+    with pytest.raises(TypeError, match=match):
+        make_virality_stack(**options)
+
+
+def test_a_table_without_paths_is_refused():
+    X, y = filmed(30)
+    match = r"X must hold the column 'path', .*it has \['user_id', 'dur.*path=\.\.\.\)"
+    with pytest.raises(ValueError, match=match):
+        of_files().fit(X.drop(columns="path"), y)
+
+
+N_FRAMES_SEEN = []
+
+
+def colours():
+    class Colours(nn.Module):
+        def forward(self, images):
+            N_FRAMES_SEEN.append(len(images))
+            return images.mean(dim=(2, 3))
+
+    return Colours()
+
+
+def test_with_a_store_a_search_embeds_each_file_once(tmp_path):
+    """Two folds, two candidates, five inner folds: 26 fits, one embedding a file."""
+    n, store = 20, tmp_path / "store.db"
+    levels = np.arange(n) // 4 % 2
+    paths = []
+    for i, level in enumerate(levels):
+        picture = np.full((16, 16, 3), 40 + 150 * level + i, np.uint8)
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(picture).save(paths[-1])
+    X = pd.DataFrame({"user_id": np.arange(n) // 2, "path": paths})
+    embedder = VideoFrameEmbedder(
+        colours,
+        n_frames=1,
+        image_size=16,
+        precision="float32",
+        batch_size=1,
+        limits=MediaLimits(timeout_s=None),
+    )
+
+    def n_embedded(**options):
+        model = make_virality_stack(video=clone(embedder).set_params(**options))
+        model.set_params(linear="drop", trees="drop")
+        grid = {"final_estimator__C": [0.1, 1.0]}
+        search = GridSearchCV(model, grid, cv=GroupKFold(2), scoring="roc_auc")
+        N_FRAMES_SEEN.clear()
+        search.fit(X, levels, groups=X["user_id"])
+        assert search.best_score_ == 1.0
+        return sum(N_FRAMES_SEEN)
+
+    once = n_embedded(store=str(store))
+    assert n <= once <= n + 1  # one more to learn the width
+    assert n_embedded(store=EmbeddingStore(store)) <= 1
+    # 4 fits on a half and 1 on all, each file 6 times; 4 test halves.
+    assert n_embedded() == 6 * (2 * n + n) + 2 * n

@@ -200,7 +200,7 @@ def virality_report(
     _check_bootstrap(confidence_level, n_resamples)
     rows = np.arange(len(frame))
     if groups is None:
-        _warn_of_users(frame)
+        warn_of_users(frame, "videos")
     else:
         rows = _check_groups(column_or_1d(groups), frame)
     guard = _Guard(X, estimator, nowcast)
@@ -329,15 +329,15 @@ def _reads_as_is(estimator: Any) -> bool:
     return not holds and "nowcast" not in parameters
 
 
-def _warn_of_users(videos: pd.DataFrame) -> None:
+def warn_of_users(videos: pd.DataFrame, name: str) -> None:
     """Warn of rows that resemble each other, if nobody has said so."""
     column = find_columns(videos).get("user_id")
     if column is None or not videos[column].dropna().duplicated().any():
         return
     warnings.warn(
-        f"groups=None, but videos[{column!r}] names users with several videos. On both "
+        f"groups=None, but {name}[{column!r}] names users with several videos. On both "
         "sides of a split they flatter a model that recognises its users, and the "
-        f"intervals are too narrow. Pass groups=videos[{column!r}] and a splitter that "
+        f"intervals are too narrow. Pass groups={name}[{column!r}] and a splitter that "
         "heeds them, such as GroupKFold.",
         LeakageWarning,
         stacklevel=3,
