@@ -15,7 +15,7 @@ test:
 	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
 docs:
-	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(PYTHON) -m sphinx -W -E --keep-going -b html docs docs/_build/html
 
 study:
 	$(PYTHON) -m pytest -m slow

@@ -42,6 +42,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_sidebars = {"index": [], "changelog": []}
+html_context = {"default_mode": "light"}
 html_theme_options = {
     "logo": {"text": "skchallenge"},
     "navbar_align": "left",

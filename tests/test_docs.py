@@ -15,7 +15,7 @@ import skchallenge
 
 ROOT = Path(__file__).parents[1]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Scores of trained models are shown as they print; another processor may round otherwise.
+# Scores of trained models are shown as they print; other processors round otherwise.
 ABOUT = doctest.register_optionflag("ABOUT")
 # The pages whose code needs the weights of the extra `demo`.
 NEED_WEIGHTS = {"weights.rst"}

@@ -1,4 +1,4 @@
-"""Average precision on unseen users: participation_study.py, participation_creators.py."""
+"""Average precision on unseen users: participation_study.py and _creators.py."""
 
 import matplotlib.pyplot as plt
 
