@@ -61,7 +61,8 @@ BEYOND_THE_EDGE = """() => {
     const root = document.documentElement, width = root.clientWidth, found = [];
     if (root.scrollWidth > width)
         found.push(`scrolls sideways: ${root.scrollWidth} px on ${width}`);
-    const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+    const scrolls = e => !e.matches(".bd-article-container")  // the page itself
+        && ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
     for (const e of document.querySelectorAll("main *")) {
         const box = e.getBoundingClientRect();
         if (box.width === 0 || box.right <= width + 1) continue;
