@@ -60,9 +60,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 # Charts at the head of pages are drawn from the numbers in docs/pictures.
 plot_formats = [("svg", 72)]
 plot_html_show_formats = plot_html_show_source_link = False
-plot_rcparams = {"figure.figsize": (8, 2.9), "axes.spines.top": False}
+plot_rcparams = {"figure.figsize": (6.8, 2.9), "axes.spines.top": False}
 plot_rcparams |= {"axes.spines.right": False, "figure.constrained_layout.use": True}
-plot_rcparams |= {"font.size": 10, "svg.hashsalt": "skchallenge"}
+plot_rcparams |= {"font.size": 11, "svg.hashsalt": "skchallenge"}
 plot_apply_rcparams = True
 
 sphinx_gallery_conf = {
@@ -79,7 +79,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skchallenge",),
     "backreferences_dir": "generated/gallery",
     "reference_url": {"skchallenge": None},
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": ["../examples/virality", "../examples/feed"],
+    "thumbnail_size": (560, 300),
 }
 
 
@@ -141,16 +142,23 @@ def public_object(path):
 
 
 CLASSES = [path for path in PUBLIC.values() if inspect.isclass(public_object(path))]
-# Whole words: an example that names an object shows its use.
-GALLERY = "\n".join(
-    path.read_text("utf-8") for path in DOCS.parent.glob("examples/**/plot_*.py")
-)
+EXAMPLES = sorted(DOCS.parent.glob("examples/**/plot_*.py"))
+
+
+def examples_of(name):
+    """List the examples that name a public object."""
+    named = re.compile(rf"\b{name}\b")
+    return [
+        f"../{path.relative_to(DOCS.parent)}"
+        for path in EXAMPLES
+        if named.search(path.read_text("utf-8"))
+    ]
+
+
 autosummary_context = {
     "own_methods": {path: methods(public_object(path))[0] for path in CLASSES},
     "inherited_methods": {path: methods(public_object(path))[1] for path in CLASSES},
-    "in_gallery": [
-        path for name, path in PUBLIC.items() if re.search(rf"\b{name}\b", GALLERY)
-    ],
+    "examples": {path: examples_of(name) for name, path in PUBLIC.items()},
 }
 
 

@@ -7,7 +7,7 @@ ranges = {
     "cover alone": (0.72, 0.79),
     "both": (0.90, 0.96),
 }
-figure, ax = plt.subplots(figsize=(8, 2.0))
+figure, ax = plt.subplots(figsize=(6.8, 2.0))
 for name, (low, high) in ranges.items():
     ax.plot([low, high], [name, name], lw=9, color="#1b6ca8", solid_capstyle="round")
 ax.axvline(0.5, color="#b3261e", ls=":")

@@ -11,7 +11,7 @@ found = {
     "cropped by 10 %": 0.0,
     "blurred border": 0.0,
 }
-figure, ax = plt.subplots(figsize=(8, 2.7))
+figure, ax = plt.subplots(figsize=(6.8, 2.7))
 bars = ax.barh(list(found), list(found.values()), color="#1b6ca8")
 ax.bar_label(bars, fmt="%.2f", padding=4)
 ax.invert_yaxis()

@@ -9,7 +9,7 @@ times = {
     'ours, compile="openvino"': 6.68,
 }
 colours = ["#b8c4cc", "#7fb2d6", "#1b6ca8", "#1b6ca8"]
-figure, ax = plt.subplots(figsize=(8, 2.2))
+figure, ax = plt.subplots(figsize=(6.8, 2.2))
 bars = ax.barh(list(times), list(times.values()), color=colours)
 ax.bar_label(bars, fmt="%.1f", padding=4)
 ax.invert_yaxis()

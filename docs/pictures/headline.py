@@ -10,7 +10,7 @@ scores = {
     "regression of the same columns": 0.189,
 }
 colours = ["#b8c4cc", "#b8c4cc", "#b8c4cc", "#1b6ca8", "#7fb2d6"]
-figure, ax = plt.subplots(figsize=(8, 2.4))
+figure, ax = plt.subplots(figsize=(6.8, 2.4))
 bars = ax.barh(list(scores), list(scores.values()), color=colours)
 ax.bar_label(bars, fmt="%.3f", padding=4)
 ax.invert_yaxis()

@@ -9,7 +9,7 @@ scores = {
     "concatenation": ([0.896, 0.753, 0.781], "#7fb2d6"),
     "attention": ([0.904, 0.750, 0.776], "#1b6ca8"),
 }
-figure, ax = plt.subplots(figsize=(8, 2.9))
+figure, ax = plt.subplots(figsize=(6.8, 3.3))
 place = np.arange(3)
 for i, (name, (values, colour)) in enumerate(scores.items()):
     bars = ax.bar(place + 0.27 * (i - 1), values, 0.25, color=colour, label=name)
@@ -18,4 +18,4 @@ ax.axhline(0.968, color="#333", ls=":", label="best reachable")
 ax.axhline(0.5, color="#b3261e", ls=":", label="guessing")
 ax.set_xticks(place, features)
 ax.set(ylim=(0.4, 1), ylabel="AUC, unseen users")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)

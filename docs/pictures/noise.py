@@ -8,7 +8,7 @@ scores = {
     "choosing columns before splitting": (0.91, 0.58),
     "one user on both sides": (0.99, 0.54),
 }
-figure, ax = plt.subplots(figsize=(8, 2.5))
+figure, ax = plt.subplots(figsize=(6.8, 2.9))
 place = np.arange(len(scores))
 for i, (label, colour) in enumerate(
     [("as often done", "#d5a19d"), ("done right", "#1b6ca8")]
@@ -20,4 +20,4 @@ ax.axvline(0.5, color="#333", ls=":", label="guessing")
 ax.set_yticks(place, list(scores))
 ax.invert_yaxis()
 ax.set(xlim=(0.3, 1.06), xlabel="AUC")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)

@@ -8,7 +8,7 @@ rows = {
     "VGG16 (impossible F1)": (0.200, 0.017, "#b3261e"),
     "ResNet-50": (0.059, 0.050, "#1b6ca8"),
 }
-figure, ax = plt.subplots(figsize=(8, 3.2))
+figure, ax = plt.subplots(figsize=(6.8, 3.2))
 ax.fill_between([0.5, 1], 0, 0.5, color="#fbe3e1")
 ax.text(0.98, 0.03, "no model on any data", ha="right", color="#b3261e")
 for name, (recall, precision, colour) in rows.items():

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-figure, ax = plt.subplots(figsize=(8, 2.9))
+figure, ax = plt.subplots(figsize=(6.8, 2.9))
 ax.axvspan(0, 6, color="#eef5fa")
 ax.axvline(6, color="#333", lw=1.5)
 ax.text(6.05, 2.75, "cut-off", va="center")

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-figure, ax = plt.subplots(figsize=(8, 2.0))
+figure, ax = plt.subplots(figsize=(6.8, 2.3))
 names = ["26 clips, 10 frames each", "1,000 captions"]
 for shift, values, label, colour in [
     (-0.2, [9.7, 1.7], "embed", "#b8c4cc"),
@@ -13,4 +13,4 @@ for shift, values, label, colour in [
 ax.set_yticks([0, 1], names)
 ax.set(xscale="log", xlim=(1e-3, 60), xlabel="seconds")
 ax.invert_yaxis()
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
