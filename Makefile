@@ -16,9 +16,11 @@ test:
 
 docs:
 	$(PYTHON) -m sphinx -W -E --keep-going -b html docs docs/_build/html
+	$(PYTHON) benchmarks/website.py --no-browser
 
 study:
 	$(PYTHON) -m pytest -m slow
+	$(PYTHON) benchmarks/website.py
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py

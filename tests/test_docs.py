@@ -88,6 +88,38 @@ def test_code_that_no_test_runs_is_python():
                 assert all(hasattr(module, alias.name) for alias in node.names), block
 
 
+def _guide():
+    text = (ROOT / "docs" / "guide.rst").read_text("utf-8")
+    trees = re.findall(r"^\.\. toctree::\n((?: {3}.*\n|\n)+)", text, re.MULTILINE)
+    pages = re.findall(r"^ {3}(\w+)$", "".join(trees), re.MULTILINE)
+    return [p for p in pages if not p.startswith("howto_")]
+
+
+@pytest.mark.parametrize("page", _guide())
+def test_pages_of_the_guide_begin_with_a_picture_and_end_with_limits(page):
+    text = (ROOT / "docs" / f"{page}.rst").read_text("utf-8")
+    titles = re.findall(r"^(\S.*)\n===+$", text, re.MULTILINE)
+    if page not in {"folklore", "glossary"}:  # lists
+        first = text.index(titles[1])
+        assert re.search(r"^\.\. (plot|figure|image)::", text[:first], re.MULTILINE)
+    if page != "glossary":
+        *_, last = [t for t in titles if t != "References"]
+        assert last.startswith("Limits")
+
+
+def test_every_page_is_in_the_guide_or_before_it():
+    listed = {
+        name
+        for path in (ROOT / "docs").glob("*.rst")
+        for name in re.findall(
+            r"^ {3}(?:\w+ <)?(\w+)>?$", path.read_text("utf-8"), re.M
+        )
+    }
+    pages = {path.stem for path in (ROOT / "docs").glob("*.rst")}
+    assert len(_guide()) >= 15
+    assert pages - listed == {"index"}
+
+
 def test_every_public_name_is_in_the_reference():
     reference = (ROOT / "docs" / "api.rst").read_text("utf-8")
     packages = [p.parent.name for p in ROOT.glob("skchallenge/*/__init__.py")]

@@ -6,8 +6,8 @@ opened at the width of a desktop and of a phone: no error in the console, nothin
 of another host, nothing sideways beyond the edge. Words that people type into the
 search lead to the page that answers.
 
-    make docs && pip install playwright && python benchmarks/site.py
-    python benchmarks/site.py docs/_build/html --screenshots /tmp/shots
+    make docs && pip install playwright && python benchmarks/website.py
+    python benchmarks/website.py docs/_build/html --screenshots /tmp/shots
 """
 
 import argparse
@@ -210,7 +210,7 @@ def search(browser, base, words):
 
 
 def look(folder, pages, screenshots):
-    """Open the site in Chromium; return what is wrong, or None without a browser."""
+    """Open the site in Chromium; return what is wrong."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
@@ -250,6 +250,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", default=ROOT / "docs/_build/html")
     parser.add_argument("--screenshots", type=Path, help="folder for pictures")
+    parser.add_argument("--no-browser", action="store_true")
     options = parser.parse_args()
     folder = Path(options.folder)
     pages = read_pages(folder)
@@ -260,7 +261,8 @@ def main():
     wrong += [f"{name} has no anchor" for name in missing]
     if options.screenshots:
         options.screenshots.mkdir(parents=True, exist_ok=True)
-    wrong += look(folder, list(pages), options.screenshots)
+    if not options.no_browser:
+        wrong += look(folder, list(pages), options.screenshots)
     print(*wrong, f"{len(wrong)} faults", sep="\n")
     sys.exit(bool(wrong))
 
