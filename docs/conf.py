@@ -79,7 +79,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skchallenge",),
     "backreferences_dir": "generated/gallery",
     "reference_url": {"skchallenge": None},
-    "subsection_order": ["../examples/virality", "../examples/feed"],
+    "subsection_order": ["../examples/virality", "../examples/feed", "*"],
     "thumbnail_size": (560, 300),
 }
 
