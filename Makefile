@@ -15,13 +15,15 @@ test:
 	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
 docs:
-	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(PYTHON) -m sphinx -W -E --keep-going -b html docs docs/_build/html
+	$(PYTHON) benchmarks/website.py --no-browser
 
 release:
 	PYTHON=$(PYTHON) .ci/release
 
 study:
 	$(PYTHON) -m pytest -m slow
+	$(PYTHON) benchmarks/website.py
 	$(PYTHON) benchmarks/participation_clips.py
 	$(PYTHON) benchmarks/paper_tables.py
 	$(PYTHON) benchmarks/participation_creators.py

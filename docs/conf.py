@@ -19,10 +19,13 @@ release = version = skchallenge.__version__
 
 # No intersphinx: the build must work, with -W, on a machine without a network.
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
@@ -34,14 +37,33 @@ numpydoc_show_class_members = False  # the template lists them
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skchallenge"
+html_logo = html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_sidebars = {"*": []}  # pages of the guide have no pages below them
+html_sidebars = {"index": [], "changelog": []}
+html_context = {"default_mode": "light"}
 html_theme_options = {
-    "show_prev_next": False,
+    "logo": {"text": "skchallenge"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 5,
+    "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+# What is copied runs: no prompts, no output.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
+
+# Charts at the head of pages are drawn from the numbers in docs/pictures.
+plot_formats = [("svg", 72)]
+plot_html_show_formats = plot_html_show_source_link = False
+plot_rcparams = {"figure.figsize": (6.8, 2.9), "axes.spines.top": False}
+plot_rcparams |= {"axes.spines.right": False, "figure.constrained_layout.use": True}
+plot_rcparams |= {"font.size": 11, "svg.hashsalt": "skchallenge"}
+plot_apply_rcparams = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -54,6 +76,11 @@ sphinx_gallery_conf = {
     "min_reported_time": 600,
     "show_signature": False,
     "download_all_examples": False,
+    "doc_module": ("skchallenge",),
+    "backreferences_dir": "generated/gallery",
+    "reference_url": {"skchallenge": None},
+    "subsection_order": ["../examples/virality", "../examples/feed", "*"],
+    "thumbnail_size": (560, 300),
 }
 
 
@@ -81,13 +108,32 @@ PUBLIC = {
 }
 
 
-def own_methods(cls):
-    """List the public methods that this package defines, not scikit-learn."""
-    return [
-        name
-        for name, function in inspect.getmembers(cls, inspect.isfunction)
-        if not name.startswith("_") and function.__module__.startswith("skchallenge.")
-    ]
+def methods(cls):
+    """List the public methods of a class: own ones, and those of its scikit-learn.
+
+    Those of PyTorch's modules and of exceptions are documented there.
+    """
+    own, inherited = [], []
+    for name, method in inspect.getmembers(cls, callable):
+        home = (getattr(method, "__module__", None) or "").partition(".")[0]
+        if name.startswith("_") or home not in {"skchallenge", "sklearn"}:
+            continue
+        if home == "skchallenge":
+            own.append(name)
+            continue
+        summary = inspect.getdoc(method).partition("\n\n")[0].replace("\n", " ")
+        summary = re.sub(r":\w+:`([^`<]+?)(?: <[^`]*>)?`", r"\1", summary)
+        signature = inspect.signature(method)
+        parameters = [
+            p.replace(annotation=p.empty)
+            for p in signature.parameters.values()
+            if p.name != "self"
+        ]
+        signature = signature.replace(
+            parameters=parameters, return_annotation=signature.empty
+        )
+        inherited.append((name, str(signature), summary))
+    return own, inherited
 
 
 def public_object(path):
@@ -95,8 +141,24 @@ def public_object(path):
     return getattr(import_module(module), name)
 
 
+CLASSES = [path for path in PUBLIC.values() if inspect.isclass(public_object(path))]
+EXAMPLES = sorted(DOCS.parent.glob("examples/**/plot_*.py"))
+
+
+def examples_of(name):
+    """List the examples that name a public object."""
+    named = re.compile(rf"\b{name}\b")
+    return [
+        f"../{path.relative_to(DOCS.parent)}"
+        for path in EXAMPLES
+        if named.search(path.read_text("utf-8"))
+    ]
+
+
 autosummary_context = {
-    "own_methods": {path: own_methods(public_object(path)) for path in PUBLIC.values()}
+    "own_methods": {path: methods(public_object(path))[0] for path in CLASSES},
+    "inherited_methods": {path: methods(public_object(path))[1] for path in CLASSES},
+    "examples": {path: examples_of(name) for name, path in PUBLIC.items()},
 }
 
 

@@ -23,13 +23,29 @@ _SCALARS = {type(None), bool, int, float, str}
 _ENTRY = "_skchallenge_version"  # of a state
 # Looked up, not imported: the package names modules of all layers, for type checkers.
 _VERSION: str = sys.modules["skchallenge"].__version__
+_DOCS = "https://skchallenge.github.io/skchallenge/"
 
 
 class Versioned:
     """Mixin that saves the library's version with an object.
 
-    What a newer version saved may mean something else: it is refused, not guessed.
+    What a newer version saved may mean something else: it is refused, not guessed. An
+    estimator's "?" in a notebook leads to its page in the reference of this library.
     """
+
+    _doc_link_module = "skchallenge"
+    _doc_link_template = f"{_DOCS}generated/{{home}}.{{name}}.html"
+
+    def _get_doc_link(self) -> str:
+        """Return the page of a public class; parts that are private have none."""
+        name, module = type(self).__name__, type(self).__module__
+        package = module.partition("._")[0]
+        if package.partition(".")[0] != self._doc_link_module:
+            return ""
+        for home in (self._doc_link_module, package):
+            if name in sys.modules[home].__all__:
+                return self._doc_link_template.format(home=home, name=name)
+        return ""
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from skchallenge._grammar import counter_in
+from skchallenge._html import headed
 from skchallenge._schema import COLUMNS, Role, canonical_name
 from skchallenge._state import pack_state, unpack_state, with_version, without_version
 from skchallenge._table import (
@@ -406,6 +407,9 @@ class VideoCatalog:
             f"VideoCatalog({len(self)} videos, {self.videos[self.user].nunique()} "
             f"users, {len(self.challenges)} challenges)"
         )
+
+    def _repr_html_(self) -> str:
+        return headed(repr(self), self.videos)
 
     def __sklearn_clone__(self) -> Self:
         return self

@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 
+from skchallenge._html import Bunch
 from skchallenge._table import check_count, check_real
 from skchallenge.datasets._pairs import make_participation
 

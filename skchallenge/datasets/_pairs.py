@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
+from skchallenge._html import Bunch
 from skchallenge._table import (
     as_frame,
     check_columns,

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import html
 import os
 import sqlite3
 import time
@@ -331,6 +332,12 @@ class EmbeddingStore:
 
     def __repr__(self) -> str:
         return f"EmbeddingStore({self.path!r})"
+
+    def _repr_html_(self) -> str:
+        # Looked at, not opened: to show a store makes no file, and waits for nobody.
+        is_there = os.path.isfile(self.path)
+        size = f"{os.path.getsize(self.path):,} bytes" if is_there else "not made yet"
+        return f"<code>{html.escape(repr(self))}</code>, {size}"
 
     def __sklearn_clone__(self) -> Self:
         return self

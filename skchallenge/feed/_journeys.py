@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
+from skchallenge._html import Bunch
 from skchallenge._table import read_numbers
 from skchallenge.exceptions import FewViewersWarning
 from skchallenge.feed._engagement import SIGNALS

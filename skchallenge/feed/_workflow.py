@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skchallenge._html import Bunch
 from skchallenge._state import Versioned
 from skchallenge._table import check_columns, check_count, check_ids, plain_ids
 from skchallenge.feed._counts import MISSING, genres_or_none

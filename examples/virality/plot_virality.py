@@ -124,6 +124,7 @@ plt.show()
 # Which covers it takes for viral
 # -------------------------------
 # The cover alone, unseen users: the likeliest above, the unlikeliest below.
+# sphinx_gallery_thumbnail_number = 3
 proba = models["cover alone"].predict_proba(videos.iloc[test])[:, 1]
 order = np.argsort(proba)
 figure, axes = plt.subplots(2, 8, figsize=(11, 3.4), layout="constrained")
