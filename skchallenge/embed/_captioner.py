@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skchallenge._state import Versioned
-from skchallenge._table import check_count, check_option
+from skchallenge._table import check_count, check_option, printable
 from skchallenge._torch import isolated_rng, no_autocast, resolve_device
 from skchallenge.embed._cached import Embedded, cached_embed, check_n_jobs
 from skchallenge.embed._files import distinct, file_contents, fill_rows, read_files
@@ -31,7 +31,7 @@ from skchallenge.embed._pretrained import (
 )
 from skchallenge.embed._store import Data, Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat, printable
+from skchallenge.media._file import absolute, file_stat
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
 from skchallenge.media._source import Source

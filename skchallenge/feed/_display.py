@@ -5,8 +5,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from skchallenge._table import as_frame, check_columns, check_count
-from skchallenge.media._file import printable
+from skchallenge._table import as_frame, check_columns, check_count, printable
 
 # What an event means for the video: it goes on, waits, ends, or gets another chance.
 _GO, _HOLD, _END, _AGAIN = "go", "hold", "end", "again"

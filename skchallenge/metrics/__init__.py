@@ -1,8 +1,8 @@
 """Scores with intervals and chance floors, their card, and pictures of training."""
 
-from skchallenge.metrics._model_card import model_card
 from skchallenge.metrics._frame_display import FrameDisplay
 from skchallenge.metrics._modality_report import modality_report
+from skchallenge.metrics._model_card import model_card
 from skchallenge.metrics._participation_report import (
     chance_floors,
     participation_report,
@@ -14,8 +14,8 @@ __all__ = [
     "FrameDisplay",
     "TrainingCurvesDisplay",
     "chance_floors",
-    "model_card",
     "modality_report",
+    "model_card",
     "participation_report",
     "virality_report",
 ]
