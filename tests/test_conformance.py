@@ -50,7 +50,8 @@ def rows_of_skops(folder):
             made[case] = make(folder / case)
     seen = set()
     for case, (estimator, *data) in made.items():
-        name = case if case in FACTORIES else type(estimator).__name__
+        factory = case.partition(",")[0]
+        name = factory if factory in FACTORIES else type(estimator).__name__
         # Feed estimators come fitted, with a function in the place of X and y.
         if name not in seen:
             yield name, (estimator, *(data if len(data) == 2 else (None, None)))

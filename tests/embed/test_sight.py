@@ -143,6 +143,7 @@ def test_rows_stand_alone(kind, models, paths):
 
 @pytest.mark.parametrize("kind", ["dinov2", "videomae"])
 def test_compiled_networks_agree(kind, models, paths):
+    pytest.importorskip("openvino")
     plain = embedder(models[kind], compile=False).fit_transform(paths)
     other = embedder(models[kind], compile="openvino").fit_transform(paths)
     np.testing.assert_allclose(other, plain, atol=1e-3)
