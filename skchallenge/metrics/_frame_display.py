@@ -11,12 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skchallenge.exceptions import MediaError
 from skchallenge.media._frame_sampling import Images
-from skchallenge.media._read import read_clips
+from skchallenge.media._read import Clip, read_clips
 from skchallenge.media._source import WANTED, read_source
 
 Floats = NDArray[np.float64]
 _OF_EMBEDDER = ("n_frames", "image_size", "pooling", "transform")
 _TOLERANCE = 0.02  # of the largest feature: what bfloat16 rounds
+_AT_ONCE = (
+    "estimator must begin with an embedder that pools the vectors of single frames, "
+    "but its vector of the clip is another: its network reads a clip at once, so no "
+    "frame can be left out."
+)
 _COLOURS = ("tab:orange", "tab:blue")  # against the second class, and for it
 
 
@@ -166,7 +171,7 @@ class FrameDisplay:
         frames, vectors = _leave_out(embedder, clip)
         chance = _predict(after, vectors)[:, 1]  # of the whole, then without each frame
         display = cls(
-            list(frames),
+            frames,
             chance[0] - chance[1:],
             probability=float(chance[0]),
             label=classes[1].item() if hasattr(classes[1], "item") else classes[1],
@@ -237,25 +242,21 @@ def _take_apart(model: Any) -> tuple[Any, list[Any]]:
     )
 
 
-def _leave_out(embedder: Any, clip: Any) -> tuple[Images, Floats]:
+def _leave_out(embedder: Any, clip: Any) -> tuple[list[Images], Floats]:
     """Return the frames of a clip, and its vector, whole and without each of them."""
-    try:
-        source = read_source(clip)
-    except TypeError as error:
-        raise TypeError(f"clip must be one of {WANTED}, got {error}.") from error
-    if source is None:
-        raise TypeError(f"clip must be one of {WANTED}, got a missing value.")
-    n, size = embedder.n_frames, embedder.image_size
+    n = embedder.n_frames
     if n < 2:
         raise ValueError(
             "estimator must have an embedder of two frames or more, got n_frames=1: "
             "without it nothing is left. Fit one with more."
         )
-    (read,) = read_clips([source], n, size, n_threads=1, limits=embedder.limits)
-    if isinstance(read, MediaError):
-        raise read
+    read = _read(clip, n, embedder.limits)
     single = clone(embedder).set_params(n_frames=1, pooling="mean", store=None)
-    features = np.asarray(single.fit_transform(list(read.frames)))[read.frame_index]
+    try:
+        features = np.asarray(single.fit_transform(list(read.frames)))
+    except ValueError as error:  # that it sees more than one at once
+        raise ValueError(_AT_ONCE) from error
+    features = features[read.frame_index]
 
     def pooled(without: int | None) -> Floats:
         kept = np.arange(n) != without
@@ -273,12 +274,22 @@ def _leave_out(embedder: Any, clip: Any) -> tuple[Images, Floats]:
     whole = np.asarray(embedder.transform(column))[0]
     error = np.abs(vectors[0] - whole).max() if vectors.shape[1] == len(whole) else 1.0
     if error > _TOLERANCE * np.abs(whole).max():
-        raise ValueError(
-            "estimator must begin with an embedder that pools the vectors of single "
-            "frames, but its vector of the clip is another: its network reads a clip "
-            "at once, so no frame can be left out."
-        )
-    return read.frames[read.frame_index], vectors
+        raise ValueError(_AT_ONCE)
+    return [read.frames[i] for i in read.frame_index], vectors
+
+
+def _read(clip: Any, n_frames: int, limits: Any) -> Clip:
+    """Read the whole frames of a clip."""
+    try:
+        source = read_source(clip)
+    except TypeError as error:
+        raise TypeError(f"clip must be one of {WANTED}, got {error}.") from error
+    if source is None:
+        raise TypeError(f"clip must be one of {WANTED}, got a missing value.")
+    (read,) = read_clips([source], n_frames, None, n_threads=1, limits=limits)
+    if isinstance(read, MediaError):
+        raise read
+    return read
 
 
 def _predict(steps: list[Any], vectors: Any) -> Floats:

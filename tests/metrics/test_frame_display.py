@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seeing_models as seeing
 from PIL import Image
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -162,6 +163,24 @@ def test_a_network_that_reads_a_clip_at_once_is_refused():
     model = make_pipeline(AtOnce(mean_colour, **options), LogisticRegression())
     with pytest.raises(ValueError, match="its network reads a clip at once"):
         FrameDisplay.from_estimator(model.fit(films, y), films[1])
+
+
+@pytest.mark.parametrize("kind", ["vit", "videomae"])
+def test_models_of_transformers(kind, tmp_path):
+    model = seeing.save(getattr(seeing, kind), tmp_path)
+    embedder = VideoFrameEmbedder(
+        model, n_frames=4, precision="float32", limits=MediaLimits(timeout_s=None)
+    )
+    frames, y = clips(8)
+    frames = [clip.repeat(5, axis=1).repeat(6, axis=2) for clip in frames]  # 40 x 48
+    fitted = make_pipeline(embedder, LogisticRegression()).fit(frames, y)
+    if kind == "videomae":
+        with pytest.raises(ValueError, match="its network reads a clip at once"):
+            FrameDisplay.from_estimator(fitted, frames[0])
+        return
+    display = FrameDisplay.from_estimator(fitted, frames[0])
+    assert [frame.shape for frame in display.frames] == [(40, 48, 3)] * 4
+    assert np.abs(display.change).max() > 0
 
 
 def test_bad_input_is_refused(tmp_path):
