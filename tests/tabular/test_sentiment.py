@@ -127,15 +127,16 @@ def test_threads_that_load_at_once_leave_the_warning_filters_as_found(monkeypatc
     filters = list(warnings.filters)
     first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
 
-    def load():
-        if not first_is_in.is_set():
-            first_is_in.set()
-            second_is_in.wait(0.5)
-        else:
-            second_is_in.set()
-            first_is_out.wait(0.5)
+    class Slow:
+        def __init__(self):
+            if not first_is_in.is_set():
+                first_is_in.set()
+                second_is_in.wait(0.5)
+            else:
+                second_is_in.set()
+                first_is_out.wait(0.5)
 
-    monkeypatch.setattr(vaderSentiment, "SentimentIntensityAnalyzer", load)
+    monkeypatch.setattr(vaderSentiment, "SentimentIntensityAnalyzer", Slow)
     module._analyzer.cache_clear()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(module._analyzer)
