@@ -43,8 +43,8 @@ from skchallenge.embed._hearing import (
 )
 from skchallenge.embed._keys import (
     fingerprint_of,
-    pretrained_files,
     pretrained_fingerprint,
+    pretrained_stats,
 )
 from skchallenge.embed._logmel import LOGMEL_NAMES, RATE
 from skchallenge.embed._networks import (
@@ -55,7 +55,7 @@ from skchallenge.embed._networks import (
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat
+from skchallenge.media._file import absolute
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import FILES_IN_MEMORY, Sound, read_sounds
 from skchallenge.media._source import Source
@@ -468,7 +468,7 @@ class AudioEmbedder(Versioned, TransformerMixin, BaseEstimator):
         if os.path.isdir(model):
             model = absolute(model)
         # A file changed in place makes another model.
-        stats = tuple(file_stat(path) for path in pretrained_files(model))
+        stats = pretrained_stats(model)
         return get_network(
             ("sound", model, stats, dtype, device),
             lambda: PretrainedNetwork(model, dtype, device),

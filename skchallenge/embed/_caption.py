@@ -42,20 +42,21 @@ from skchallenge.embed._cached import (
 from skchallenge.embed._keys import (
     fingerprint_of,
     network_digest,
-    pretrained_files,
     pretrained_fingerprint,
+    pretrained_stats,
 )
 from skchallenge.embed._networks import check_width, get_network, resolve_precision
 from skchallenge.embed._pretrained import (
-    from_pretrained,
     is_sentence_model,
+    load_config,
+    load_net,
     load_sentence_model,
     load_tokenizer,
     quiet_transformers,
 )
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat
+from skchallenge.media._file import absolute
 
 _KIND = "a BERT-family encoder"
 _RULES = 2  # raise it when texts become other vectors by the same parameters
@@ -78,11 +79,11 @@ class CaptionEmbedder(
     pooling : {"cls", "mean", "model"}, default="cls"
         The state of the first token, ``[CLS]``; or the mean over the tokens of the
         caption, special tokens included; or what a model of sentence-transformers does
-        by itself, its pooling, its further layers and its normalisation among it (extra
+        by itself: its prompt, pooling, further layers and normalisation (extra
         ``sentence``).
     max_length : int, default=128
-        Tokens, special tokens included, after which a caption is cut. A model of
-        sentence-transformers may cut sooner.
+        Tokens, special tokens included, after which a caption is cut; with
+        ``pooling="model"``, the model cuts by itself.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type in which the encoder runs. ``"auto"`` takes bfloat16 where the hardware
         multiplies it natively, float32 elsewhere. The output is float32 in any case.
@@ -286,18 +287,19 @@ class CaptionEmbedder(
     # From here on: the encoder, and what `cached_embed` asks for.
 
     def _width(self) -> int:
-        if self.pooling == "model":
-            return self._encoder().width
+        encoder = self._encoder() if self.pooling == "model" else None
+        if isinstance(encoder, SentenceEncoder):
+            return encoder.width
         return encoder_width(self.model, self.max_length)
 
-    def _encoder(self) -> "TextEncoder":
+    def _encoder(self) -> "TextEncoder | SentenceEncoder":
         """Return the encoder; the clones of this estimator have the same one."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
         model = os.fspath(self.model)
         if os.path.isdir(model):
             model = absolute(model)
-        stats = tuple(file_stat(path) for path in pretrained_files(model))
+        stats = pretrained_stats(model)
         kind = SentenceEncoder if self.pooling == "model" else TextEncoder
         # A file changed in place makes another encoder.
         key = (kind.__name__, model, stats, dtype, device)
@@ -347,6 +349,12 @@ class CaptionEmbedder(
         budget = _TOKENS_A_BATCH.get(encoder.device.type, 2048)
         for start in range(0, len(names), _TEXTS_A_GROUP):
             texts = names[start : start + _TEXTS_A_GROUP]
+            if isinstance(encoder, SentenceEncoder):
+                vectors = encoder.encode(texts, batch_size or 32)
+                for text, vector in zip(texts, vectors, strict=True):
+                    content = text.encode("utf-8", "surrogatepass")
+                    yield Embedded(text, vector, content)
+                continue
             ids = encoder.tokenize(texts, self.max_length)
             lengths = np.array([len(tokens) for tokens in ids])
             for batch in length_batches(lengths, batch_size, budget):
@@ -370,12 +378,11 @@ class TextEncoder:
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
         from transformers import AutoModel
 
-        # Layers that a checkpoint lacks are drawn at random; none of them is used.
         with quiet_transformers(), isolated_rng(device, seed=0):
             self.tokenizer = load_tokenizer(model, kind=_KIND)
-            # Casting here would round what a model keeps in float32: angles, say.
-            net = from_pretrained(AutoModel, model, kind=_KIND, dtype=dtype)
-        self.net: Any = net.eval().requires_grad_(False).to(device)
+        # Casting here would round what a model keeps in float32: angles, say.
+        net, _ = load_net(AutoModel, model, dtype, kind=_KIND)
+        self.net: Any = net.to(device)
         self.device = device
 
     @cached_property
@@ -390,11 +397,6 @@ class TextEncoder:
         tokens = self.tokenizer(list(texts), truncation=True, max_length=most)
         return tokens["input_ids"]
 
-    @property
-    def width(self) -> int:
-        """Features of a text."""
-        return self.embed([[0]], "mean").shape[1]
-
     def embed(self, ids: list[list[int]], pooling: str) -> NDArray[np.float32]:
         """Return one vector a list of tokens, (B, D)."""
         width = max(len(tokens) for tokens in ids)
@@ -407,30 +409,34 @@ class TextEncoder:
         padded = torch.from_numpy(table).to(self.device)
         mask = torch.from_numpy(is_token).to(self.device)
         with torch.inference_mode(), no_autocast(self.device):
-            return self._pooled(padded, mask, pooling).float().cpu().numpy()
-
-    def _pooled(self, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
-        output = self.net(input_ids=ids, attention_mask=mask)
-        return pool_tokens(output.last_hidden_state.float(), mask, pooling)
+            output = self.net(input_ids=padded, attention_mask=mask)
+            states = output.last_hidden_state.float()  # (B, T, D)
+            return pool_tokens(states, mask, pooling).cpu().numpy()
 
 
-class SentenceEncoder(TextEncoder):
-    """A model of sentence-transformers, which pools by itself."""
+class SentenceEncoder:
+    """A model of sentence-transformers, which does all by itself."""
 
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
         self.net = load_sentence_model(model, dtype, device, parameter="model")
-        self.tokenizer = self.net.tokenizer
         self.device = device
+        self.width = self.encode(["a"], 1).shape[1]
 
-    def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Return the tokens of each text, cut also where the model cuts them."""
-        longest = self.net.max_seq_length or max_length
-        return super().tokenize(texts, min(max_length, longest))
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the network and what it does with texts."""
+        return f"{network_digest(self.net)} {self.net.prompts} {self.net.tokenizer!r}"
 
-    def _pooled(self, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
-        return self.net({"input_ids": ids, "attention_mask": mask})[
-            "sentence_embedding"
-        ]
+    def encode(self, texts: Sequence[str], batch_size: int) -> NDArray[np.float32]:
+        """Return one vector a text, (n, D)."""
+        with isolated_rng(self.device, seed=0), no_autocast(self.device):
+            vectors = self.net.encode(
+                list(texts),
+                batch_size=batch_size,
+                show_progress_bar=False,
+                convert_to_tensor=True,
+            )
+        return vectors.float().cpu().numpy()
 
 
 def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:
@@ -441,10 +447,8 @@ def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:
     ValueError
         If there is no such model or it takes fewer than `max_length` tokens.
     """
-    from transformers import AutoConfig
-
     with quiet_transformers():
-        config = from_pretrained(AutoConfig, model, kind=_KIND)
+        config = load_config(model, kind=_KIND)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"model must be an encoder of the BERT family, got {model!r}.")
     limit = getattr(config, "max_position_embeddings", max_length)

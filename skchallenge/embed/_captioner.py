@@ -20,18 +20,20 @@ from skchallenge.embed._files import distinct, file_contents, fill_rows, read_fi
 from skchallenge.embed._keys import (
     fingerprint_of,
     network_digest,
-    pretrained_files,
     pretrained_fingerprint,
+    pretrained_stats,
 )
 from skchallenge.embed._networks import get_network, resolve_precision
 from skchallenge.embed._pretrained import (
     from_pretrained,
+    load_config,
+    load_net,
     load_tokenizer,
     quiet_transformers,
 )
 from skchallenge.embed._store import Data, Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
-from skchallenge.media._file import absolute, file_stat
+from skchallenge.media._file import absolute
 from skchallenge.media._limits import MediaLimits, check_limits
 from skchallenge.media._read import Clip, read_clips
 from skchallenge.media._source import Source
@@ -252,7 +254,7 @@ class FrameCaptioner(Versioned, TransformerMixin, BaseEstimator):
         if os.path.isdir(model):
             model = absolute(model)
         # A file changed in place makes another model.
-        stats = tuple(file_stat(path) for path in pretrained_files(model))
+        stats = pretrained_stats(model)
         device = resolve_device(self.device)
         key = ("captions", model, stats, dtype, device)
         return get_network(key, lambda: Writer(model, dtype, device))
@@ -351,10 +353,8 @@ class Writer:
                     "(preprocessor_config.json). Save the one it was trained with "
                     "beside it, by processor.save_pretrained(folder)."
                 ) from error
-            net = from_pretrained(
-                AutoModelForImageTextToText, model, kind=_KIND, dtype=dtype
-            )
-        self.net: Any = net.eval().requires_grad_(False).to(device)
+            net, _ = load_net(AutoModelForImageTextToText, model, dtype, kind=_KIND)
+        self.net: Any = net.to(device)
 
     @cached_property
     def digest(self) -> str:
@@ -392,13 +392,12 @@ class Writer:
 
 def _check_kind(model: str | os.PathLike[str]) -> None:
     """Raise unless a model, by its configuration, writes about images."""
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as WRITERS,
     )
 
     with quiet_transformers():
-        config = from_pretrained(AutoConfig, model, kind=_KIND)
+        config = load_config(model, kind=_KIND)
     if config.model_type not in WRITERS:
         raise ValueError(
             f"model must be {_KIND}, got {os.fspath(model)!r}, a model of type "

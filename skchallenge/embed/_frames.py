@@ -37,8 +37,8 @@ from skchallenge.embed._files import (
 )
 from skchallenge.embed._keys import (
     fingerprint_of,
-    pretrained_files,
     pretrained_fingerprint,
+    pretrained_stats,
     weights_fingerprint,
 )
 from skchallenge.embed._networks import (
@@ -181,7 +181,7 @@ class FrameTransformer(Versioned, TransformerMixin, BaseEstimator):
         model = os.fspath(backbone)
         if os.path.isdir(model):
             model = absolute(model)
-        return model, tuple(file_stat(path) for path in pretrained_files(model))
+        return model, pretrained_stats(model)
 
     def _n_at_once(self) -> int:
         """Return how many frames the network sees at once, and check `n_frames`."""
@@ -267,10 +267,11 @@ class FrameTransformer(Versioned, TransformerMixin, BaseEstimator):
         if is_pretrained(backbone):
             import transformers
 
-            name = pretrained_fingerprint(session, backbone)
+            only = self._files_that_count
+            name = pretrained_fingerprint(session, backbone, only)
             if name is None:  # not downloaded yet
                 sight = self._sight()
-                name = pretrained_fingerprint(session, backbone) or sight.digest
+                name = pretrained_fingerprint(session, backbone, only) or sight.digest
             size = f"transformers {transformers.__version__.partition('.')[0]}"
         elif isinstance(backbone, str):
             weights = weights_fingerprint(session, backbone, self.weights)
@@ -282,6 +283,9 @@ class FrameTransformer(Versioned, TransformerMixin, BaseEstimator):
         if self.compile == "openvino" and dtype != torch.float32:
             settings += ("openvino",)  # it rounds where torch does not
         return fingerprint_of(*self._head(), _RULES, name, *settings)
+
+    # What else a folder holds, a tokenizer, says nothing of a vector of pictures.
+    _files_that_count: str | None = r"(.*/)?(config|modules|.*processor_config)\.json"
 
     def _contents(
         self, session: Session, names: Sequence[Source]

@@ -15,7 +15,12 @@ from skchallenge._torch import isolated_rng, no_autocast
 from skchallenge.embed._backbone import build_called
 from skchallenge.embed._keys import network_digest
 from skchallenge.embed._logmel import LOGMEL_NAMES, RATE, logmel_features
-from skchallenge.embed._pretrained import from_pretrained, quiet_transformers
+from skchallenge.embed._pretrained import (
+    from_pretrained,
+    load_config,
+    load_net,
+    quiet_transformers,
+)
 
 Matrix = NDArray[np.float32]
 Samples = NDArray[np.int16]
@@ -218,12 +223,10 @@ class PretrainedNetwork(SoundNetwork):
         super().__init__(repr(model), device)
         self.format, self.extractor = pretrained_format(model)
         self.dtype = dtype
-        # Layers that a checkpoint lacks are drawn at random; none of them is used.
-        with quiet_transformers(), isolated_rng(_CPU, seed=0):
-            net = from_pretrained(AutoModel, model, kind=_KIND, dtype=dtype)
+        net, _ = load_net(AutoModel, model, dtype, kind=_KIND)
         if net.config.is_encoder_decoder:  # Whisper: it is the encoder that hears
             net = net.get_encoder()
-        self.net = net.eval().requires_grad_(False).to(device)
+        self.net = net.to(device)
 
     def inputs(self, window: Samples) -> dict[str, Tensor]:
         """Return what the model's own feature extractor makes of a window.
@@ -270,13 +273,12 @@ def pretrained_format(model: str | os.PathLike[str]) -> tuple[SoundFormat, Any]:
     """
     from transformers import (
         FEATURE_EXTRACTOR_MAPPING,
-        AutoConfig,
         AutoFeatureExtractor,
         Wav2Vec2FeatureExtractor,
     )
 
     with quiet_transformers():
-        config = from_pretrained(AutoConfig, model, kind=_KIND)
+        config = load_config(model, kind=_KIND)
         if type(config) not in FEATURE_EXTRACTOR_MAPPING:
             raise ValueError(
                 f"model must be {_KIND}, got {os.fspath(model)!r}, a model of type "

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -73,17 +74,35 @@ def weights_fingerprint(
     return genuine if is_genuine else digest.hex()
 
 
+def pretrained_stats(model: str | os.PathLike[str]) -> tuple[FileStat | None, ...]:
+    """Return the stats of a model's files, of which others make another model.
+
+    There are none of a name that is not in the Hub's cache.
+    """
+    folder = None
+    with contextlib.suppress(ValueError):  # no name that the Hub has
+        folder = _pretrained_folder(os.fspath(model))
+    return tuple(file_stat(path) for path in pretrained_files(folder or ""))
+
+
 def pretrained_fingerprint(
-    session: Session | None, model: str | os.PathLike[str]
+    session: Session | None, model: str | os.PathLike[str], only: str | None = None
 ) -> tuple[str, ...] | None:
     """Tell which weights, tokenizer and settings a model of transformers has.
 
-    None if its weights are not on this machine.
+    None if its weights are not on this machine. Of files that hold no weights, those
+    count whose path `only` describes; None takes all.
     """
     folder = _pretrained_folder(os.fspath(model))
     paths = [] if folder is None else pretrained_files(folder)
     if not any(Path(path).suffix in _WEIGHTS for path in paths):
         return None
+    if only is not None:
+        paths = [
+            path
+            for path in paths
+            if Path(path).suffix in _WEIGHTS or re.fullmatch(only, path)
+        ]
     digests = ((path, _digest_of(session, path)) for path in paths)
     names = ((os.path.relpath(path, folder), digest) for path, digest in digests)
     return tuple(f"{Path(n).as_posix()} {d.hex()}" for n, d in names if d)

@@ -10,6 +10,9 @@ import torch
 from skchallenge._optional import import_optional
 from skchallenge._torch import isolated_rng, one_at_a_time
 
+# In names of weights: not used, or by those only who are told that they are missing.
+_UNUSED = ("pooler", "mask_token", "masked_spec_embed")
+
 
 def from_pretrained(
     loader: Any,
@@ -31,15 +34,8 @@ def from_pretrained(
         If there is none, or its files are broken; `kind` tells what was wanted, with
         its article.
     """
-    from transformers import AutoConfig, AutoModel
-
     name = os.fspath(model)
     settings = {**settings, "trust_remote_code": False}
-    if loader is AutoModel:
-        config = from_pretrained(AutoConfig, model, kind=kind)
-        if "/" in str(config._attn_implementation):
-            config._attn_implementation = None
-        settings["config"] = config
     local = os.path.isdir(name)
     try:
         if os.path.isabs(name) or name.startswith("."):
@@ -58,6 +54,55 @@ def from_pretrained(
             f"Hugging Face Hub, got {name!r}: {error} Without a network, pass the path "
             "of a local folder or a name that is in the Hub's cache."
         ) from error
+
+
+def load_config(
+    model: str | os.PathLike[str], *, kind: str, parameter: str = "model"
+) -> Any:
+    """Load the configuration of a model, in which no kernel is named."""
+    from transformers import AutoConfig
+
+    config = from_pretrained(AutoConfig, model, kind=kind, parameter=parameter)
+    parts = [config, *vars(config).values()]
+    for part in parts:
+        if "/" in str(getattr(part, "_attn_implementation", None)):
+            part._attn_implementation = None
+    return config
+
+
+def load_net(
+    loader: Any,
+    model: str | os.PathLike[str],
+    dtype: torch.dtype,
+    *,
+    kind: str,
+    parameter: str = "model",
+) -> tuple[Any, list[str]]:
+    """Load a network for evaluation, and the names of weights that its file lacks.
+
+    Those are drawn at random. Only what is not used may be among them: a pooler, of
+    which the caller is told, and what replaces parts of the input in training.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be loaded, or lacks weights that are used.
+    """
+    config = load_config(model, kind=kind, parameter=parameter)
+    settings: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    with quiet_transformers(), isolated_rng(torch.device("cpu"), seed=0):
+        net, info = from_pretrained(
+            loader, model, kind=kind, parameter=parameter, config=config, **settings
+        )
+    missing = sorted(info["missing_keys"])
+    used = [name for name in missing if not any(part in name for part in _UNUSED)]
+    if used:
+        raise ValueError(
+            f"{parameter}={os.fspath(model)!r} lacks {len(used)} of the weights of a "
+            f"{type(net).__name__}, such as {used[0]!r}. They would be random. Pass "
+            f"{kind} with all of them."
+        )
+    return net.eval().requires_grad_(False), missing
 
 
 def load_tokenizer(
@@ -117,16 +162,22 @@ def load_sentence_model(
 
 
 def is_sentence_model(model: str | os.PathLike[str]) -> bool:
-    """Tell a model of sentence-transformers from other folders or names."""
-    from huggingface_hub import try_to_load_from_cache
+    """Tell a model of sentence-transformers from other folders or names.
+
+    The Hub is asked of a name whose files are not in its cache.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     name = os.fspath(model)
     if os.path.isdir(name):
         return os.path.exists(os.path.join(name, "modules.json"))
     try:
-        return isinstance(try_to_load_from_cache(name, "modules.json"), str)
-    except ValueError:  # no name that the Hub has
+        found = try_to_load_from_cache(name, "modules.json")
+        if found is None:  # it is not known whether there is one
+            found = hf_hub_download(name, "modules.json")
+    except (OSError, ValueError):  # there is none, no such name, or no network
         return False
+    return isinstance(found, str)
 
 
 @contextmanager

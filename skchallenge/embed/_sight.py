@@ -35,6 +35,8 @@ from skchallenge.embed._engine import (
 from skchallenge.embed._keys import network_digest
 from skchallenge.embed._pretrained import (
     from_pretrained,
+    load_config,
+    load_net,
     load_sentence_model,
     quiet_transformers,
 )
@@ -315,13 +317,13 @@ def sight_format(model: str, stats: object) -> tuple[Any, SightFormat]:
     ValueError
         If there is no such model, it sees nothing, or its processor is missing.
     """
-    from transformers import AutoConfig, AutoImageProcessor, AutoVideoProcessor
+    from transformers import AutoImageProcessor, AutoVideoProcessor
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
     from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING
 
     kind, cause = {"kind": _KIND, "parameter": "backbone"}, None
     with quiet_transformers():
-        config = from_pretrained(AutoConfig, model, **kind)
+        config = load_config(model, **kind)
         known = IMAGE_PROCESSOR_MAPPING, VIDEO_PROCESSOR_MAPPING
         if not any(type(config) in mapping for mapping in known):
             raise ValueError(
@@ -342,11 +344,26 @@ def sight_format(model: str, stats: object) -> tuple[Any, SightFormat]:
                 "the one it was trained with beside it, by "
                 "processor.save_pretrained(folder)."
             ) from cause
+    if hasattr(config, "mask_ratio"):
+        raise ValueError(
+            f"backbone={model!r}, a model of type {config.model_type!r}, hides most of "
+            f"each picture, at random. {_REMEDY}"
+        )
     with isolated_rng(_CPU), no_autocast(_CPU):
         try:
-            item = np.zeros_like(process(processor, np.zeros((256, 256, 3), np.uint8)))
+            square, wide = (
+                process(processor, np.zeros((256, width, 3), np.uint8))
+                for width in (256, 384)
+            )
+            if square.shape != wide.shape:
+                raise ValueError(
+                    f"its processor makes {square.shape} of a square and {wide.shape} "
+                    "of a wide frame, not pixels of one size. Save one beside it that "
+                    "crops or resizes to one size."
+                )
         except ValueError as error:
             raise ValueError(f"backbone={model!r} cannot be used: {error}") from error
+    item = np.zeros_like(square)
     n_frames = frames_of(config)
     if n_frames is not None:
         item = np.repeat(item[None], n_frames, axis=0)
@@ -389,24 +406,13 @@ def pretrained_sight(
     from transformers import AutoModel
 
     _, format = sight_format(model, stats)
-    net, info = load_net(AutoModel, model, dtype)
-    encoder = Features(net, sorted(info["missing_keys"]))
+    encoder = Features(*load_seeing(AutoModel, model, dtype))
     return PretrainedSight(encoder, repr(model), format, device)
 
 
-def load_net(loader: Any, model: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Load a model for evaluation, and what loading says of it."""
-    # Layers that a checkpoint lacks are drawn at random; none of them is used.
-    with quiet_transformers(), isolated_rng(_CPU, seed=0):
-        net, info = from_pretrained(
-            loader,
-            model,
-            kind=_KIND,
-            parameter="backbone",
-            dtype=dtype,
-            output_loading_info=True,
-        )
-    return net.eval().requires_grad_(False), info
+def load_seeing(loader: Any, model: str, dtype: torch.dtype) -> tuple[Any, list[str]]:
+    """Load a model of pictures, and the names of the weights that its file lacks."""
+    return load_net(loader, model, dtype, kind=_KIND, parameter="backbone")
 
 
 # Models of sentence-transformers

@@ -27,7 +27,7 @@ from skchallenge.embed._sight import (
     LabelProbabilities,
     PretrainedSight,
     Sight,
-    load_net,
+    load_seeing,
     sight_format,
     square_sight,
 )
@@ -253,10 +253,15 @@ class FrameTagger(FrameTransformer):
             With another `on_error`, if there is such a file.
         """
         table, embedded = self._embedded(X)
+        if self._named_labels() != self.labels_.tolist():
+            raise ValueError(
+                "labels must be those of fit: there are others with what was set after "
+                "fit. Call fit again."
+            )
         all_labels = self._all_labels()
         rows = fill_rows(self, table, embedded, len(all_labels), **self._named())
         rows = rows.reshape(len(rows), self.n_features_in_, -1)  # (n, columns, labels)
-        if len(all_labels) != len(self.labels_):
+        if all_labels != self.labels_.tolist():
             places = {label: place for place, label in enumerate(all_labels)}
             rows = rows[..., [places[label] for label in self.labels_]]
         if self.top_k is None:
@@ -285,6 +290,7 @@ class FrameTagger(FrameTransformer):
         return np.array([f"{c}_{name}" for c in columns for name in names], object)
 
     _poolings = ("mean", "max")
+    _files_that_count = None  # a tokenizer may be among them
 
     def _likeliest(self, row: NDArray[np.float32], k: int) -> Any:
         if np.isnan(row).any():
@@ -328,6 +334,8 @@ class FrameTagger(FrameTransformer):
 
     def _width(self) -> int:
         self._n_at_once()
+        if self._is_zero_shot():  # a store knows the model by its tokenizer, too
+            load_tokenizer(self._pretrained()[0], kind=_ZERO_SHOT, parameter="backbone")
         return len(self._named_labels())
 
     def _is_zero_shot(self) -> bool:
@@ -348,8 +356,7 @@ class FrameTagger(FrameTransformer):
         if is_pretrained(self.backbone):
             if self._is_zero_shot():
                 return self._own_labels()
-            config = sight_format(*self._pretrained())[0]
-            return [config.id2label[i] for i in range(config.num_labels)]
+            return _labels_of(sight_format(*self._pretrained())[0])
         if isinstance(self.backbone, str):
             known = self.weights if isinstance(self.weights, str) else "DEFAULT"
             member = weights_member(self.backbone, known)
@@ -357,7 +364,7 @@ class FrameTagger(FrameTransformer):
             return list(member.meta["categories"])
         sight: Any = self._sight()
         own = getattr(sight.encoder.backbone[0], "labels", None)
-        labels = list(own) if own is not None else self._own_labels()
+        labels = self._own_labels() if own is None else [str(label) for label in own]
         if len(labels) != sight.width:
             raise ValueError(
                 f"labels must name the {sight.width} classes that backbone="
@@ -409,7 +416,7 @@ class FrameTagger(FrameTransformer):
 
         format = sight_format(model, stats)[1]
         if self._is_zero_shot():
-            net, _ = load_net(AutoModel, model, dtype)
+            net, _ = load_seeing(AutoModel, model, dtype)
             prompts = [self.prompt.replace("{}", label) for label in self._own_labels()]
             encoder: nn.Module = LabelProbabilities(
                 net, _text_vectors(net, model, prompts)
@@ -418,14 +425,24 @@ class FrameTagger(FrameTransformer):
         loader: Any = AutoModelForImageClassification
         if format.item.ndim == 4:
             loader = AutoModelForVideoClassification
-        net, info = load_net(loader, model, dtype)
-        if info["missing_keys"]:
-            raise ValueError(
-                f"backbone={model!r} has no trained classification head: its file "
-                f"lacks {sorted(info['missing_keys'])[0]}. Pass a classifier, or "
-                f"{_ZERO_SHOT} with labels."
-            )
+        net, _ = load_seeing(loader, model, dtype)
         return PretrainedSight(ClassProbabilities(net), repr(model), format, device)
+
+
+def _labels_of(config: Any) -> list[str]:
+    """Return the labels of a classifier as names of columns.
+
+    ImageNet's, as many models spell them, name two classes "crane".
+    """
+    names = config.id2label
+    labels = [
+        " ".join(str(names.get(i, "")).split()) or f"class {i}"
+        for i in range(config.num_labels)
+    ]
+    return [
+        f"{label} ({i})" if labels.count(label) > 1 else label
+        for i, label in enumerate(labels)
+    ]
 
 
 @lru_cache(maxsize=64)
@@ -438,6 +455,15 @@ def _kind_of(model: str, stats: object) -> str:
     config = sight_format(model, stats)[0]
     names = " ".join(config.architectures or [])
     if "ForImageClassification" in names or "ForVideoClassification" in names:
+        several = config.problem_type == "multi_label_classification"
+        if config.problem_type == "regression" or (
+            config.num_labels < 2 and not several
+        ):
+            raise ValueError(
+                f"backbone={model!r} tells no classes apart: it gives "
+                f"{config.num_labels} numbers that are no probabilities. Pass a "
+                f"classifier of two classes or more, or {_ZERO_SHOT} with labels."
+            )
         return "classifier"
     if config.model_type in ZERO_SHOT:
         return "zero-shot"

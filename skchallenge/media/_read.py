@@ -49,6 +49,7 @@ from skchallenge.media._worker import (
 )
 
 FILES_IN_MEMORY = 8
+_WHOLE_IN_MEMORY = 4  # files of whole frames: 50 of 1080 x 1920 take 311 MB
 _SOUND_IN_MEMORY_BYTES = 2**28  # of as many files, if they are long
 _WORKER = "skchallenge.media._worker"
 _START_TIMEOUT_S = 60.0
@@ -125,8 +126,8 @@ def read_clips(
     `ahead`, for a model that runs elsewhere, files are decoded while earlier ones are
     used. A bad file yields its error, which names it.
 
-    Without an `image_size`, frames are whole, and one file a thread is in memory at a
-    time. With `hashed`, each clip has the digest of the very file that was decoded.
+    Without an `image_size`, frames are whole, and few files are in memory at a time.
+    With `hashed`, each clip has the digest of the very file that was decoded.
     """
     is_whole = image_size is None
     settings = {"n_frames": int(n_frames), "image_size": image_size and int(image_size)}
@@ -147,7 +148,7 @@ def read_clips(
                 settings,
                 hashed=hashed,
                 in_batches=not (ahead or is_whole),
-                n_held=n_threads if is_whole else None,
+                n_held=min(n_threads, _WHOLE_IN_MEMORY) if is_whole else None,
             )
         )
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length, check_random_
 from sklearn.utils.validation import column_or_1d
 
 from skchallenge._table import as_frame, check_option
+from skchallenge.exceptions import LeakageWarning
 from skchallenge.metrics._bootstrap import resampled_means
 from skchallenge.metrics._participation_report import (
     _check_binary,
@@ -110,7 +112,8 @@ def modality_report(
     Warns
     -----
     LeakageWarning
-        If there are no `groups`, but X names users of several videos.
+        If there are no `groups`, but X names users of several videos, or if `cv` puts
+        the same rows or groups on both sides.
 
     See Also
     --------
@@ -169,6 +172,15 @@ def modality_report(
     folds: dict[tuple[str, bool], list[Any]] = {key: [] for key in chosen}
     for number, (train, test) in enumerate(splits, start=1):
         _check_classes(truth, train, test)
+        if np.intersect1d(rows[train], rows[test]).size:
+            shared = "rows" if groups is None else "groups"
+            warnings.warn(
+                f"cv puts the same {shared} among the training and the test rows of "
+                f"fold {number}: scores are of what was seen. Pass a splitter that "
+                "keeps them apart, such as GroupKFold.",
+                LeakageWarning,
+                stacklevel=2,
+            )
         began = time.perf_counter()
         final = KeptFinal(estimator.final_estimator)
         stack = clone(estimator).set_params(final_estimator=final)

@@ -1,5 +1,6 @@
 """VideoFrameEmbedder with models of transformers and of sentence-transformers."""
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -9,9 +10,17 @@ import pytest
 import seeing_models as seeing
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sklearn.base import clone
-from transformers import AutoImageProcessor, AutoModel, AutoVideoProcessor
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoVideoProcessor,
+    BitImageProcessor,
+    ViTMAEConfig,
+    ViTMAEModel,
+)
 
 from skchallenge import CaptionEmbedder, EmbeddingStore, VideoFrameEmbedder
 from skchallenge.embed import _frames as frames_module
@@ -186,6 +195,75 @@ def test_a_model_changed_in_place_is_another_one(models, paths, tmp_path):
     assert np.abs(after - before).max() > 1e-3
 
 
+def without(folder, target, unwanted):
+    """Copy a model without some of its weights."""
+    shutil.copytree(folder, target)
+    path = str(target / "model.safetensors")
+    kept = {k: v for k, v in load_file(path).items() if unwanted not in k}
+    save_file(kept, path, {"format": "pt"})
+    return str(target)
+
+
+def test_weights_that_are_missing_are_named(models, paths, tmp_path):
+    folder = without(models["vit"], tmp_path / "part", "layer.1")
+    with pytest.raises(
+        ValueError, match=r"lacks \d+ of the weights of a ViTModel.*rand"
+    ):
+        embedder(folder).fit_transform(paths)
+
+
+def test_a_model_that_hides_patches_at_random_is_refused(models, paths, tmp_path):
+    folder = tmp_path / "mae"
+    shutil.copytree(models["vit"], folder)
+    ViTMAEModel(ViTMAEConfig(**seeing.SMALL, **seeing.VIEW)).save_pretrained(folder)
+    with pytest.raises(ValueError, match="'vit_mae', hides most of each picture"):
+        embedder(str(folder)).fit(paths)
+
+
+def test_a_processor_that_makes_pixels_of_many_sizes_is_refused(
+    models, paths, tmp_path
+):
+    folder = tmp_path / "loose"
+    shutil.copytree(models["dinov2"], folder)
+    BitImageProcessor(size={"shortest_edge": 32}, do_center_crop=False).save_pretrained(
+        folder
+    )
+    with pytest.raises(ValueError, match="not pixels of one size. Save one beside it"):
+        embedder(str(folder)).fit(paths)
+
+
+def test_a_tokenizer_that_comes_later_makes_no_other_vectors(
+    models, paths, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
+    shutil.copytree(models["clip"], folder)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    store = EmbeddingStore(tmp_path / "e.db")
+    rows = embedder(str(folder), store=store).fit_transform(paths)
+    shutil.copytree(models["clip"], folder, dirs_exist_ok=True)
+
+    def fails(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(frames_module, "read_clips", fails)
+    again = embedder(str(folder), store=store).fit_transform(paths)
+    np.testing.assert_array_equal(again, rows)
+
+
+@pytest.mark.parametrize("kind", ["vit", "clip"])
+def test_kernels_of_the_hub_are_not_asked_for(kind, models, paths, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(models[kind], folder)
+    config = json.loads((folder / "config.json").read_text())
+    for part in (config, config.get("vision_config", {})):
+        part["attn_implementation"] = part["_attn_implementation"] = "evil/kernel"
+    (folder / "config.json").write_text(json.dumps(config))
+    expected = embedder(models[kind]).fit_transform(paths)
+    found = embedder(str(folder)).fit_transform(paths)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_folders_may_be_path_objects(models, paths):
     expected = embedder(models["vit"]).fit_transform(paths)
     found = embedder(Path(models["vit"])).fit_transform(paths)
@@ -273,6 +351,14 @@ def test_texts_as_the_model_pools_them(sentence_bert, tmp_path):
     assert model.width_ == 5
     np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
     assert not found[4].any()
+    prompted = shutil.copytree(sentence_bert, tmp_path / "prompted")
+    settings = prompted / "config_sentence_transformers.json"
+    config = json.loads(settings.read_text())
+    config |= {"prompts": {"query": "dance "}, "default_prompt_name": "query"}
+    settings.write_text(json.dumps(config))
+    other = clone(model).set_params(model=prompted).fit_transform(texts)
+    expected = SentenceTransformer(str(prompted)).encode(texts)
+    np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-5)
     store = tmp_path / "e.db"
     stored = clone(model).set_params(store=store).fit_transform(texts)
     again = clone(model).set_params(store=store).fit_transform(texts)

@@ -176,6 +176,15 @@ def test_a_store_keeps_the_probabilities_of_all_labels(pictures, tmp_path, monke
     ).ravel().tolist() == ['["red"]', '["green"]', '["blue"]']
 
 
+def test_labels_in_another_order_have_their_own_columns(models, pictures):
+    rows = tagger(named_channels).fit_transform(pictures)
+    turned = tagger(named_channels, labels=COLOURS[::-1]).fit_transform(pictures)
+    np.testing.assert_array_equal(turned, rows[:, ::-1])
+    rows = tagger(models["vit"]).fit_transform(pictures)
+    turned = tagger(models["vit"], labels=["bird", "cat", "dog"])
+    np.testing.assert_array_equal(turned.fit_transform(pictures), rows[:, [2, 0, 1]])
+
+
 @pytest.mark.parametrize("change", [{"prompt": "{}!"}, {"labels": ["a cat", "a dog"]}])
 def test_what_shapes_a_probability_is_in_its_key(change, models, pictures, tmp_path):
     settings = {"labels": ["a cat", "no cat"], "store": tmp_path / "e.db"}
@@ -189,6 +198,10 @@ def test_parameters_set_after_fit(pictures):
     assert model.set_params(top_k=1).transform(pictures).shape == (3, 1)
     with pytest.raises(ValueError, match="Call fit again"):
         model.set_params(top_k=None, labels=["red"]).transform(pictures)
+    with pytest.raises(
+        ValueError, match=r"labels must be those of fit.*Call fit again"
+    ):
+        model.set_params(labels=COLOURS[::-1]).transform(pictures)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +269,33 @@ def test_a_head_that_was_never_trained_is_refused(models, pictures, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["Dinov2ForImageClassification"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="no trained classification head: .*classif"):
+    message = r"lacks 2 of the weights of a Dinov2For.*'classifier.* would be random"
+    with pytest.raises(ValueError, match=message):
         tagger(str(folder)).fit(pictures).transform(pictures)
+
+
+def edited(models, kind, tmp_path, **settings):
+    """Copy a model and change its configuration."""
+    folder = tmp_path / "edited"
+    shutil.copytree(models[kind], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    return str(folder)
+
+
+def test_labels_of_a_configuration_are_made_names(models, pictures, tmp_path):
+    labels = {"0": "crane", "1": "crane", "2": " new\nline "}
+    model = tagger(edited(models, "vit", tmp_path, id2label=labels)).fit(pictures)
+    assert model.labels_.tolist() == ["crane (0)", "crane (1)", "new line"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"problem_type": "regression"}, {"id2label": {"0": "beauty"}}]
+)
+def test_what_gives_no_probabilities_is_refused(settings, models, pictures, tmp_path):
+    folder = edited(models, "vit", tmp_path, **settings)
+    with pytest.raises(ValueError, match="tells no classes apart"):
+        tagger(folder).fit(pictures)
 
 
 @pytest.mark.demo

@@ -227,6 +227,16 @@ def test_bad_input_is_refused(options, match):
         report(X, y, **options)
 
 
+@pytest.mark.parametrize("shared", ["rows", "groups"])
+def test_rows_or_groups_on_both_sides_are_told(shared):
+    X, y, _ = study(n=90)
+    rows = np.arange(90)
+    splits = [(rows, rows)] if shared == "rows" else [(rows[:60], rows[60:])]
+    options = {"groups": rows % 30} if shared == "groups" else {}
+    with pytest.warns(LeakageWarning, match=f"cv puts the same {shared} among the"):
+        report(X, y, cv=splits, **options)
+
+
 def test_what_is_no_stack_is_refused():
     X, y, _ = study(n=90)
     for model, kind in ((reads(0), "Pipeline"), (StackingClassifier, "Stacking")):
