@@ -33,7 +33,7 @@ UNVERSIONED = {
     "ColdBothKFold",
     "EmbeddingStore",
     "GroupColumnKFold",
-    "HashIndex",
+    "PointIndex",
     "MediaLimits",
     "TimeSplit",
 }

@@ -12,7 +12,6 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skchallenge._optional import import_optional
 from skchallenge._state import FramesAsBytes
 from skchallenge._table import check_option, check_real, indices_of, read_paths
 from skchallenge.embed._store import StoreLike, check_store
@@ -20,8 +19,9 @@ from skchallenge.exceptions import MediaError
 from skchallenge.feed._similarity import (
     FPS,
     NO_SIGNATURE,
-    HashIndex,
+    PointIndex,
     Signature,
+    View,
     compare,
     moves_enough,
     sign_files,
@@ -35,6 +35,7 @@ _DTYPES: dict[str, Any] = {
     "match": np.intp,
     "score": float,
     "lag_s": float,
+    "speed": float,
     "mirrored": bool,
 }
 
@@ -46,6 +47,7 @@ class _Pair(NamedTuple):
     match: int
     score: float
     lag_s: float
+    speed: float
     mirrored: bool
 
 
@@ -207,7 +209,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         self._check_parameters()
         signatures, self.errors_ = self._sign(read_paths(self, X, reset=True))
         self._cells = [signature.cells for signature in signatures]
-        self._index = HashIndex([signature.hashes for signature in signatures])
+        self._index = PointIndex(signatures)
         self.comparable_ = np.array([moves_enough(cells) for cells in self._cells])
         self.duplicates_, self.n_candidates_ = self._search(signatures, earlier=True)
         self.labels_ = _groups(self.duplicates_, len(signatures), list(self.errors_))
@@ -272,7 +274,6 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
         check_option("on_error", self.on_error, ("raise", "ignore"))
         check_store(self.store)
         check_limits(self.limits)
-        import_optional("imagehash", extra="feed", purpose="DuplicateFinder")
 
     def _sign(self, paths: list[str | None]) -> tuple[list[Signature], dict[int, str]]:
         """Return the signature of each row, an empty one where there is an error."""
@@ -305,19 +306,19 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
 
         Beside it, the number of pairs of which anything was compared.
         """
-        jobs: list[tuple[int, int]] = []
+        jobs: list[tuple[int, int, list[View]]] = []
         n_candidates = 0
         for row, signature in enumerate(signatures):
             if moves_enough(signature.cells):
-                images = np.vstack([signature.hashes, signature.mirrored])
-                found, n_seen = self._index.find(images, row if earlier else None)
-                jobs += [(row, int(other)) for other in found[self.comparable_[found]]]
+                found, n_seen = self._index.find(signature, row if earlier else None)
+                jobs += [(row, *other) for other in found if self.comparable_[other[0]]]
                 n_candidates += n_seen
 
-        def score(job: tuple[int, int]) -> _Pair:
-            row, match = job
-            alike = compare(self._cells[match], signatures[row].cells)
-            return _Pair(*job, alike.score, alike.lag / FPS, alike.is_mirrored)
+        def score(job: tuple[int, int, list[View]]) -> _Pair:
+            row, match, views = job
+            alike = compare(self._cells[match], signatures[row].cells, views)
+            lag_s = alike.lag / FPS
+            return _Pair(row, match, alike.score, lag_s, alike.speed, alike.is_mirrored)
 
         with ThreadPoolExecutor(joblib.effective_n_jobs(self.n_jobs)) as pool:
             scored = map_in_order(pool, score, jobs)

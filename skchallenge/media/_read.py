@@ -73,11 +73,14 @@ class LumaThumbnails(NamedTuple):
     Attributes
     ----------
     luma : ndarray of shape (n_steps, size, size), dtype uint8
+    aspect : float
+        Width of the picture as it is shown, divided by its height.
     digest : bytes or None
         SHA-256 of the file, if asked for.
     """
 
     luma: Images
+    aspect: float
     digest: bytes | None = None
 
 
@@ -218,7 +221,7 @@ def read_luma_thumbnails(
                 yield reply
             else:
                 luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
-                yield LumaThumbnails(luma, _digest(reply))
+                yield LumaThumbnails(luma, reply[0]["aspect"], _digest(reply))
 
 
 def read_qualities(
