@@ -3,10 +3,10 @@
 Copies of the clips in $SKCHALLENGE_DATA/clips are made in a folder (--folder keeps them
 for the next run). Every copy meets every clip: scores of copies with their own clip,
 and with the others. A threshold is chosen on half of the clips, halfway between the
-lowest score of a required copy with its own clip and the highest with another, and
-tested on the other half, end to end; and that for many random halves. Rendered
-performers of one choreography follow, and a search among 10,000 signatures. A missed
-target is exit code 1.
+score that nine in ten copies of each required kind reach and the highest of two
+different clips, and tested on the other half; and that for many random halves. Rendered
+performers of one choreography follow, each with copies, clips of one colour, and a
+search among 10,000 signatures with what it takes. A missed target is exit code 1.
 
     SKCHALLENGE_DATA=... python benchmarks/feed_duplicates.py [--folder copies]
 """
@@ -15,6 +15,7 @@ import argparse
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +23,28 @@ import pandas as pd
 from common import DATA
 
 from skchallenge.feed import DuplicateFinder
-from skchallenge.feed._similarity import (
-    HashIndex,
-    _align,
-    compare,
-    sign,
-    sign_files,
-)
+from skchallenge.feed._similarity import FPS, PointIndex, compare, sign, sign_files
 from skchallenge.media._limits import MediaLimits
+from skchallenge.media._read import LumaThumbnails
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from feed.films import KINDS, REQUIRED, choreography, copy_of, performance, read, write
+from feed.films import (
+    EDITED,
+    KINDS,
+    PLAIN,
+    REQUIRED,
+    choreography,
+    copy_of,
+    performance,
+    read,
+    write,
+)
 
 MOST_FRAMES = 250  # of a clip that copies are made of
 N_SPLITS = 200
 N_SIGNATURES, N_PLANTED = 10_000, 500
+LEAST_RECALL = {**dict.fromkeys(PLAIN, 0.95), **dict.fromkeys(EDITED, 0.9)}
 
 
 def make_copies(clips, folder):
@@ -58,18 +65,7 @@ def signatures(paths, store):
     return dict(sign_files(paths, store, MediaLimits(), 2))
 
 
-def score_of(one, other):
-    return compare(one, other).score
-
-
-def level(one, other):
-    """Return the highest correlation of luminance alone, as `compare` finds it."""
-    if len(one) < len(other):
-        one, other = other, one
-    return max(_align(one, other).level, _align(one, other[:, :, ::-1]).level)
-
-
-def score_all(clips, copies, store, score=score_of):
+def score_all(clips, copies, store):
     """Return a score for each copy (row) with each clip (column); 0 if not retrieved.
 
     And how alike the clips themselves are.
@@ -77,27 +73,34 @@ def score_all(clips, copies, store, score=score_of):
     names = [clip.stem for clip in clips]
     signed = signatures([*map(str, clips), *copies["path"]], store)
     theirs = [signed[str(clip)] for clip in clips]
-    index = HashIndex([signature.hashes for signature in theirs])
+    index = PointIndex(theirs)
 
     def scores(signature):
-        pictures = np.vstack([signature.hashes, signature.mirrored])
         row = np.zeros(len(theirs))
-        for column in index.find(pictures)[0]:
-            row[column] = score(theirs[column].cells, signature.cells)
+        for column, views in index.find(signature)[0]:
+            row[column] = compare(theirs[column].cells, signature.cells, views).score
         return row
 
-    table = pd.DataFrame([scores(signed[path]) for path in copies["path"]])
-    table.columns = names
-    own = pd.DataFrame([scores(signature) for signature in theirs], names, names)
-    return table, own
+    with ThreadPoolExecutor(2) as pool:
+        of_copies = list(pool.map(scores, (signed[path] for path in copies["path"])))
+        own = list(pool.map(scores, theirs))
+    table = pd.DataFrame(of_copies, columns=names)
+    return table, pd.DataFrame(own, names, names)
 
 
-def choose(scores, copies, clips):
-    """Choose a threshold on these clips and their required copies."""
+def choose(scores, copies, own, clips):
+    """Choose a threshold on these clips and their required copies.
+
+    Halfway, on Fisher's scale of correlations, between what nine in ten copies of each
+    kind reach and the highest score of two different clips.
+    """
     rows = copies["clip"].isin(clips) & copies["kind"].isin(REQUIRED)
-    values = scores.loc[rows, clips].to_numpy()
-    is_own = copies.loc[rows, "clip"].to_numpy()[:, None] == np.array(clips)
-    return (values[is_own].min() + values[~is_own].max()) / 2
+    some = copies[rows]
+    reached = scores.to_numpy()[rows, scores.columns.get_indexer(some["clip"])]
+    low = pd.Series(reached).groupby(some["kind"].to_numpy()).quantile(0.1).min()
+    among = own.loc[clips, clips].to_numpy()
+    high = among[np.triu_indices(len(clips), 1)].max()
+    return np.tanh((np.arctanh(low) + np.arctanh(high)) / 2)
 
 
 def test(scores, copies, own, clips, threshold):
@@ -118,7 +121,7 @@ def show_halves(scores, copies, own, names):
     for _ in range(N_SPLITS):
         order = rng.permutation(names).tolist()
         chosen, tested = order[: len(names) // 2], order[len(names) // 2 :]
-        threshold = choose(scores, copies, chosen)
+        threshold = choose(scores, copies, own, chosen)
         results.append((threshold, *test(scores, copies, own, tested, threshold)))
     thresholds, recalls, among, mixed = zip(*results, strict=True)
     recalls = pd.DataFrame(recalls)
@@ -149,8 +152,9 @@ def show_halves(scores, copies, own, names):
         f"copies matched to another tested clip: first split {mixed[0]}, a split at "
         f"most {max(mixed)}"
     )
-    required = recalls.loc[0, list(REQUIRED)]
-    return bool(required.min() >= 0.95 and among[0] == 0)
+    missed = [k for k, least in LEAST_RECALL.items() if recalls.loc[0, k] < least]
+    print(f"kinds found too seldom: {', '.join(missed) or 'none'}")
+    return not missed and among[0] == 0
 
 
 def show_alike(own):
@@ -160,20 +164,6 @@ def show_alike(own):
     print(upper.sort_values(ascending=False).head(4).round(3).to_string(), "\n")
 
 
-def show_why(scores, levels, copies):
-    """Print how far apart copies and others are, with and without the change."""
-    rows = copies["kind"].isin(REQUIRED)
-    is_own = copies.loc[rows, "clip"].to_numpy()[:, None] == np.array(scores.columns)
-    for name, table in (("luminance alone", levels), ("the score", scores)):
-        values = table[rows].to_numpy()
-        low, high = values[is_own].min(), values[~is_own].max()
-        print(
-            f"required copies, {name}: lowest with the own clip {low:.3f}, "
-            f"highest with another {high:.3f}"
-        )
-    print()
-
-
 def show_threshold(clips, copies, store):
     """Run the estimator with its defaults on everything."""
     finder = DuplicateFinder(store=store, n_jobs=2).fit([str(c) for c in clips])
@@ -181,15 +171,46 @@ def show_threshold(clips, copies, store):
     own = np.array([c.stem for c in clips])[found["match"]]
     is_right = own == copies["clip"].to_numpy()[found["row"]]
     is_required = copies["kind"].isin(REQUIRED).to_numpy()
-    recall = is_right[is_required[found["row"]]].sum() / is_required.sum()
+    is_right &= is_required[found["row"]]
+    recall = found["row"][is_right].nunique() / is_required.sum()
+    n_wrong = (own != copies["clip"].to_numpy()[found["row"]]).sum()
     n_false = len(finder.duplicates_)
     print(
         f"DuplicateFinder(): recall of required copies {recall:.3f}, false matches "
         f"among {len(clips)} clips {n_false}, copies matched to another clip "
-        f"{(~is_right).sum()}; {finder.n_candidates_} of "
+        f"{n_wrong}; {finder.n_candidates_} of "
         f"{len(clips) * (len(clips) - 1) // 2} pairs of clips were candidates\n"
     )
     return recall >= 0.95 and n_false == 0
+
+
+def show_rendered(folder):
+    """Find the copies of rendered performers, each at home, and of plain colours."""
+    films = [performance(choreography(i), i) for i in range(10)]
+    paths = [write(folder / f"film-{i}.mp4", film) for i, film in enumerate(films)]
+    plain = [
+        write(folder / f"plain-{level}.mp4", [np.full((96, 96), level, np.uint8)] * 60)
+        for level in (0, 0, 90, 128, 255)
+    ]
+    finder = DuplicateFinder(n_jobs=2).fit(paths + plain)
+    recall = {}
+    for number, kind in enumerate(REQUIRED):
+        copies = [
+            copy_of(kind, film, np.arange(60) / 20, folder / f"film-{i}-{number}.mp4")
+            for i, film in enumerate(films)
+        ]
+        found = finder.duplicates(copies)
+        recall[kind] = (found["row"] == found["match"]).sum() / len(films)
+        if (found["row"] != found["match"]).any():
+            print(f"{kind}: a performer is taken for another")
+    n_false = len(finder.duplicates_)
+    print(
+        f"copies of {len(films)} rendered performers: recall "
+        f"{np.mean(list(recall.values())):.3f}, by kind at least "
+        f"{min(recall.values()):.2f} ({min(recall, key=recall.get)}); "
+        f"{n_false} false matches among them and {len(plain)} films of one colour"
+    )
+    return n_false == 0 and all(recall[k] >= 0.9 for k in REQUIRED)
 
 
 def show_performers(folder):
@@ -201,6 +222,7 @@ def show_performers(folder):
             for i in range(20)
         ]
         signed = [s.cells for s in signatures(paths, None).values()]
+        # In the same place, whatever points they have in common.
         scores = [compare(a, b).score for i, a in enumerate(signed) for b in signed[:i]]
         n_found = len(DuplicateFinder().fit(paths).duplicates_)
         print(
@@ -232,35 +254,43 @@ def noisy(film, rng):
 
 
 def show_search():
-    """Search 10,000 signatures, 500 of them trimmed and mirrored copies, for pairs."""
+    """Search 10,000 signatures, 500 of them trimmed, cropped and mirrored copies."""
     rng = np.random.default_rng(0)
     signed, copies = [], []
+    start = time.perf_counter()
     for number in range(N_SIGNATURES - N_PLANTED):
         film = scene(rng)
-        signed.append(sign(noisy(film, rng)))
+        signed.append(sign(LumaThumbnails(noisy(film, rng), 1.0)))
         if number < N_PLANTED:
-            copies.append(sign(noisy(film[10:30, :, ::-1], rng)))
+            part = film[10:30, 8:56, 8:56][:, :, ::-1]
+            copies.append(sign(LumaThumbnails(noisy(part, rng), 1.0)))
     pairs = {(number, len(signed) + number) for number in range(N_PLANTED)}
     signed += copies
+    minutes = sum(len(s.cells) for s in signed) / FPS / 60
+    n_bytes = sum(len(s.to_bytes()) for s in signed)
+    print(
+        f"\n{N_SIGNATURES:,} films made and signed in "
+        f"{time.perf_counter() - start:.0f} s; {n_bytes / minutes / 1000:.0f} KB a "
+        "minute of video"
+    )
     start = time.perf_counter()
-    index = HashIndex([signature.hashes for signature in signed])
+    index = PointIndex(signed)
     found, n_seen, n_compared = set(), 0, 0
     for row, signature in enumerate(signed):
-        pictures = np.vstack([signature.hashes, signature.mirrored])
-        others, n = index.find(pictures, row)
+        others, n = index.find(signature, row)
         n_seen, n_compared = n_seen + n, n_compared + len(others)
-        for other in others:
-            if compare(signed[other].cells, signature.cells).score >= 0.8:
-                found.add((int(other), row))
+        for other, views in others:
+            if compare(signed[other].cells, signature.cells, views).score >= 0.8:
+                found.add((other, row))
     seconds = time.perf_counter() - start
     n_pairs = N_SIGNATURES * (N_SIGNATURES - 1) // 2
     print(
-        f"\n{N_SIGNATURES:,} signatures: hashes of {n_seen / n_pairs:.4%} of all pairs "
-        f"compared, motion of {n_compared / n_pairs:.4%}; {len(found & pairs)} of "
-        f"{len(pairs)} planted copies found, {len(found - pairs)} others, in "
-        f"{seconds:.0f} s"
+        f"{N_SIGNATURES:,} signatures: places of points of {n_seen / n_pairs:.4%} of "
+        f"all pairs compared, motion of {n_compared / n_pairs:.4%}; "
+        f"{len(found & pairs)} of {len(pairs)} planted copies found, "
+        f"{len(found - pairs)} others, in {seconds:.0f} s"
     )
-    return n_seen / n_pairs < 0.01
+    return n_seen / n_pairs < 0.01 and len(found & pairs) >= 0.9 * len(pairs)
 
 
 def main():
@@ -278,9 +308,9 @@ def main():
         copies = make_copies(clips, folder)
         scores, own = score_all(clips, copies, store)
         show_alike(own)
-        show_why(scores, score_all(clips, copies, store, level)[0], copies)
         ok = show_halves(scores, copies, own, [clip.stem for clip in clips])
         ok &= show_threshold(clips, copies, store)
+        ok &= show_rendered(Path(name))
         ok &= show_performers(Path(name))
     ok &= show_search()
     print("all targets met" if ok else "A TARGET IS MISSED")

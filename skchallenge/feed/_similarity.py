@@ -70,11 +70,11 @@ _SHARED = 0.5  # of the moving cells of the video that has fewer of them
 _LEAST_SPREAD = 30.0
 _LEAST_VIEW = 0.2  # of a side of the picture
 _SPEEDS = np.geomspace(0.8, 1.25, 13)
-_MOST_SPEED = 1.3
+_MOST_SPEED = 1.27
 _PROBE = 100  # steps of the shorter video that speeds are tried on
-_N_STARTS = 2
-_PROMISING = 0.15
-_FINEST = 4  # halvings of the first strides
+_N_STARTS, _N_CLIMBS = 4, 2
+_NOT_HOPELESS, _PROMISING = 0.15, 0.5  # scores from which on to improve them
+_N_FINER = 4
 _FIRST_STRIDES = (0.0125, 0.5)  # of the speed, and steps of the lag
 _LEFT_OUT, _ITS_PRICE = 0.05, 0.12
 _MOST_STRIDES = 4
@@ -637,9 +637,14 @@ def _compare_in(first: Bytes, second: Bytes, view: View) -> Match:
     coarse = _cells_of(first, second, view, GRID // 2)
     starts = _starts(*coarse)
     pair = _Pair(_series(a, both), _series(b, both))
-    return max((_climb(pair, *start) for start in starts), default=NO_MATCH)._replace(
-        is_mirrored=view.is_mirrored
-    )
+    climbs = [_climb(pair, *start) for start in starts[:_N_CLIMBS]]
+    best = max(climbs, default=NO_MATCH)
+    # What moves over the picture may hide which of them is right.
+    starts.append((best.speed, best.lag))
+    speed, lag = max(starts, key=lambda s: _score_at(pair, s[0], s[1], _LEFT_OUT))
+    forgiving = _climb(pair, speed, lag, _LEFT_OUT)
+    best = max(best, forgiving._replace(score=forgiving.score - _ITS_PRICE))
+    return best._replace(is_mirrored=view.is_mirrored)
 
 
 def _cells_of(
@@ -778,44 +783,41 @@ class _Pair:
         edges = (np.arange(start, end + 1) - lag) / speed
         return self.a[start:end], self._of_b.means(edges)
 
-    def score(self, speed: float, lag: float) -> float:
-        laid = self.lay(speed, lag)
-        return -1.0 if laid is None else _score(*laid)
-
 
 def _whole(low: float, high: float) -> tuple[int, int]:
     return int(np.ceil(low - _NOTHING)), int(np.floor(high + _NOTHING))
 
 
-def _climb(pair: _Pair, speed: float, lag: float) -> Match:
-    """Improve speed and lag by smaller and smaller strides, and score."""
+def _climb(pair: _Pair, speed: float, lag: float, left_out: float = 0.0) -> Match:
+    """Improve speed and lag by smaller and smaller strides, where that is promising."""
     half = len(pair.b) / 2  # the lag of the middle hardly depends on the speed
     middle = lag + speed * half
-    best = pair.score(speed, lag)
-    strides = _FIRST_STRIDES
-    for _ in range(_FINEST if best > _PROMISING else 0):
-        ratio, stride = 1 + strides[0], strides[1]
+    best = _score_at(pair, speed, lag, left_out)
+    by_speed, by_lag = _FIRST_STRIDES
+    for number in range(_N_FINER):
+        if best < (_PROMISING if number or left_out else _NOT_HOPELESS):
+            break
         for _ in range(_MOST_STRIDES):
             around = [
-                (speed * ratio, middle),
-                (speed / ratio, middle),
-                (speed, middle + stride),
-                (speed, middle - stride),
+                (speed * (1 + by_speed), middle),
+                (speed / (1 + by_speed), middle),
+                (speed, middle + by_lag),
+                (speed, middle - by_lag),
             ]
-            scores = [
-                pair.score(s, m - s * half) if 1 / _MOST_SPEED < s < _MOST_SPEED else -1
-                for s, m in around
-            ]
+            scores = [_score_at(pair, s, m - s * half, left_out) for s, m in around]
             top = int(np.argmax(scores))
             if scores[top] <= best:
                 break
             best, (speed, middle) = scores[top], around[top]
-        strides = (strides[0] / 2, strides[1] / 2)
-    lag = middle - speed * half
+        by_speed, by_lag = by_speed / 2, by_lag / 2
+    return Match(best, middle - speed * half + 0.0, speed, False)
+
+
+def _score_at(pair: _Pair, speed: float, lag: float, left_out: float) -> float:
+    if not 1 / _MOST_SPEED < speed < _MOST_SPEED:
+        return -1.0
     laid = pair.lay(speed, lag)
-    if laid is not None and _PROMISING < best < 1 - _ITS_PRICE:
-        best = max(best, _score(*laid, _LEFT_OUT) - _ITS_PRICE)
-    return Match(best, lag + 0.0, speed, False)
+    return -1.0 if laid is None else _score(*laid, left_out)
 
 
 def _score(x: Series, y: Series, left_out: float = 0.0) -> float:
