@@ -38,6 +38,8 @@ bench:
 	$(PYTHON) benchmarks/guard.py
 	$(PYTHON) benchmarks/in_memory.py
 	$(PYTHON) benchmarks/sound.py
+	$(PYTHON) benchmarks/tags.py
+	$(PYTHON) benchmarks/one_decode.py
 	$(PYTHON) benchmarks/training.py
 	$(PYTHON) benchmarks/reports.py
 	$(PYTHON) benchmarks/odd_media.py

@@ -104,7 +104,7 @@ def seconds(run, *args):
 
 def network_alone(embedder, clips):
     """Return a call that runs the embedder's network on clips that are decoded."""
-    engine = embedder._network().engine(
+    engine = embedder._sight().engine(
         embedder._dtype(), embedder.compile, batch_size=16, n_frames=0
     )
     return lambda: sum(len(rows) for rows in encode_clips(iter(clips), engine, 16))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         AudioEmbedder,
         CaptionEmbedder,
         EmbeddingStore,
+        FrameCaptioner,
+        FrameTagger,
         VideoFrameEmbedder,
     )
 
@@ -34,6 +36,8 @@ __all__ = [
     "CaptionEmbedder",
     "DeepChallenger",
     "EmbeddingStore",
+    "FrameCaptioner",
+    "FrameTagger",
     "HistoryEncoder",
     "MultimodalVirality",
     "ProxyEncoder",
@@ -56,6 +60,8 @@ _HOMES = {
     "CaptionEmbedder": "embed",
     "DeepChallenger": "_participation",
     "EmbeddingStore": "embed",
+    "FrameCaptioner": "embed",
+    "FrameTagger": "embed",
     "HistoryEncoder": "_history",
     "MultimodalVirality": "_virality",
     "ProxyEncoder": "_proxy",

@@ -52,7 +52,7 @@ def test_code_in_a_folder_of_weights_never_runs(name, tmp_path, monkeypatch, cap
     (tmp_path / "config.json").write_text(json.dumps(OWN_CODE[name]))
     (tmp_path / "evil.py").write_text(f"open({str(flag)!r}, 'w')\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
-    with pytest.raises(ValueError, match="model must be a folder with a BERT-family"):
+    with pytest.raises(ValueError, match="model must be a folder|comes without its"):
         CaptionEmbedder(tmp_path, max_length=16).fit_transform(["hello"])
     assert not flag.exists()
     assert sys.stdin.tell() == 0  # nobody was asked

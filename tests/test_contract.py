@@ -7,6 +7,7 @@ import contract
 import numpy as np
 import pandas as pd
 import pytest
+import seeing_models as seeing
 import torch
 from media.sounds import noise, tone, write_sound
 from PIL import Image
@@ -21,12 +22,16 @@ from skchallenge import (
     AudioEmbedder,
     CaptionEmbedder,
     DeepChallenger,
+    FrameCaptioner,
+    FrameTagger,
     HistoryEncoder,
     ProxyEncoder,
     VideoCatalog,
     VideoFrameEmbedder,
 )
+from skchallenge.embed import MediaLimits
 
+HERE = MediaLimits(timeout_s=None)  # no decoder process a call
 FAST = {"max_iter": 3, "lr": 0.01, "batch_size": 16, "random_state": 0}
 SLOTS = {"user_id": (2, 2), "challenge": (2, 2)}
 
@@ -138,6 +143,7 @@ def test_contract_of_the_path_embedder(tmp_path, pooling):
         image_size=8,
         pooling=pooling,
         precision="float32",
+        limits=HERE,
     )
     X = pd.DataFrame({"path": paths})
     assert contract.run(factory, X, batch_parameter="batch_size") == 107
@@ -158,9 +164,44 @@ def test_contract_of_the_sound_embedder(tmp_path, model):
     ]
     Image.new("RGB", (8, 8)).save(tmp_path / "silent.png")
     X = pd.DataFrame({"path": [*paths, str(tmp_path / "silent.png")]})
-    factory = partial(AudioEmbedder, model)
+    factory = partial(AudioEmbedder, model, limits=HERE)
     assert contract.run(factory, X, batch_parameter="batch_size") == 107
     assert contract.check_torch_settings(factory, X) == 18
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_contract_of_the_tagger(tmp_path, top_k):
+    rng = np.random.default_rng(0)
+    paths = [str(tmp_path / f"cover{i}.png") for i in range(9)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(path)
+    factory = partial(
+        FrameTagger,
+        colour_grid,
+        labels=[f"corner {i}" for i in range(12)],
+        top_k=top_k,
+        n_frames=2,
+        image_size=8,
+        precision="float32",
+        limits=HERE,
+    )
+    X = pd.DataFrame({"path": paths})
+    assert contract.run(factory, X, batch_parameter="batch_size") == (
+        118 if top_k else 107
+    )
+    assert contract.check_torch_settings(factory, X) == 18
+
+
+def test_contract_of_the_captioner(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [str(tmp_path / f"cover{i}.png") for i in range(9)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(path)
+    model = seeing.save(seeing.git, tmp_path / "git")
+    settings = {"max_new_tokens": 3, "precision": "float32", "limits": HERE}
+    factory = partial(FrameCaptioner, model, **settings)
+    X = pd.DataFrame({"path": paths})
+    assert contract.run(factory, X, batch_parameter="batch_size") == 118
 
 
 def test_contract_of_the_caption_embedder(tiny_bert):

@@ -6,6 +6,7 @@ import contract
 import numpy as np
 import pandas as pd
 import pytest
+import seeing_models as seeing
 import skops.io
 from feed.films import choreography, mirrored, performance, write
 from media.sounds import tone, write_sound
@@ -25,6 +26,8 @@ from skchallenge import (
     AdoptionHistory,
     AudioEmbedder,
     CaptionEmbedder,
+    FrameCaptioner,
+    FrameTagger,
     MultimodalVirality,
     VideoCatalog,
     VideoFrameEmbedder,
@@ -189,6 +192,19 @@ def frames(folder):
     return answers(embedder, covers(folder)[["cover"]])
 
 
+def tags(folder):
+    labels = [f"corner {i}" for i in range(12)]
+    options = {"n_frames": 2, "image_size": 8, "limits": HERE}
+    tagger = FrameTagger(colour_grid, labels=labels, **options)
+    return answers(tagger, covers(folder)[["cover"]])
+
+
+def descriptions(folder):
+    model = seeing.save(seeing.git, folder / "git")
+    captioner = FrameCaptioner(model, max_new_tokens=2, limits=HERE)
+    return answers(captioner, covers(folder)[["cover"]])
+
+
 def sounds(folder):
     paths = [write_sound(folder / f"{i}.wav", tone(hz=200 * i)) for i in (1, 2)]
     store = EmbeddingStore(folder / "store.db")
@@ -266,6 +282,8 @@ WITHOUT_FILES = {
 WITH_FILES = {
     "AudioEmbedder": sounds,
     "DuplicateFinder": finder,
+    "FrameCaptioner": descriptions,
+    "FrameTagger": tags,
     "MultimodalVirality": virality,
     "ReviewGate": gate,
     "VideoFrameEmbedder": frames,

@@ -51,17 +51,23 @@ def check_backbone(backbone: object, weights: object) -> None:
             f"instance of {type(backbone).__name__}. Pass a function that returns it, "
             "so that clone and pickle copy no weights."
         )
-    if not (isinstance(backbone, str) or callable(backbone)):
+    if not (isinstance(backbone, str | os.PathLike) or callable(backbone)):
         raise TypeError(
-            f"backbone must be a torchvision name or a function that returns an "
-            f"nn.Module, got {backbone!r}."
+            "backbone must be a torchvision name, the name or folder of a Hugging Face "
+            f"model, or a function that returns an nn.Module, got {backbone!r}."
         )
     if not (weights is None or isinstance(weights, str | os.PathLike)):
         raise TypeError(
             f"weights must be a torchvision weights name, None or a path to a state "
             f"dict, got {weights!r}."
         )
-    if isinstance(backbone, str):
+    if is_pretrained(backbone):
+        if weights != "DEFAULT":
+            raise ValueError(
+                f"weights must be 'DEFAULT' for backbone={str(backbone)!r}, whose "
+                f"folder holds its own, got {weights!r}."
+            )
+    elif isinstance(backbone, str):
         _check_name(backbone)
         weights_member(backbone, weights)
     elif not (weights == "DEFAULT" or is_weights_path(weights)):
@@ -69,6 +75,25 @@ def check_backbone(backbone: object, weights: object) -> None:
             f"weights must be 'DEFAULT' (as returned) or a path to a state dict when "
             f"backbone is a function, got {weights!r}."
         )
+
+
+def is_pretrained(backbone: object) -> bool:
+    """Tell the folder or the name of a model of transformers from other backbones.
+
+    Names on the Hugging Face Hub hold a slash, and those of torchvision none.
+    """
+    if isinstance(backbone, os.PathLike):
+        return True
+    if not isinstance(backbone, str) or backbone in _torchvision_names():
+        return False
+    return "/" in backbone or os.sep in backbone or os.path.isdir(backbone)
+
+
+@lru_cache(maxsize=1)
+def _torchvision_names() -> list[str]:
+    from torchvision import models
+
+    return models.list_models(module=models)
 
 
 def is_weights_path(weights: object) -> bool:
@@ -79,8 +104,12 @@ def is_weights_path(weights: object) -> bool:
     )
 
 
-def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.Module:
+def build_backbone(
+    backbone: Backbone, weights: Weights, image_size: int, *, headless: bool = True
+) -> nn.Module:
     """Build the network with its weights, on the CPU, in float32, for evaluation.
+
+    A headless one of torchvision ends before the layer that makes the class scores.
 
     Whatever is drawn at random is drawn from a fixed seed; the caller's generator is
     left as found.
@@ -92,7 +121,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int) -> nn.
             net = build_called(backbone, "backbone")
     if is_weights_path(weights):
         _load_state_dict(net, Path(str(weights)))
-    if isinstance(backbone, str):
+    if isinstance(backbone, str) and headless:
         _drop_head(net)
     return net.eval().requires_grad_(False)
 
@@ -133,14 +162,13 @@ def probe_width(net: nn.Module, images: Tensor, name: str) -> int:
 
 
 def _check_name(name: str) -> None:
-    from torchvision import models
-
-    known = models.list_models(module=models)
+    known = _torchvision_names()
     if name not in known:
         close = difflib.get_close_matches(name, known) or known
         raise ValueError(
-            f"backbone must be the name of a torchvision classification model or a "
-            f"function that returns an nn.Module, got {name!r}. Names include "
+            "backbone must be the name of a torchvision classification model, the name "
+            "(with a slash) or the folder of a Hugging Face model, or a function that "
+            f"returns an nn.Module, got {name!r}. Names of torchvision include "
             f"{', '.join(close[:5])}."
         )
 

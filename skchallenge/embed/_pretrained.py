@@ -5,11 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from skchallenge._torch import one_at_a_time
+import torch
+
+from skchallenge._optional import import_optional
+from skchallenge._torch import isolated_rng, one_at_a_time
 
 
 def from_pretrained(
-    loader: Any, model: str | os.PathLike[str], *, kind: str, **settings: Any
+    loader: Any,
+    model: str | os.PathLike[str],
+    *,
+    kind: str,
+    parameter: str = "model",
+    **settings: Any,
 ) -> Any:
     """Load from a folder, from the cache, or else from the Hub; run no code of theirs.
 
@@ -35,10 +43,79 @@ def from_pretrained(
             return loader.from_pretrained(name, **settings)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"model must be a folder with {kind} or the name of one on the Hugging "
-            f"Face Hub, got {name!r}: {error} Without a network, pass the path of a "
-            "local folder or a name that is in the Hub's cache."
+            f"{parameter} must be a folder with {kind} or the name of one on the "
+            f"Hugging Face Hub, got {name!r}: {error} Without a network, pass the path "
+            "of a local folder or a name that is in the Hub's cache."
         ) from error
+
+
+def load_tokenizer(
+    model: str | os.PathLike[str], *, kind: str, parameter: str = "model"
+) -> Any:
+    """Load a tokenizer; without its files, transformers makes one that knows no word.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or none that knows a word.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = from_pretrained(AutoTokenizer, model, kind=kind, parameter=parameter)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError(
+            f"{parameter}={os.fspath(model)!r} comes without its tokenizer "
+            "(tokenizer.json). Save the one it was trained with beside it, by "
+            "tokenizer.save_pretrained(folder)."
+        )
+    return tokenizer
+
+
+def load_sentence_model(
+    model: str, dtype: torch.dtype, device: torch.device, *, parameter: str
+) -> Any:
+    """Load a model of sentence-transformers for evaluation; run no code of its own.
+
+    Raises
+    ------
+    ImportError
+        If sentence-transformers is not installed.
+    ValueError
+        If it cannot be loaded.
+    """
+    purpose = f"{parameter}={model!r}, a model of sentence-transformers,"
+    library = import_optional(
+        "sentence_transformers", extra="sentence", purpose=purpose
+    )
+    settings = {"dtype": dtype} if dtype != torch.float32 else {}
+    with quiet_transformers(), isolated_rng(torch.device("cpu"), seed=0):
+        try:
+            net = library.SentenceTransformer(
+                model,
+                device=str(device),
+                local_files_only=os.path.isdir(model),
+                trust_remote_code=False,
+                model_kwargs=settings,
+            )
+        except Exception as error:
+            raise ValueError(
+                f"{parameter}={model!r} cannot be loaded by sentence-transformers: "
+                f"{error}"
+            ) from error
+    return net.eval().requires_grad_(False)
+
+
+def is_sentence_model(model: str | os.PathLike[str]) -> bool:
+    """Tell a model of sentence-transformers from other folders or names."""
+    from huggingface_hub import try_to_load_from_cache
+
+    name = os.fspath(model)
+    if os.path.isdir(name):
+        return os.path.exists(os.path.join(name, "modules.json"))
+    try:
+        return isinstance(try_to_load_from_cache(name, "modules.json"), str)
+    except ValueError:  # no name that the Hub has
+        return False
 
 
 @contextmanager

@@ -31,6 +31,7 @@ _PICTURE_FORMATS = {"apng", "gif", "image2", "webp"}  # of one frame or of many
 _PICTURE_BRANDS = {"avif", "avis", "heic", "heix", "hevc", "mif1", "msf1"}
 _TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # any text is one, by the file's name
 _MAX_INT = 2**31 - 1
+WHOLE_SIDE = 1080  # pixels; 50 frames of a 4K film would take 1.2 GB
 _DEFAULT_FPS = 25  # what FFmpeg assumes where a file states no time at all
 
 
@@ -91,8 +92,8 @@ def frame_positions(n_decodable: int, n_frames: int) -> NDArray[np.intp]:
 
 
 def sample_frames(
-    parts: Sequence[Part], n_frames: int, image_size: int, limits: MediaLimits
-) -> tuple[Images, NDArray[np.intp], VideoMetadata]:
+    parts: Sequence[Part], n_frames: int, image_size: int | None, limits: MediaLimits
+) -> tuple[list[Images], NDArray[np.intp], VideoMetadata]:
     """Sample `n_frames` frames spread uniformly over the frames that decode.
 
     Those of several parts, such as the pictures of a photo post, stand in a row.
@@ -103,8 +104,10 @@ def sample_frames(
 
     Returns
     -------
-    frames : ndarray of shape (k, image_size, image_size, 3), dtype uint8
-        The distinct frames, RGB, upright, in order of presentation.
+    frames : list of k ndarrays of shape (image_size, image_size, 3), dtype uint8
+        The distinct frames, RGB, upright, in order of presentation. Where `image_size`
+        is None, each has its own size, but for those whose shorter side is above
+        `WHOLE_SIDE`, which are shrunk to that.
     frame_index : ndarray of shape (n_frames,), dtype int
         Which of `frames` each of the samples is.
     metadata : VideoMetadata
@@ -141,16 +144,14 @@ def sample_frames(
     if decoded != counts:
         positions, scans = scan_all(decoded)
     images = [image for scan in scans for image in scan.images]
-    frames = np.stack(images)  # (k, H, W, 3)
     # Samples of a file with fewer frames than samples are at the same position.
     frame_index = np.unique(positions, return_inverse=True)[1]
     # Of frames in a row that are the same to the bit, keep one: a slide show has few
     # that differ, and the network is what costs.
-    is_new = np.ones(len(frames), bool)
-    is_new[1:] = [not np.array_equal(*pair) for pair in itertools.pairwise(frames)]
-    if not is_new.all():
-        frames, frame_index = frames[is_new], (np.cumsum(is_new) - 1)[frame_index]
-    return frames, frame_index, _metadata(scans, durations)
+    is_new = np.ones(len(images), bool)
+    is_new[1:] = [not np.array_equal(*pair) for pair in itertools.pairwise(images)]
+    frames = list(itertools.compress(images, is_new))
+    return frames, (np.cumsum(is_new) - 1)[frame_index], _metadata(scans, durations)
 
 
 def first_frame(part: Part, image_size: int, limits: MediaLimits) -> Images:
@@ -204,7 +205,7 @@ def _metadata(scans: list[_Scan], durations: list[float | None]) -> VideoMetadat
 def _scan(
     part: Part,
     positions: NDArray[np.intp] | None,
-    image_size: int,
+    image_size: int | None,
     limits: MediaLimits,
 ) -> _Scan:
     """Decode the whole file once; convert and resize the wanted frames only.
@@ -504,17 +505,22 @@ def _check_duration(seconds: float, limits: MediaLimits) -> None:
 
 
 def _resized(
-    reformatter: VideoReformatter, frame: Any, size: int, pixels: str, filter: str
+    reformatter: VideoReformatter,
+    frame: Any,
+    size: int | None,
+    pixels: str,
+    filter: str,
 ) -> Images:
-    """Return a frame as a square image, turned and mirrored to be upright.
+    """Return a frame as a square image, or a whole one, turned to be upright.
 
     FFmpeg's display matrix maps x' = a x + c y and y' = b x + d y; phones use quarter
     turns. It is asked of the small frame: PyAV ties a frame that is asked into a circle
     of references, and large ones would fill the memory until Python looks for circles.
     """
     # More threads would reserve memory, which is limited.
+    width, height = (size, size) if size else _whole_size(frame.width, frame.height)
     small = reformatter.reformat(
-        frame, size, size, pixels, interpolation=filter, threads=1
+        frame, width, height, pixels, interpolation=filter, threads=1
     )
     image = np.asarray(small.to_ndarray(), np.uint8)  # (H, W, 3), or (H, W) if grey
     matrix = _display_matrix(small)
@@ -524,6 +530,12 @@ def _resized(
     if abs(b) > abs(a):
         image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _whole_size(width: int, height: int) -> tuple[int, int]:
+    """Return the size of a frame that is not squeezed into a square."""
+    factor = min(1.0, WHOLE_SIDE / min(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _display_matrix(frame: Any) -> Any:

@@ -7,6 +7,7 @@ after the other, and replaces it if it hangs or crashes.
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -53,8 +54,9 @@ class Clip:
 
     Attributes
     ----------
-    frames : ndarray of shape (k, image_size, image_size, 3), dtype uint8
-        The distinct sampled frames, RGB, upright, in order of presentation.
+    frames : k ndarrays of shape (image_size, image_size, 3), dtype uint8, in one or
+        in a list if each has its own size. The distinct sampled frames, RGB, upright,
+        in order of presentation.
     frame_index : ndarray of shape (n_frames,), dtype int
         Which of `frames` each of the `n_frames` samples is; a file with fewer frames
         than samples, or with frames that repeat, gives one frame to several.
@@ -62,7 +64,7 @@ class Clip:
         SHA-256 of the file, or the `content_key` of a list, if asked for.
     """
 
-    frames: Images
+    frames: Images | list[Images]
     frame_index: NDArray[np.intp]
     digest: bytes | None = None
 
@@ -102,7 +104,7 @@ class Sound(NamedTuple):
 def read_clips(
     sources: Iterable[Source],
     n_frames: int,
-    image_size: int,
+    image_size: int | None,
     *,
     n_threads: int,
     limits: MediaLimits | None = None,
@@ -116,21 +118,37 @@ def read_clips(
     `ahead`, for a model that runs elsewhere, files are decoded while earlier ones are
     used. A bad file yields its error, which names it.
 
-    With `hashed`, each clip has the digest of the very file that was decoded.
+    Without an `image_size`, frames are whole, and one file a thread is in memory at a
+    time. With `hashed`, each clip has the digest of the very file that was decoded.
     """
-    settings = {"n_frames": int(n_frames), "image_size": int(image_size)}
-    shape = (-1, image_size, image_size, 3)
+    is_whole = image_size is None
+    settings = {"n_frames": int(n_frames), "image_size": image_size and int(image_size)}
     with _Decoders(n_threads, limits) as decoders:
         replies = decoders.ask_for_each(
-            sources, "clip", settings, hashed=hashed, in_batches=not ahead
+            sources,
+            "clip",
+            settings,
+            hashed=hashed,
+            in_batches=not (ahead or is_whole),
+            n_held=n_threads if is_whole else None,
         )
         for source, reply in replies:
             if isinstance(reply, MediaError):
                 yield _naming(source, reply)
             else:
-                frames = np.frombuffer(reply[1], np.uint8).reshape(shape)
+                frames = _frames(reply, image_size)
                 index = np.array(reply[0]["frame_index"], np.intp)
                 yield Clip(frames, index, _digest(reply))
+
+
+def _frames(reply: Reply, image_size: int | None) -> Images | list[Images]:
+    pixels = np.frombuffer(reply[1], np.uint8)
+    if image_size is not None:
+        return pixels.reshape(-1, image_size, image_size, 3)
+    shapes = reply[0]["shapes"]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(pixels, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def read_sounds(

@@ -41,10 +41,14 @@ _SIDE = 32  # a file that is probed must also be possible to convert, to this si
 
 
 def _clip(
-    parts: Sequence[Part], limits: MediaLimits, n_frames: int, image_size: int
+    parts: Sequence[Part], limits: MediaLimits, n_frames: int, image_size: int | None
 ) -> tuple[Message, NDArray[np.uint8]]:
     frames, frame_index, _ = sample_frames(parts, n_frames, image_size, limits)
-    return {"frame_index": frame_index.tolist()}, frames
+    header = {"frame_index": frame_index.tolist()}
+    if image_size is not None:
+        return header, np.stack(frames)
+    header["shapes"] = [frame.shape for frame in frames]
+    return header, np.concatenate([frame.ravel() for frame in frames])
 
 
 def _first_frame(

@@ -28,7 +28,7 @@ from skchallenge.embed import (
 )
 from skchallenge.embed import _cached as module
 from skchallenge.embed import _caption as caption_module
-from skchallenge.embed import _video as video_module
+from skchallenge.embed import _frames as frames_module
 from skchallenge.embed._caption import TextEncoder
 from skchallenge.embed._store import open_store
 from skchallenge.exceptions import MediaError, MediaWarning
@@ -318,8 +318,8 @@ def test_a_warm_transform_loads_no_weights_and_decodes_nothing(
         backbone="squeezenet1_1", weights=tmp_path / "weights.pt", store=store
     )
     cold = model.fit_transform(covers[:3])
-    monkeypatch.setattr(video_module, "build_backbone", fails)
-    monkeypatch.setattr(video_module, "read_clips", fails)
+    monkeypatch.setattr(frames_module, "square_sight", fails)
+    monkeypatch.setattr(frames_module, "read_clips", fails)
     np.testing.assert_array_equal(clone(model).fit_transform(covers[:3]), cold)
 
 
@@ -338,14 +338,14 @@ def test_weights_changed_in_place_are_another_model(covers, store, tmp_path):
 def test_weights_changed_while_they_are_loaded(covers, store, tmp_path, monkeypatch):
     path = tmp_path / "weights.pt"
     save_squeezenet(path, seed=0)
-    build = video_module.build_backbone
+    build = frames_module.square_sight
 
-    def changing(*args):
+    def changing(*args, **kwargs):
         save_squeezenet(path, seed=1)
-        return build(*args)
+        return build(*args, **kwargs)
 
     model = embedder(backbone="squeezenet1_1", weights=path, store=store).fit(covers)
-    monkeypatch.setattr(video_module, "build_backbone", changing)
+    monkeypatch.setattr(frames_module, "square_sight", changing)
     with pytest.raises(OSError, match="weights changed while they were loaded"):
         model.transform(covers[:1])
     assert len(store) == 0
@@ -460,7 +460,7 @@ def test_a_vector_is_stored_under_the_content_that_was_decoded(
     covers, store, tmp_path, monkeypatch
 ):
     """A link may flip between the hashing of a file and its decoding."""
-    link, read_clips = tmp_path / "link.png", video_module.read_clips
+    link, read_clips = tmp_path / "link.png", frames_module.read_clips
     link.symlink_to(covers[0])
     rows = embedder().fit_transform(covers[:2])
 
@@ -470,7 +470,7 @@ def test_a_vector_is_stored_under_the_content_that_was_decoded(
         return read_clips(*args, **settings)
 
     model = embedder(store=store).fit([link])
-    monkeypatch.setattr(video_module, "read_clips", flip_first)
+    monkeypatch.setattr(frames_module, "read_clips", flip_first)
     np.testing.assert_array_equal(model.transform([link]), rows[1:])
     monkeypatch.undo()
     np.testing.assert_array_equal(model.transform(covers[:2]), rows)

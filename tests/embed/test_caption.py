@@ -274,7 +274,7 @@ def test_fit_reads_the_configuration_only(tiny_bert, tmp_path):
     model = CaptionEmbedder(tmp_path).fit(CAPTIONS)
     assert model.width_ == 16
     assert model.get_feature_names_out().shape == (16,)
-    with pytest.raises(ValueError, match="model must be a folder with a BERT-family"):
+    with pytest.raises(ValueError, match="comes without its tokenizer"):
         model.transform(CAPTIONS)
 
 

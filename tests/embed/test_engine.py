@@ -20,6 +20,7 @@ from skchallenge.media._read import Clip
 
 CPU = torch.device("cpu")
 FLOAT = torch.float32
+BLACK = np.zeros((4, 32, 32, 3), np.uint8)
 
 
 def small_cnn():
@@ -50,7 +51,7 @@ def frames():
 
 def engine_of(encoder, compile, *, fall_back=False):
     return make_engine(
-        encoder, CPU, FLOAT, compile=compile, shape=(4, 32), fall_back=fall_back
+        encoder, CPU, FLOAT, compile=compile, black=BLACK, fall_back=fall_back
     )
 
 
@@ -80,7 +81,7 @@ def test_batches_of_a_gpu_may_be_under_way_together(encoder, frames):
     gpu = torch.device("cuda")
     expected = engine_of(encoder, False).submit(frames)()
     engine = make_engine(
-        encoder.to(gpu), gpu, FLOAT, compile=False, shape=(4, 32), fall_back=False
+        encoder.to(gpu), gpu, FLOAT, compile=False, black=BLACK, fall_back=False
     )
     pending = [engine.submit(frames[[i, i, i, i]]) for i in range(4)]
     for row, result in zip(expected, pending, strict=True):
@@ -162,7 +163,7 @@ def test_precision_is_changed_with_openvino_too(encoder, frames, monkeypatch):
     for precision in ("float32", "bfloat16", "float32"):
         model.set_params(precision=precision)
         dtype = getattr(torch, precision)
-        model._network().engine(dtype, "openvino", batch_size=4, n_frames=4)
+        model._sight().engine(dtype, "openvino", batch_size=4, n_frames=4)
     assert asked == ["f32", "bf16"]
 
 

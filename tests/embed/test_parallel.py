@@ -23,7 +23,7 @@ from skchallenge.embed import (
     VideoFrameEmbedder,
 )
 from skchallenge.embed import _cached as module
-from skchallenge.embed import _video as video_module
+from skchallenge.embed import _frames as frames_module
 from skchallenge.exceptions import MediaError, MediaWarning
 
 CAPTIONS = [f"dance number {i}" for i in range(40)]
@@ -199,7 +199,7 @@ def test_after_an_error_nothing_more_is_begun(tmp_path, backend, with_store):
             yield MediaError("bad")
 
     with (
-        patch.object(video_module, "read_clips", noting),
+        patch.object(frames_module, "read_clips", noting),
         parallel_config(backend, n_jobs=2),
         pytest.raises(MediaError, match="bad"),
     ):

@@ -512,7 +512,7 @@ def test_other_columns_than_at_fit_are_refused(clip_paths):
         ({"precision": "int8"}, ValueError, "precision must be one of .*got 'int8'"),
         ({"device": "gpu9"}, ValueError, "device must be 'auto' or a torch device"),
         ({"backbone": small_cnn()}, TypeError, "Pass a function that returns it"),
-        ({"backbone": "resnet51"}, ValueError, "Names include resnet50"),
+        ({"backbone": "resnet51"}, ValueError, "Names of torchvision include resnet50"),
         ({"backbone": nn.Identity}, ValueError, "must map images"),
         ({"weights": None}, ValueError, "when backbone is a function"),
         ({"weights": "no/such.pt"}, ValueError, "no state dict that fits"),
