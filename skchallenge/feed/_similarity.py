@@ -5,10 +5,10 @@ are found by words that describe them, and the points tell which part of one pic
 which part of the other (`PointIndex`); motion in that part alone decides (`compare`).
 """
 
-import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import joblib
@@ -44,6 +44,7 @@ N_WORDS = 4  # of 64 bits
 _UNIT = 64.0  # a picture has the area of a square of 64 units
 _MOST_ASPECT = 4.0
 _STEPS_A_PICTURE = 5
+_LEAST_PICTURES = 20  # of a video, if it has as many steps
 _MOST_POINTS = 32  # of one picture
 _LEVELS_AN_OCTAVE = 3
 _SIGMAS = 1.2 * 2 ** (np.arange(9) / _LEVELS_AN_OCTAVE)  # units
@@ -58,6 +59,7 @@ _RULES = 3  # raise it when files become other signatures
 _COMMON = 200  # points from which on a word tells nothing
 _LEAST_POINTS = 3  # in common, at places of their own
 _MOST_PAIRS = 300  # of points that are looked at
+_MOST_AT_ONCE = 64
 _SCALES = (0.4, 2.5)
 _NEAR, _NEAR_SCALE = 3.0, 0.35  # units, and in logarithms
 _STIFFNESS = 200.0  # square units of spread by which scales across and down are one
@@ -73,6 +75,7 @@ _SPEEDS = np.geomspace(0.8, 1.25, 13)
 _MOST_SPEED = 1.27
 _PROBE = 100  # steps of the shorter video that speeds are tried on
 _N_STARTS, _N_CLIMBS = 4, 2
+_LIKELY = 0.25  # correlation of luminance from afar below which it is given up
 _NOT_HOPELESS, _PROMISING = 0.15, 0.5  # scores from which on to improve them
 _N_FINER = 4
 _FIRST_STRIDES = (0.0125, 0.5)  # of the speed, and steps of the lag
@@ -211,8 +214,8 @@ def sign(film: LumaThumbnails) -> Signature:
     cells = _resample(film.luma, rows, columns, (GRID, GRID))
     aspect = film.aspect * (columns[1] - columns[0]) / (rows[1] - rows[0])
     aspect = min(max(aspect, 1 / _MOST_ASPECT), _MOST_ASPECT)
-    chosen = film.luma[_STEPS_A_PICTURE // 2 :: _STEPS_A_PICTURE]
-    chosen = chosen if len(chosen) else film.luma[:1]
+    step = min(max(1, len(film.luma) // _LEAST_PICTURES), _STEPS_A_PICTURE)
+    chosen = film.luma[step // 2 :: step]
     height, width = _size(aspect)
     pictures = _resample(chosen, rows, columns, (round(height), round(width)))
     to_units = np.array([width / round(width), height / round(height), 1], np.float16)
@@ -441,8 +444,7 @@ class PointIndex:
         self._points = np.concatenate([nothing.points, *(s.points for s in signatures)])
         self._aspects = [signature.aspect for signature in signatures]
         words = np.concatenate([nothing.words, *(s.words for s in signatures)])
-        self._order = np.argsort(words, axis=0, kind="stable").T.astype(np.int32)
-        self._words = np.take_along_axis(words.T, self._order.astype(np.intp), axis=1)
+        self._tables = [_table(word) for word in words.T]
 
     def find(
         self, signature: Signature, before: int | None = None
@@ -456,16 +458,19 @@ class PointIndex:
         for is_mirrored in (False, True):
             some = signature.mirrored() if is_mirrored else signature
             theirs, ours = self._in_common(some.words, before)
+            first = self._points[theirs].astype(np.float32)
+            second = some.points[ours].astype(np.float32)
             owners = self._owners[theirs]
-            ends = np.flatnonzero(np.diff(owners, prepend=-1, append=-1))
-            for start, end in itertools.pairwise(ends):
-                if end - start < _LEAST_POINTS:
-                    continue
-                owner = int(owners[start])
-                seen.add(owner)
+            starts = np.flatnonzero(np.diff(owners, prepend=-1))
+            sizes = np.diff(starts, append=len(owners))
+            starts, sizes = starts[sizes >= _LEAST_POINTS], sizes[sizes >= _LEAST_POINTS]
+            seen.update(owners[starts].tolist())
+            agree = _some_agree(first, second, starts, sizes)
+            for start, size in zip(starts[agree], sizes[agree], strict=True):
+                group, owner = slice(start, start + size), int(owners[start])
                 view = _view(
-                    self._points[theirs[start:end]].astype(np.float32),
-                    some.points[ours[start:end]].astype(np.float32),
+                    first[group],
+                    second[group],
                     _size(self._aspects[owner]),
                     _size(some.aspect),
                 )
@@ -480,19 +485,62 @@ class PointIndex:
         before = len(self._aspects) if before is None else before
         last = np.searchsorted(self._owners, before)
         pairs = []
-        for word, known, order in zip(words.T, self._words, self._order, strict=True):
-            start = np.searchsorted(known, word, "left")
-            n_alike = np.searchsorted(known, word, "right") - start
-            n_alike[n_alike > _COMMON] = 0
+        for word, table in zip(words.T, self._tables, strict=True):
+            known, starts, counts, order = table
+            place = np.searchsorted(known[:-1], word)
+            n_alike = np.where(known[place] == word, counts[place], 0)
             ours = np.repeat(np.arange(len(word)), n_alike)
-            first = start - n_alike.cumsum() + n_alike  # less what stands before it
+            first = starts[place] - n_alike.cumsum() + n_alike  # less what is before it
             theirs = order[np.repeat(first, n_alike) + np.arange(len(ours))]
-            theirs = theirs.astype(np.intp)
             is_before = theirs < last
-            pairs.append((theirs[is_before], ours[is_before]))
-        codes = [theirs * len(words) + ours for theirs, ours in pairs]
-        theirs, ours = np.divmod(np.unique(np.concatenate(codes)), max(1, len(words)))
-        return theirs, ours
+            pairs.append(theirs[is_before] * len(words) + ours[is_before])
+        return np.divmod(np.unique(np.concatenate(pairs)), max(1, len(words)))
+
+
+def _table(word: Words) -> tuple[Words, *tuple[NDArray[np.intp], ...]]:
+    """Return the telling words in order, where each starts, how often it is, and where.
+
+    The last one stands for all that are not there.
+    """
+    known, counts = np.unique(word, return_counts=True)
+    starts, tells = counts.cumsum() - counts, counts <= _COMMON
+    known, starts, counts = (np.append(x[tells], 0) for x in (known, starts, counts))
+    return known, starts, counts, np.argsort(word, kind="stable")
+
+
+def _some_agree(
+    first: Floats, second: Floats, starts: NDArray[np.intp], sizes: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Tell in which groups of pairs of points three or more agree, without a loop.
+
+    Large groups are left to be looked at one by one: there are few.
+    """
+    is_large = sizes > _MOST_AT_ONCE
+    n_partners = np.where(is_large, 0, sizes)
+    groups = np.repeat(np.arange(len(sizes)), n_partners)  # of each pair of points
+    one = np.arange(len(groups)) + (starts - n_partners.cumsum() + n_partners)[groups]
+    n_partners = n_partners[groups]
+    ends = n_partners.cumsum()
+    other = np.arange(n_partners.sum()) + np.repeat(
+        starts[groups] - ends + n_partners, n_partners
+    )
+    agrees = _agree(first, second, np.repeat(one, n_partners), other)
+    n_agree = np.bincount(np.repeat(np.arange(len(one)), n_partners), agrees, len(one))
+    return is_large | (np.bincount(groups, n_agree >= _LEAST_POINTS, len(sizes)) > 0)
+
+
+def _agree(
+    first: Floats, second: Floats, one: NDArray[np.intp], other: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Tell whether a pair of points says of another where, and how large, it is."""
+    scale = first[:, 2] / second[:, 2]
+    move = first[:, :2] - scale[:, None] * second[:, :2]
+    is_sound = (scale > _SCALES[0]) & (scale < _SCALES[1])
+    expected = scale[one, None] * second[other, :2] + move[one]
+    off = np.abs(expected - first[other, :2]).max(axis=-1)
+    ratio = np.abs(np.log(scale[one] / scale[other]))
+    is_near = (off < _NEAR * np.maximum(1, scale[one])) & (ratio < _NEAR_SCALE)
+    return is_near & is_sound[one] & is_sound[other]
 
 
 def _view(
@@ -510,14 +558,8 @@ def _view(
         some = np.linspace(0, len(first) - 1, _MOST_PAIRS).astype(int)
         first, second = first[some], second[some]
     scale = first[:, 2] / second[:, 2]  # (n_pairs,)
-    move = first[:, :2] - scale[:, None] * second[:, :2]
-    expected = scale[:, None, None] * second[:, :2] + move[:, None]  # (n, n, 2)
-    off = np.abs(expected - first[:, :2]).max(axis=2)
-    ratio = np.abs(np.log(scale[:, None] / scale))
-    is_sound = (scale > _SCALES[0]) & (scale < _SCALES[1])
-    agree = (off < _NEAR * np.maximum(1, scale)[:, None]) & (ratio < _NEAR_SCALE)
-    agree &= is_sound
-    agree[~is_sound] = False
+    one, other = np.indices((len(first), len(first))).reshape(2, -1)
+    agree = _agree(first, second, one, other).reshape(len(first), -1)
     by_number = np.argsort(-agree.sum(axis=1), kind="stable")[:12]
     n_places = [_n_places(first[agree[i]], second[agree[i]]) for i in by_number]
     chosen = agree[by_number[np.argmax(n_places)]]
@@ -636,9 +678,14 @@ def _compare_in(first: Bytes, second: Bytes, view: View) -> Match:
         return NO_MATCH
     coarse = _cells_of(first, second, view, GRID // 2)
     starts = _starts(*coarse)
+    if not starts:
+        return NO_MATCH
     pair = _Pair(_series(a, both), _series(b, both))
-    climbs = [_climb(pair, *start) for start in starts[:_N_CLIMBS]]
-    best = max(climbs, default=NO_MATCH)
+    best = NO_MATCH
+    for start in starts[:_N_CLIMBS]:
+        best = max(best, _climb(pair, *start))
+        if best.score >= 1 - _ITS_PRICE:  # more than what forgiving can reach
+            return best._replace(is_mirrored=view.is_mirrored)
     # What moves over the picture may hide which of them is right.
     starts.append((best.speed, best.lag))
     speed, lag = max(starts, key=lambda s: _score_at(pair, s[0], s[1], _LEFT_OUT))
@@ -691,7 +738,8 @@ def _starts(first: Floats, second: Floats) -> list[tuple[float, float]]:
         if len(shorter) >= _LEAST_STEPS:
             lag, level = _best_lag(longer, shorter)
             found.append((level, speed, sign * lag - skipped * speed))
-    return [(speed, lag) for _, speed, lag in sorted(found)[: -_N_STARTS - 1 : -1]]
+    found = sorted(found, reverse=True)[:_N_STARTS]
+    return [(speed, lag) for _, speed, lag in found if found[0][0] >= _LIKELY]
 
 
 def _best_lag(a: Series, b: Series) -> tuple[int, float]:
@@ -762,7 +810,15 @@ class _Pair:
 
     def __init__(self, a: Series, b: Series) -> None:
         self.a, self.b = a, b
-        self._of_a, self._of_b = _Sums(a), _Sums(b)
+
+    # A speed above 1 needs the first, one below needs the second.
+    @cached_property
+    def _of_a(self) -> _Sums:
+        return _Sums(self.a)
+
+    @cached_property
+    def _of_b(self) -> _Sums:
+        return _Sums(self.b)
 
     def lay(self, speed: float, lag: float) -> tuple[Series, Series] | None:
         """Return both over their common time, in steps of the one with longer steps.
