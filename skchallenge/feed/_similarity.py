@@ -8,7 +8,7 @@ which part of the other (`PointIndex`); motion in that part alone decides (`comp
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
 import joblib
@@ -73,6 +73,7 @@ _LEAST_SPREAD = 30.0
 _LEAST_VIEW = 0.2  # of a side of the picture
 _SPEEDS = np.geomspace(0.8, 1.25, 13)
 _MOST_SPEED = 1.27
+_PRICE_OF_SPEED = 0.05  # at most
 _PROBE = 100  # steps of the shorter video that speeds are tried on
 _N_STARTS, _N_CLIMBS = 4, 2
 _LIKELY = 0.25  # correlation of luminance from afar below which it is given up
@@ -242,9 +243,8 @@ def blobs(picture: Floats) -> tuple[Points, Words]:
     .. [2] Calonder, M. et al. "BRIEF: binary robust independent elementary features",
        ECCV 2010.
     """
-    blurred = np.stack(
-        [ndimage.gaussian_filter(picture, s, mode="nearest") for s in _SIGMAS]
-    )
+    down, across = (_blurs(side) for side in picture.shape)
+    blurred = down @ picture @ across.transpose(0, 2, 1)  # (n_sigmas, H, W)
     bands = np.diff(blurred, axis=0)  # (n_bands, H, W)
     height = np.abs(bands)
     is_peak = (height == ndimage.maximum_filter(height, 3)) & (height > _CONTRAST)
@@ -273,6 +273,14 @@ def blobs(picture: Floats) -> tuple[Points, Words]:
     words = np.packbits(bits, axis=1).reshape(-1).view("<u8").reshape(-1, N_WORDS)
     points = np.stack([x + 0.5, y + 0.5, sigma], axis=1).astype(np.float16)
     return points, words.astype(np.uint64)
+
+
+@lru_cache
+def _blurs(n_lines: int) -> Floats:
+    """Return what blurs lines by each sigma, (n_sigmas, n_lines, n_lines)."""
+    lines = np.eye(n_lines, dtype=np.float32)
+    blurs = [ndimage.gaussian_filter1d(lines, s, 0, mode="nearest") for s in _SIGMAS]
+    return np.stack(blurs)
 
 
 def _derivatives(
@@ -650,7 +658,8 @@ def compare(first: Bytes, second: Bytes, views: Sequence[View] = WHOLE) -> Match
 
     What moves over the picture hides some of it. So the score is tried without the
     twentieth of the luminances that fit worst, too, less what that adds to the score
-    of videos that are different.
+    of videos that are different. Likewise, speeds other than one have a price: the
+    difference, but at most 0.05.
     """
     if _rank(first) < _rank(second):  # exchanging them must not change the score
         match = compare(second, first, [view.exchanged() for view in views])
@@ -866,7 +875,8 @@ def _climb(pair: _Pair, speed: float, lag: float, left_out: float = 0.0) -> Matc
                 break
             best, (speed, middle) = scores[top], around[top]
         by_speed, by_lag = by_speed / 2, by_lag / 2
-    return Match(best, middle - speed * half + 0.0, speed, False)
+    price = min(_PRICE_OF_SPEED, abs(np.log(speed)))
+    return Match(best - price, middle - speed * half + 0.0, speed, False)
 
 
 def _score_at(pair: _Pair, speed: float, lag: float, left_out: float) -> float:
