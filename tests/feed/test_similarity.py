@@ -188,6 +188,34 @@ def test_points_must_agree_on_how_the_picture_is_moved():
     assert PointIndex([one]).find(astray) == ([], 1)
 
 
+def test_groups_in_which_three_agree_are_found_as_by_a_loop():
+    """Random pairs of points of many videos, a few of them moved together."""
+    rng = np.random.default_rng(0)
+    sizes = np.r_[rng.integers(3, 12, 300), 70]
+    first, second = rng.uniform((0, 0, 1), (64, 64, 8), (2, sizes.sum(), 3))
+    starts = sizes.cumsum() - sizes
+    for start in starts[:300:10]:
+        first[start : start + 3] = second[start : start + 3] * 1.5 - (9, 4, 0)
+    found = _similarity._some_agree(first, second, starts, sizes)
+    expected = []
+    for start, size in zip(starts, sizes, strict=True):
+        rows = [np.arange(start, start + size)] * 2
+        one, other = (grid.ravel() for grid in np.meshgrid(*rows, indexing="ij"))
+        agree = _similarity._agree(first, second, one, other).reshape(size, size)
+        expected.append(size > 64 or agree.sum(axis=1).max() >= 3)
+    assert_array_equal(found, expected)
+    assert found[:300:10].all()
+    assert not found[:300].all()
+
+
+def test_a_short_video_is_seen_at_every_step():
+    """Its copy starts between the pictures that half a second apart would show."""
+    pictures = np.repeat([noise(i) for i in range(10)], 2, axis=0).astype(np.uint8)
+    one, part = signed(pictures[:19]), signed(pictures[4:6])
+    words = {word.tobytes() for word in one.words}
+    assert np.mean([word.tobytes() in words for word in part.words]) == 1
+
+
 def test_the_view_says_what_was_cut_off():
     """A crop of 0.1 to 0.85 across and 0.2 to 0.8 down, scaled up to the same area."""
     one = dots(0, 40)
