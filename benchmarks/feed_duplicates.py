@@ -260,8 +260,10 @@ def videos(rng, n_videos):
 
 def seen(points, patches):
     bits = patches[:, _PAIRS[:, 0]] > patches[:, _PAIRS[:, 1]]
-    words = np.packbits(bits, axis=1).view("<u8").astype(np.uint64)
-    return NO_SIGNATURE._replace(points=points.astype(np.float16), words=words)
+    words = np.packbits(bits, axis=1).reshape(-1).view("<u8").reshape(-1, 4)
+    return NO_SIGNATURE._replace(
+        points=points.astype(np.float16), words=words.astype(np.uint64)
+    )
 
 
 def show_search():

@@ -244,7 +244,7 @@ def blobs(picture: Floats) -> tuple[Points, Words]:
        ECCV 2010.
     """
     down, across = (_blurs(side) for side in picture.shape)
-    blurred = down @ picture @ across.transpose(0, 2, 1)  # (n_sigmas, H, W)
+    blurred = np.asarray(down @ picture @ across.transpose(0, 2, 1), np.float32)
     bands = np.diff(blurred, axis=0)  # (n_bands, H, W)
     height = np.abs(bands)
     is_peak = (height == ndimage.maximum_filter(height, 3)) & (height > _CONTRAST)
@@ -508,14 +508,16 @@ class PointIndex:
         return np.divmod(np.unique(np.concatenate(pairs)), max(1, len(words)))
 
 
-def _table(word: Words) -> tuple[Words, *tuple[NDArray[np.intp], ...]]:
+def _table(word: Words) -> tuple[NDArray[Any], ...]:
     """Return the telling words in order, where each starts, how often it is, and where.
 
     The last one stands for all that are not there.
     """
     known, counts = np.unique(word, return_counts=True)
     starts, tells = counts.cumsum() - counts, counts <= _COMMON
-    known, starts, counts = (np.append(x[tells], 0) for x in (known, starts, counts))
+    known, starts, counts = (
+        np.append(x[tells], np.zeros(1, x.dtype)) for x in (known, starts, counts)
+    )
     return known, starts, counts, np.argsort(word, kind="stable")
 
 

@@ -167,6 +167,13 @@ def test_one_word_in_four_is_enough_for_a_point(place):
     assert_allclose(np.ravel([view.first, view.second]), [0, 1] * 4, atol=0.02)
 
 
+def test_words_that_differ_in_one_bit_are_others():
+    one = dots(0)
+    for bit in (0, 63):
+        other = one._replace(words=one.words ^ np.uint64(1 << bit))
+        assert PointIndex([one]).find(other) == ([], 0)
+
+
 def test_a_word_counts_in_its_own_place_only():
     one = dots(0)
     moved = one._replace(words=np.roll(one.words, 1, axis=1))
