@@ -120,9 +120,10 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     Notes
     -----
     **Signature.** Ten times a second, the mean luminance of that tenth, on a grid of
-    16 x 16 cells inside the border; and twice a second up to 32 blobs of any size
-    [1]_, each described by 256 comparisons of what is around it [2]_, and kept once if
-    it stands still. A minute of video takes about 180 KB.
+    16 x 16 cells inside the border; and twice a second, or as often as gives a short
+    video twenty pictures, up to 32 blobs of any size [1]_, each described by 256
+    comparisons of what is around it [2]_, and kept once if it stands still. A minute of
+    video takes about 190 KB.
 
     **Candidates.** The comparisons are cut into four words. Pairs that share a word at
     three points, if these agree on how the one picture is moved and scaled to lie on
@@ -135,7 +136,8 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
     for nothing. Cells that do not vary in one of the two videos are ignored, as a
     caption may stand there. For what moves over the picture, the twentieth of the
     luminances that fit worst may be left out, at the price of 0.12: it adds as much to
-    the score of different videos. The change is what tells apart gestures of one
+    the score of different videos. For the same reason a speed other than one costs its
+    difference, at most 0.05. The change is what tells apart gestures of one
     signer that begin and end alike.
 
     **Not found.** Crops by more than a quarter together with other edits, speeds beyond
