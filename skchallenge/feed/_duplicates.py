@@ -63,7 +63,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    threshold : float, default=0.8
+    threshold : float, default=0.82
         Score from which on a pair is a duplicate, in (0, 1)
         (``python benchmarks/feed_duplicates.py`` shows what copies of real clips score,
         and what different ones do).
@@ -185,7 +185,7 @@ class DuplicateFinder(FramesAsBytes, ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        threshold: float = 0.8,
+        threshold: float = 0.82,
         *,
         store: StoreLike = None,
         limits: MediaLimits | None = None,
