@@ -471,10 +471,8 @@ class PointIndex:
             owners = self._owners[theirs]
             starts = np.flatnonzero(np.diff(owners, prepend=-1))
             sizes = np.diff(starts, append=len(owners))
-            starts, sizes = (
-                starts[sizes >= _LEAST_POINTS],
-                sizes[sizes >= _LEAST_POINTS],
-            )
+            are_enough = sizes >= _LEAST_POINTS
+            starts, sizes = starts[are_enough], sizes[are_enough]
             seen.update(owners[starts].tolist())
             agree = _some_agree(first, second, starts, sizes)
             for start, size in zip(starts[agree], sizes[agree], strict=True):
