@@ -38,7 +38,7 @@ _TRUSTED = (
     "skchallenge.feed._profile.GenreProfiler",
     "skchallenge.feed._review.ReviewGate",
     "skchallenge.feed._rollout.BatchRollout",
-    "skchallenge.feed._similarity.HashIndex",
+    "skchallenge.feed._similarity.PointIndex",
     "skchallenge.feed._viewers.LogResponse",
     "skchallenge.feed._workflow.FeedWorkflow",
     "skchallenge.media._limits.MediaLimits",

@@ -34,7 +34,7 @@ UNVERSIONED = {
     "ColdBothKFold",
     "EmbeddingStore",
     "GroupColumnKFold",
-    "HashIndex",
+    "PointIndex",
     "MediaLimits",
     "TimeSplit",
 }

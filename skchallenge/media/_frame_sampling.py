@@ -252,8 +252,10 @@ def _no_frame(errors: list[av.FFmpegError], limits: MediaLimits) -> MediaError:
 
 def luma_thumbnails(
     file: BinaryIO, fps: float, size: int, limits: MediaLimits
-) -> Images:
+) -> tuple[Images, float]:
     """Return the mean luma of each step of 1 / `fps` seconds, (n_steps, size, size).
+
+    Beside it, width divided by height, as the picture is shown.
 
     A frame counts for as long as it is shown. So the result depends on the time stamps
     only by their length, not by which side of a step they fall on, and any frame rate,
@@ -264,11 +266,19 @@ def luma_thumbnails(
     errors: list[av.FFmpegError] = []
     with open_streams(file, limits) as (container, stream):
         frames = decoded_frames(container, stream, errors, limits)
-        timed = timed_luma(frames, size, stream, limits)
+        first = next(frames, None)
+        if first is None:
+            raise _no_frame(errors, limits)
+        aspect = _aspect(first, stream)
+        timed = timed_luma(itertools.chain([first], frames), size, stream, limits)
         steps = list(_mean_steps(timed, duration_s, 1 / fps))
-    if not steps:
-        raise _no_frame(errors, limits)
-    return np.stack(steps)  # (n_steps, size, size)
+    return np.stack(steps), aspect  # (n_steps, size, size)
+
+
+def _aspect(frame: Any, stream: Any) -> float:
+    pixel_aspect = float(stream.sample_aspect_ratio or 1)
+    aspect = frame.width * pixel_aspect / frame.height
+    return 1 / aspect if round(frame.rotation / 90) % 2 else aspect
 
 
 def timed_luma(

@@ -86,11 +86,14 @@ class LumaThumbnails(NamedTuple):
     Attributes
     ----------
     luma : ndarray of shape (n_steps, size, size), dtype uint8
+    aspect : float
+        Width of the picture as it is shown, divided by its height.
     digest : bytes or None
         SHA-256 of the file, if asked for.
     """
 
     luma: Images
+    aspect: float
     digest: bytes | None = None
 
 
@@ -257,7 +260,7 @@ def read_luma_thumbnails(
 
     def to_luma(reply: Reply) -> LumaThumbnails:
         luma = np.frombuffer(reply[1], np.uint8).reshape(-1, size, size)
-        return LumaThumbnails(luma, _digest(reply))
+        return LumaThumbnails(luma, float(reply[0]["aspect"]), _digest(reply))
 
     with _Decoders(n_threads, limits) as decoders:
         for _, found in decoders.ask_for_each(

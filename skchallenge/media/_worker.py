@@ -61,7 +61,8 @@ def _first_frame(
 def _luma(
     parts: Sequence[BinaryIO], limits: MediaLimits, fps: float, size: int
 ) -> tuple[Message, NDArray[np.uint8]]:
-    return {}, luma_thumbnails(parts[0], fps, size, limits)
+    luma, aspect = luma_thumbnails(parts[0], fps, size, limits)
+    return {"aspect": aspect}, luma
 
 
 def _metadata(parts: Sequence[Part], limits: MediaLimits) -> tuple[Message, None]:

@@ -1,7 +1,9 @@
 """Rendered performances, and copies of videos as users make them."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -97,6 +99,76 @@ def cropped(picture, share):
     return inside[:height, :width]
 
 
+def corner(picture, share):
+    """Keep the top left corner, without this share of the width and of the height."""
+    height, width = (int(n * (1 - share)) // 2 * 2 for n in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def narrowed(picture, share):
+    """Cut this share of the width off, all on the left."""
+    width = picture.shape[1]
+    return picture[:, width - int(width * (1 - share)) // 2 * 2 :]
+
+
+def barred(picture):
+    """Paint over an eighth of the picture at the top, and one at the bottom."""
+    barred = picture.copy()
+    n_lines = round(len(picture) / 8)
+    barred[:n_lines], barred[-n_lines:] = 0, 0
+    return barred
+
+
+def subtitled_bars(picture):
+    """Paint bars over the picture, with words in the lower one."""
+    image = Image.fromarray(barred(picture))
+    width, height = image.size
+    font = ImageFont.load_default(size=height * 0.07)
+    place = (width * 0.14, height * 0.89)
+    ImageDraw.Draw(image).text(place, "wait for the end", fill="white", font=font)
+    return np.asarray(image)
+
+
+def _disc(pen, x, y, radius):
+    """Draw a face."""
+    pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill="white")
+    for side in (-0.35, 0.35):
+        eye_x, eye_y, r = x + side * radius, y - 0.3 * radius, 0.15 * radius
+        pen.ellipse([eye_x - r, eye_y - r, eye_x + r, eye_y + r], fill="black")
+    box = [x - 0.5 * radius, y - 0.3 * radius, x + 0.5 * radius, y + 0.6 * radius]
+    pen.arc(box, 20, 160, fill="black", width=max(1, round(radius / 8)))
+
+
+def stickered(picture):
+    """Put three faces over the picture, each a fifth as wide as the shorter side."""
+    image = Image.fromarray(picture)
+    width, height = image.size
+    pen = ImageDraw.Draw(image)
+    for x, y in ((0.15, 0.15), (0.8, 0.3), (0.25, 0.8)):
+        _disc(pen, x * width, y * height, min(width, height) / 10)
+    return np.asarray(image)
+
+
+def bouncing(picture, time):
+    """Put a face over the picture that wanders all over it."""
+    image = Image.fromarray(picture)
+    width, height = image.size
+    x, y = 0.5 + 0.35 * np.sin(3 * time), 0.5 + 0.35 * np.sin(2 * time + 1)
+    _disc(ImageDraw.Draw(image), x * width, y * height, min(width, height) / 10)
+    return np.asarray(image)
+
+
+def in_a_corner(picture):
+    """Show the picture half as large in a corner of another that stands still."""
+    height, width = (side // 4 * 2 for side in picture.shape[:2])
+    small = Image.fromarray(picture).resize((width, height))
+    squares = np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8)
+    ground = Image.fromarray(squares).resize(picture.shape[1::-1])
+    ground = ground.convert(small.mode)
+    ground.paste(small, (0, 0))
+    return np.asarray(ground)
+
+
 def blurred_border(picture):
     """Letterbox over the picture itself, enlarged and blurred."""
     tall = letterboxed(picture)
@@ -112,42 +184,83 @@ def all_at_once(picture):
     return letterboxed(captioned(mirrored(picture)))
 
 
-WHOLE = (0.0, 1.0)
-REQUIRED = {
-    "re-encoded": (same, WHOLE),
-    "resized": (halved, WHOLE),
-    "mirrored": (mirrored, WHOLE),
-    "trimmed, first half": (same, (0.0, 0.5)),
-    "trimmed, middle half": (same, (0.23, 0.73)),
-    "trimmed, last half": (same, (0.5, 1.0)),
-    "bordered, above and below": (letterboxed, WHOLE),
-    "bordered, left and right": (pillared, WHOLE),
-    "captioned": (captioned, WHOLE),
+def edited(picture):
+    return stickered(mirrored(cropped(picture, 0.15)))
+
+
+class Kind(NamedTuple):
+    """How a copy is made.
+
+    Attributes
+    ----------
+    edit : callable
+        From a picture, and the time if `moves`, to what is shown instead.
+    part : tuple of (float, float)
+        First and last share of the time that is kept.
+    speed : float
+        How much faster it is played.
+    moves : bool
+        Whether the edit depends on the time.
+    """
+
+    edit: Callable
+    part: tuple[float, float] = (0.0, 1.0)
+    speed: float = 1.0
+    moves: bool = False
+
+
+PLAIN = {
+    "re-encoded": Kind(same),
+    "resized": Kind(halved),
+    "mirrored": Kind(mirrored),
+    "trimmed, first half": Kind(same, (0.0, 0.5)),
+    "trimmed, middle half": Kind(same, (0.23, 0.73)),
+    "trimmed, last half": Kind(same, (0.5, 1.0)),
+    "bordered, above and below": Kind(letterboxed),
+    "bordered, left and right": Kind(pillared),
+    "captioned": Kind(captioned),
 }
+EDITED = {
+    "cropped by 10 %": Kind(partial(cropped, share=0.1)),
+    "cropped by 20 %": Kind(partial(cropped, share=0.2)),
+    "cropped by 25 %": Kind(partial(cropped, share=0.25)),
+    "cropped to a corner, 25 % off": Kind(partial(corner, share=0.25)),
+    "cropped at the left by 25 %": Kind(partial(narrowed, share=0.25)),
+    "bars over an eighth, twice": Kind(barred),
+    "bars with words": Kind(subtitled_bars),
+    "stickers": Kind(stickered),
+    "a sticker that moves": Kind(bouncing, moves=True),
+    "speed 0.8": Kind(same, speed=0.8),
+    "speed 0.9": Kind(same, speed=0.9),
+    "speed 1.1": Kind(same, speed=1.1),
+    "speed 1.25": Kind(same, speed=1.25),
+}
+REQUIRED = PLAIN | EDITED
 REPORTED = {
-    "mirrored, captioned, bordered, trimmed": (all_at_once, (0.2, 0.7)),
-    "24 frames a second": (same, WHOLE),
-    "cropped by 10 %": (partial(cropped, share=0.1), WHOLE),
-    "cropped by 20 %": (partial(cropped, share=0.2), WHOLE),
-    "blurred border": (blurred_border, WHOLE),
-    "faster by 10 %": (same, WHOLE),
+    "mirrored, captioned, bordered, trimmed": Kind(all_at_once, (0.2, 0.7)),
+    "24 frames a second": Kind(same),
+    "cropped, mirrored, stickers, speed 1.1": Kind(edited, speed=1.1),
+    "blurred border": Kind(blurred_border),
+    "in a corner of another": Kind(in_a_corner),
 }
 KINDS = REQUIRED | REPORTED
 
 
 def copy_of(kind, frames, times, path):
     """Write a copy of some kind."""
-    edit, share = KINDS[kind]
-    start, end = (round(len(frames) * part) for part in share)
-    frames, times = frames[start:end], times[start:end] - times[start]
-    if kind == "faster by 10 %":
-        times = times / 1.1
+    edit, part, speed, moves = KINDS[kind]
+    start, end = (round(len(frames) * share) for share in part)
+    frames, times = frames[start:end], (times[start:end] - times[start]) / speed
     if kind == "24 frames a second":
         new = np.arange(0, times[-1], 1 / 24)
         shown = np.searchsorted(times, new + 1e-6, side="right") - 1
         frames, times = [frames[i] for i in shown], new
     crf = 35 if kind == "re-encoded" else 28
-    return write(path, [edit(frame) for frame in frames], times, crf=crf, fps=30)
+    if moves:
+        pictures = [edit(f, t) for f, t in zip(frames, times, strict=True)]
+    else:
+        pictures = [edit(frame) for frame in frames]
+    return write(path, pictures, times, crf=crf, fps=30)
 
 
 # Performances: a figure of sticks follows a choreography.

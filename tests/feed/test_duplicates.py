@@ -1,7 +1,6 @@
 import pickle
 import shutil
 import sqlite3
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,15 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from feed.films import REQUIRED, choreography, copy_of, mirrored, performance, write
+from feed.films import (
+    PLAIN,
+    REQUIRED,
+    choreography,
+    copy_of,
+    mirrored,
+    performance,
+    write,
+)
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 from sklearn.base import clone, is_clusterer
@@ -38,15 +45,29 @@ def originals(tmp_path_factory):
     return films, [write(folder / f"{i}.mp4", f) for i, f in enumerate(films)]
 
 
+# Kinds that another one says as much of.
+_EASIER = (
+    "resized",
+    "trimmed, first half",
+    "cropped by 10 %",
+    "cropped by 20 %",
+    "bars over an eighth, twice",
+    "speed 0.9",
+    "speed 1.1",
+)
+
+
 @pytest.fixture(scope="module")
 def copies(originals, tmp_path_factory):
-    """Paths of copies of the first performer's video, by kind."""
+    """Paths of a few copies of the first performer's video."""
     folder = tmp_path_factory.mktemp("copies")
-    frames, times = originals[0][0], np.arange(60) / 20
-    return {
-        kind: copy_of(kind, frames, times, folder / f"{number}.mp4")
-        for number, kind in enumerate(REQUIRED)
-    }
+    kinds = ["re-encoded", "captioned", "cropped by 25 %", "speed 1.25"]
+    return [copy(originals, kind, folder) for kind in kinds]
+
+
+def copy(originals, kind, folder):
+    path = folder / f"{list(REQUIRED).index(kind)}.mp4"
+    return copy_of(kind, originals[0][0], np.arange(60) / 20, path)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +80,23 @@ def collection(originals, tmp_path_factory):
     return [path_a, path_b, mirror, path_c, half, path_a]
 
 
-@pytest.mark.parametrize("kind", REQUIRED)
-def test_copies_are_found(originals, copies, kind):
-    fitted = finder().fit(originals[1])
-    table = fitted.duplicates([copies[kind]])
+@pytest.fixture(scope="module")
+def of_originals(originals):
+    return finder().fit(originals[1])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k in _EASIER)) for k in REQUIRED],
+)
+def test_copies_are_found(of_originals, originals, kind, tmp_path):
+    table = of_originals.duplicates([copy(originals, kind, tmp_path)])
     assert table["match"].tolist() == [0]
     assert table["mirrored"].tolist() == [kind == "mirrored"]
     start = {"trimmed, middle half": 0.7, "trimmed, last half": 1.5}.get(kind, 0)
-    assert table["lag_s"][0] == pytest.approx(start, abs=0.051)
-    assert fitted.predict([copies[kind]]).tolist() == [0]
+    tolerance = 0.06 if kind in PLAIN else 0.12
+    assert table["lag_s"][0] == pytest.approx(start, abs=tolerance)
+    assert table["speed"][0] == pytest.approx(REQUIRED[kind].speed, rel=0.03)
 
 
 def test_performers_of_one_choreography_are_not(originals):
@@ -88,6 +117,7 @@ def test_groups_are_numbered_by_their_first_row(collection):
         "match",
         "score",
         "lag_s",
+        "speed",
         "mirrored",
     ]
     assert_array_equal(finder().fit_predict(collection), fitted.labels_)
@@ -112,21 +142,20 @@ def test_a_new_video_has_no_label(originals):
 
 
 def test_the_threshold_is_the_lowest_score(originals, copies):
+    n_found = []
     for threshold in (0.8, 0.95, 0.9999):
-        fitted = finder(threshold=threshold).fit(originals[1][:2])
-        scores = fitted.duplicates(list(copies.values())[::3])["score"]
+        fitted = finder(threshold=threshold).fit(originals[1][:1])
+        scores = fitted.duplicates(copies)["score"]
         assert scores.ge(threshold).all()
-    loose = finder(threshold=1e-9).fit(originals[1][:2])
-    strict = finder(threshold=0.8).fit(originals[1][:2])
-    paths = list(copies.values())[-1:]
-    assert len(loose.duplicates(paths)) > len(strict.duplicates(paths))
+        n_found.append(len(scores))
+    assert n_found[0] == len(copies) > n_found[1] > n_found[2]
 
 
 def test_the_best_match_comes_first(collection):
     table = finder(threshold=1e-9).fit(collection).duplicates(collection)
     for _, rows in table.groupby("row"):
         assert rows["score"].is_monotonic_decreasing
-        assert rows["score"].iloc[0] == pytest.approx(1)
+        assert rows["score"].iloc[0] == pytest.approx(1, abs=1e-4)
     assert table["row"].is_monotonic_increasing
 
 
@@ -202,14 +231,14 @@ def test_ctrl_c_between_two_comparisons_ends_the_others(originals, monkeypatch):
     def slow(*cells):
         compared.append(1)
         time.sleep(0.01)
-        return SimpleNamespace(score=Interrupts(1), lag=0, is_mirrored=False)
+        return SimpleNamespace(score=Interrupts(1), lag=0, speed=1, is_mirrored=False)
 
     path, compared = originals[1][0], []
     fitted = finder().fit([path])
     monkeypatch.setattr(_duplicates, "compare", slow)
     with pytest.raises(KeyboardInterrupt):
-        fitted.duplicates([path] * 200)
-    assert len(compared) < 100
+        fitted.duplicates([path] * 60)
+    assert len(compared) < 30
 
 
 # Bad input
@@ -297,18 +326,12 @@ def test_wrong_tables(originals):
         finder().fit(two)
 
 
-def test_without_imagehash_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "imagehash", None)
-    with pytest.raises(ImportError, match=r"pip install 'skchallenge\[feed\]'"):
-        finder().fit(["a.mp4"])
-
-
 # The contract
 
 
 def test_contract(tmp_path):
     # Each at home, so that only the copy is compared with anything.
-    films = [performance(choreography(i), i, size=64)[:30] for i in range(7)]
+    films = [performance(choreography(i), i, size=64)[:20] for i in range(7)]
     films.append([mirrored(picture) for picture in films[0]])
     paths = [write(tmp_path / f"{i}.mp4", film) for i, film in enumerate(films)]
     X = pd.DataFrame({"path": paths})
@@ -328,6 +351,5 @@ def test_checks_of_scikit_learn():
 def test_a_pickle_answers_without_the_files(originals, copies, tmp_path):
     fitted = finder().fit(originals[1])
     loaded = pickle.loads(pickle.dumps(fitted))
-    paths = list(copies.values())
-    assert_frame_equal(loaded.duplicates(paths), fitted.duplicates(paths))
+    assert_frame_equal(loaded.duplicates(copies), fitted.duplicates(copies))
     assert not hasattr(clone(fitted), "labels_")

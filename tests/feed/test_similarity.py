@@ -4,19 +4,29 @@ import numpy as np
 import pytest
 from feed.films import choreography, performance
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter
 
+from skchallenge.feed import _similarity
 from skchallenge.feed._similarity import (
     NO_MATCH,
     NO_SIGNATURE,
-    HashIndex,
+    PointIndex,
     Signature,
-    _correlation,
-    _score_at,
+    View,
+    _cosine,
+    _score,
     compare,
     content_box,
     moves_enough,
     sign,
 )
+from skchallenge.media._read import LumaThumbnails
+
+
+def signed(pictures, aspect=1.0):
+    return sign(LumaThumbnails(pictures, aspect))
 
 
 def film(seed, n=20, side=64):
@@ -61,106 +71,206 @@ def test_a_border_that_changes_is_none():
 
 def test_cells_are_means():
     pictures = film(0)
-    cells = sign(pictures).cells
     expected = np.rint(pictures.reshape(-1, 16, 4, 16, 4).mean(axis=(2, 4)))
-    assert_array_equal(cells, expected)
+    assert_array_equal(signed(pictures).cells, expected)
 
 
 def test_a_border_does_not_change_the_signature():
-    plain = sign(film(0))
-    inside = sign(bordered(film(0), 160, 0, 320, 640, 255))
-    off = np.abs(plain.cells.astype(int) - inside.cells)
-    assert off.mean() < 3
-    bits = np.bitwise_count(plain.hashes[:, None] ^ inside.hashes).sum(axis=2)
-    assert bits.min() < 60
+    plain = signed(film(0))
+    inside = signed(bordered(film(0), 160, 0, 320, 640, 255))
+    assert np.abs(plain.cells.astype(int) - inside.cells).mean() < 3
+    assert inside.aspect == pytest.approx(2, rel=0.02)
 
 
-def test_hashes_of_a_mirrored_film_are_the_mirrored_hashes():
-    one, other = sign(film(0)), sign(film(0)[:, :, ::-1])
-    assert_array_equal(np.unique(one.mirrored, axis=0), np.unique(other.hashes, axis=0))
+def noise(seed, side=96, grain=3.0):
+    """A grey picture with blobs of many sizes."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        gaussian_filter(rng.normal(size=(side, side)), s, mode="wrap") * s
+        for s in (grain, 2 * grain, 4 * grain)
+    ]
+    picture = np.sum(layers, axis=0)
+    return (128 + 45 * picture / picture.std()).clip(0, 255)
 
 
-def test_a_film_of_one_step_has_a_hash():
-    assert len(sign(film(0, n=1)).hashes) == 1
+def test_a_light_disc_is_one_blob_where_it_stands():
+    y, x = np.mgrid[:64, :64] + 0.5
+    disc = np.where(np.hypot(x - 40.3, y - 22.7) < 5, 200, 50).astype(np.float32)
+    points, words = _similarity.blobs(gaussian_filter(disc, 0.7))
+    assert_allclose(points[0, :2], (40.3, 22.7), atol=0.3)
+    assert points[0, 2] == pytest.approx(5 / 2**0.5, rel=0.25)  # a disc's own sigma
+    assert words.shape == (len(points), 4)
+
+
+def test_a_plain_picture_has_no_points():
+    signature = signed(np.full((20, 64, 64), 80, np.uint8))
+    assert signature.points.shape == (0, 3)
+    ramp = np.linspace(0, 255, 64)[None, None].repeat(64, axis=1).astype(np.uint8)
+    assert len(signed(ramp).points) == 0  # it has edges at most
+
+
+def test_points_of_a_mirrored_film_are_the_mirrored_points():
+    still = noise(0).astype(np.uint8)[None]
+    one, other = signed(still).mirrored(), signed(still[:, :, ::-1])
+    assert len(one.points) > 15
+    order, other_order = (np.lexsort(s.points.T) for s in (one, other))
+    assert_allclose(one.points[order], other.points[other_order], atol=0.1)
+    bits = np.bitwise_count(one.words[order] ^ other.words[other_order]).sum(axis=1)
+    assert np.median(bits) <= 2
+    assert_array_equal(one.mirrored().words, signed(still).words)
+
+
+def test_a_film_of_one_step_has_points():
+    assert len(signed(film(0, n=1)).points) > 3
+
+
+def test_what_stands_still_is_described_once():
+    still = noise(0).astype(np.uint8)[None]
+    assert len(signed(still.repeat(50, axis=0)).points) == len(signed(still).points)
 
 
 def test_signatures_survive_as_bytes():
-    for signature in (sign(film(0)), sign(film(1, n=1)), NO_SIGNATURE):
+    for signature in (signed(film(0)), signed(film(1, n=1), 1.7), NO_SIGNATURE):
         data = signature.to_bytes()
-        again = Signature.from_bytes(data)
+        again = Signature.from_bytes(data + b"more")
         for a, b in zip(signature, again, strict=True):
             assert_array_equal(a, b)
-            assert a.dtype == b.dtype
-            assert a.shape == b.shape
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            assert np.shape(a) == np.shape(b)
 
 
 # The index
 
 
-def hashes(seed, n=1):
-    return np.random.default_rng(seed).integers(0, 256, (n, 64), np.uint8)
+def dots(seed, n=12):
+    """Points at random places that look like nothing else."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform((4, 4, 2), (60, 60, 6), (n, 3)).astype(np.float16)
+    words = rng.integers(0, 2**63, (n, 4)).astype(np.uint64)
+    return NO_SIGNATURE._replace(points=points, words=words)
 
 
-def flipped(some, n_bits, seed=0):
-    bits = np.unpackbits(some, axis=1)
-    places = np.random.default_rng(seed).permutation(512)[:n_bits]
-    bits[:, places] ^= 1
-    return np.packbits(bits, axis=1)
+def owners(found):
+    return [candidate.owner for candidate in found[0]]
 
 
-@pytest.mark.parametrize("n_bits", [0, 1, 8, 15])
-def test_whatever_differs_in_fewer_bits_than_pieces_is_found(n_bits):
-    collection = [hashes(i) for i in range(200)]
-    index = HashIndex(collection)
-    for number in range(0, 200, 20):
-        found, n_seen = index.find(flipped(collection[number], n_bits, number))
-        assert_array_equal(found, [number])
-        assert n_seen == 1
-
-
-def test_more_than_a_quarter_of_the_bits_is_another_picture():
-    one = hashes(0)
-    far = flipped(one, 129)
-    far[:, :4] = one[:, :4]  # they share a piece all the same
-    n_bits = np.bitwise_count(one ^ far).sum()
-    found, n_seen = HashIndex([one]).find(far)
+@pytest.mark.parametrize("place", range(4))
+def test_one_word_in_four_is_enough_for_a_point(place):
+    collection = [dots(i) for i in range(30)]
+    words = collection[7].words ^ np.uint64(1)
+    words[:, place] ^= np.uint64(1)
+    found, n_seen = PointIndex(collection).find(collection[7]._replace(words=words))
+    assert owners((found, n_seen)) == [7]
     assert n_seen == 1
-    assert len(found) == (n_bits <= 128)
+    [view] = found[0].views
+    assert not view.is_mirrored
+    assert_allclose(np.ravel([view.first, view.second]), [0, 1] * 4, atol=0.02)
+
+
+def test_words_that_differ_in_one_bit_are_others():
+    one = dots(0)
+    for bit in (0, 63):
+        other = one._replace(words=one.words ^ np.uint64(1 << bit))
+        assert PointIndex([one]).find(other) == ([], 0)
+
+
+def test_a_word_counts_in_its_own_place_only():
+    one = dots(0)
+    moved = one._replace(words=np.roll(one.words, 1, axis=1))
+    assert PointIndex([one]).find(moved) == ([], 0)
+
+
+def test_three_places_are_needed():
+    for n, is_found in ((2, False), (3, True)):
+        few = NO_SIGNATURE._replace(points=dots(0).points[:n], words=dots(0).words[:n])
+        assert owners(PointIndex([dots(0)]).find(few)) == [0] * is_found
+    one = dots(0)
+    one.points[:] = one.points[0]
+    assert PointIndex([one]).find(one) == ([], 1)
+
+
+def test_points_must_agree_on_how_the_picture_is_moved():
+    one = dots(0)
+    astray = one._replace(points=one.points[::-1].copy())
+    assert PointIndex([one]).find(astray) == ([], 1)
+
+
+def test_groups_in_which_three_agree_are_found_as_by_a_loop():
+    """Random pairs of points of many videos, a few of them moved together."""
+    rng = np.random.default_rng(0)
+    sizes = np.r_[rng.integers(3, 12, 300), 70]
+    first, second = rng.uniform((0, 0, 1), (64, 64, 8), (2, sizes.sum(), 3))
+    starts = sizes.cumsum() - sizes
+    for start in starts[:300:10]:
+        first[start : start + 3] = second[start : start + 3] * 1.5 - (9, 4, 0)
+    found = _similarity._some_agree(first, second, starts, sizes)
+    expected = []
+    for start, size in zip(starts, sizes, strict=True):
+        rows = [np.arange(start, start + size)] * 2
+        one, other = (grid.ravel() for grid in np.meshgrid(*rows, indexing="ij"))
+        agree = _similarity._agree(first, second, one, other).reshape(size, size)
+        expected.append(size > 64 or agree.sum(axis=1).max() >= 3)
+    assert_array_equal(found, expected)
+    assert found[:300:10].all()
+    assert not found[:300].all()
+
+
+def test_a_short_video_is_seen_at_every_step():
+    """Its copy starts between the pictures that half a second apart would show."""
+    pictures = np.repeat([noise(i) for i in range(10)], 2, axis=0).astype(np.uint8)
+    one, part = signed(pictures[:19]), signed(pictures[4:6])
+    words = {word.tobytes() for word in one.words}
+    assert np.mean([word.tobytes() in words for word in part.words]) == 1
+
+
+def test_the_view_says_what_was_cut_off():
+    """A crop of 0.1 to 0.85 across and 0.2 to 0.8 down, scaled up to the same area."""
+    one = dots(0, 40)
+    across, down = one.points[:, 0] / 64, one.points[:, 1] / 64
+    is_inside = (across > 0.1) & (across < 0.85) & (down > 0.2) & (down < 0.8)
+    aspect = 0.75 / 0.6
+    width, height = 64 * aspect**0.5, 64 / aspect**0.5
+    x, y = (across - 0.1) / 0.75 * width, (down - 0.2) / 0.6 * height
+    points = np.stack([x, y, one.points[:, 2] * width / 48], axis=1).astype(np.float16)
+    crop = Signature(one.cells, points[is_inside], one.words[is_inside], aspect)
+    for copy in (crop, crop.mirrored()):
+        [[owner, [view]]] = PointIndex([dots(1), one]).find(copy)[0]
+        assert owner == 1
+        assert view.is_mirrored == (copy is not crop)
+        assert_allclose(view.first, ((0.2, 0.8), (0.1, 0.85)), atol=0.01)
+        assert_allclose(view.second, ((0, 1), (0, 1)), atol=0.01)
+    [[owner, [view]]] = PointIndex([crop]).find(one)[0]
+    assert_allclose(view.second, ((0.2, 0.8), (0.1, 0.85)), atol=0.01)
 
 
 def test_only_videos_before_one_if_asked():
-    index = HashIndex([hashes(0), hashes(1), hashes(0), hashes(0)])
-    assert_array_equal(index.find(hashes(0))[0], [0, 2, 3])
-    assert_array_equal(index.find(hashes(0), before=3)[0], [0, 2])
-    assert_array_equal(index.find(hashes(0), before=0)[0], [])
+    index = PointIndex([dots(0), dots(1), dots(0), dots(0)])
+    assert owners(index.find(dots(0))) == [0, 2, 3]
+    assert owners(index.find(dots(0), before=3)) == [0, 2]
+    assert owners(index.find(dots(0), before=0)) == []
 
 
-def test_flat_pieces_find_nothing():
-    dull = np.zeros((1, 64), np.uint8)
-    dull[0, 0] = 3  # two bits of the first piece
-    assert HashIndex([dull, dull]).find(dull)[1] == 0
+def test_words_that_many_share_find_nothing():
+    rare, common = dots(0), dots(1)
+    index = PointIndex([common] * 200 + [rare])
+    assert len(index.find(common)[0]) == 200
+    index = PointIndex([common] * 201 + [rare])
+    assert index.find(common) == ([], 0)
+    assert owners(index.find(rare)) == [201]
 
 
 def test_an_empty_index_finds_nothing():
-    assert HashIndex([]).find(hashes(0))[1] == 0
-    assert HashIndex([NO_SIGNATURE.hashes]).find(hashes(0))[1] == 0
+    assert PointIndex([]).find(dots(0)) == ([], 0)
+    assert PointIndex([NO_SIGNATURE]).find(dots(0)) == ([], 0)
+    assert PointIndex([dots(0)]).find(NO_SIGNATURE) == ([], 0)
 
 
-def test_the_share_of_pairs_compared_is_small():
-    rng = np.random.default_rng(0)
-    collection = [rng.integers(0, 256, (8, 64), np.uint8) for _ in range(300)]
-    index = HashIndex(collection)
-    seen = sum(index.find(h, row)[1] for row, h in enumerate(collection))
-    assert seen / (300 * 299 / 2) < 0.01
-
-
-def test_a_piece_counts_in_its_own_place_only():
-    one = hashes(0)
-    moved = hashes(1)
-    moved[:, 4:8] = one[:, :4]  # the first piece of one is the second of the other
-    assert HashIndex([one]).find(moved)[1] == 0
-    moved[:, :4] = one[:, :4]
-    assert HashIndex([one]).find(moved)[1] == 1
+def test_different_pictures_have_no_points_in_common():
+    pictures = [noise(i).astype(np.uint8)[None] for i in range(40)]
+    index = PointIndex([signed(p) for p in pictures])
+    n_found = [len(index.find(signed(p), row)[0]) for row, p in enumerate(pictures)]
+    assert sum(n_found) <= 2  # of 780 pairs
+    assert owners(index.find(signed(pictures[5][:, 12:84, 12:84]))) == [5]
 
 
 # The comparison
@@ -202,7 +312,8 @@ def test_a_lag_between_steps_is_found():
         for start in (0, 2)
     )
     match = compare(one, other)
-    assert match.lag == pytest.approx(0.5)
+    assert match.lag == pytest.approx(0.5, abs=0.1)
+    assert match.speed == pytest.approx(1, abs=0.01)
     assert match.score > 0.95
 
 
@@ -211,8 +322,80 @@ def test_exchanging_two_videos_changes_the_sign_of_the_lag_only():
         a, b = moving(i), moving(j)[3:28]
         one, other = compare(a, b), compare(b, a)
         assert one.score == pytest.approx(other.score)
-        assert one.lag == -other.lag
+        assert one.lag == pytest.approx(-other.lag / other.speed)
+        assert one.speed == pytest.approx(1 / other.speed)
         assert one.is_mirrored == other.is_mirrored
+
+
+def smooth(seed, n, start, end):
+    """Cells between two times of a film that goes on without steps."""
+    rng = np.random.default_rng(seed)
+    path = CubicSpline(np.arange(0, 61, 2), rng.normal(0, 30, (31, 16, 16)))
+    edges = np.linspace(start, end, n + 1)
+    means = np.diff(path.antiderivative()(edges), axis=0) / np.diff(edges)[0]
+    return (128 + means).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("speed", [0.8, 0.87, 0.95, 1.06, 1.15, 1.25])
+def test_other_speeds_are_found(speed):
+    one, other = smooth(0, 60, 0, 60), smooth(0, round(50 / speed), 5, 55)
+    match = compare(one, other)
+    price = min(0.05, abs(np.log(match.speed)))
+    assert match.score + price == pytest.approx(1, abs=0.02)
+    assert match.speed == pytest.approx(50 / round(50 / speed), rel=0.005)
+    assert match.lag == pytest.approx(5, abs=0.15)
+    assert compare(one, smooth(1, round(50 / speed), 5, 55)).score < 0.4
+
+
+@pytest.mark.parametrize("speed", [0.5, 2])
+def test_speeds_far_off_are_not(speed):
+    assert (
+        compare(smooth(0, 60, 0, 60), smooth(0, round(40 / speed), 5, 45)).score < 0.5
+    )
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_a_part_is_compared_with_its_copy(is_mirrored):
+    """Rows 4 to 16 and columns 2 to 14 of sixteen, which were scaled up."""
+    fine = ndimage.zoom(smooth(0, 40, 0, 40).astype(float), (1, 4, 4), order=1)
+    fine = fine.clip(0, 255)
+    one = fine.reshape(40, 16, 4, 16, 4).mean(axis=(2, 4)).astype(np.uint8)
+    crop = fine[:, 16:, 8:56].reshape(40, 16, 3, 16, 3).mean(axis=(2, 4))
+    crop = crop.astype(np.uint8)[5:35, :, :: -1 if is_mirrored else 1]
+    view = View(((0.25, 1), (0.125, 0.875)), ((0, 1), (0, 1)), is_mirrored)
+    match = compare(one, crop, [view])
+    assert match.score > 0.95
+    assert match.lag == pytest.approx(5, abs=0.1)
+    assert match.is_mirrored == is_mirrored
+    other = compare(crop, one, [view.exchanged()])
+    assert other.score == pytest.approx(match.score)
+    assert view.exchanged().exchanged() == view
+    assert compare(one, crop).score < 0.6  # the view is needed
+
+
+def under_a_sticker(cells):
+    cells = cells.copy()
+    for step, image in enumerate(cells):
+        y, x = 6 + 5 * np.sin(0.3 * step), 6 + 5 * np.sin(0.2 * step + 1)
+        image[int(y) : int(y) + 3, int(x) : int(x) + 3] = 255
+    return cells
+
+
+def test_a_sticker_that_moves_is_forgiven():
+    one = smooth(0, 40, 0, 40)
+    plain = max(_similarity._score(*map(flat, (one, under_a_sticker(one)))), 0)
+    assert plain < 0.8
+    assert compare(one, under_a_sticker(one)).score > 0.8
+    assert compare(smooth(1, 40, 0, 40), under_a_sticker(one)).score < 0.4
+
+
+def test_two_videos_under_one_sticker_are_no_duplicates():
+    one, other = (under_a_sticker(smooth(i, 40, 0, 40)) for i in range(2))
+    assert compare(one, other).score < 0.7
+
+
+def flat(cells):
+    return cells.reshape(len(cells), -1).astype(float)
 
 
 def test_mirror_images_match_and_say_so():
@@ -279,14 +462,27 @@ def test_the_score_is_the_lower_of_two_correlations():
     rng = np.random.default_rng(0)
     slow = np.cumsum(rng.normal(size=(60, 30)), axis=0)
     noisy = slow + rng.normal(size=slow.shape)
-    found = _score_at(slow, noisy, 0)
-    a, b = slow[1:-1], noisy[1:-1]
-    steps = [np.diff(x, axis=0) - np.diff(x, axis=0).mean(axis=0) for x in (a, b)]
-    level = [x - x.mean(axis=0) for x in (a, b)]
+    found = _score(slow, noisy)
+
+    def centred(x):
+        return x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean()
+
+    steps = [centred(np.diff(centred(x), axis=0)) for x in (slow, noisy)]
+    level = [centred(x) for x in (slow, noisy)]
     expected = [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in (level, steps)]
     assert found == pytest.approx(min(expected), abs=1e-9)
     assert expected[0] > expected[1] + 0.2
-    assert_allclose(_correlation(a, np.zeros_like(a)), 0)
+    assert_allclose(_cosine(slow, np.zeros_like(slow)), 0)
+
+
+def test_what_fits_worst_is_left_out():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(60, 30)).cumsum(axis=0)
+    other = one.copy()
+    other[rng.random(other.shape) < 0.03] += 60
+    assert _score(one, other) < 0.4
+    assert _score(one, other, 0.05) > 0.99
+    assert _score(one, one, 0.05) == pytest.approx(1)
 
 
 def test_performers_of_one_choreography_are_no_duplicates():
@@ -294,7 +490,7 @@ def test_performers_of_one_choreography_are_no_duplicates():
 
     def cells(seed, room):
         frames = np.array(performance(choreography(0), seed, room, size=64))
-        return sign(frames[::2]).cells
+        return signed(frames[::2]).cells
 
     for room in (None, 99):  # each at home, and all before the same wall
         videos = [cells(seed, room) for seed in range(5)]

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 from skchallenge.embed import MediaLimits, probe_media
 from skchallenge.exceptions import MediaError
+from skchallenge.media._read import read_luma_thumbnails
 
 
 def levels(thumbnails):
@@ -71,6 +72,19 @@ def test_pictures_are_upright(media, tmp_path):
     assert np.abs(found[0].astype(int) - found[1]).max() > 50
     turns = [np.rot90(found[1], k).astype(int) for k in (1, 3)]
     assert min(np.abs(found[0] - turn).max() for turn in turns) <= 12
+
+
+def test_the_shape_is_that_of_the_picture_as_it_is_shown(media, tmp_path):
+    frames = [np.full((64, 128, 3), 90, np.uint8)] * 3
+    quarter = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
+    paths = [
+        media.write_video(tmp_path / "a.mp4", frames),
+        media.write_video(tmp_path / "b.mp4", frames, matrix=quarter),
+    ]
+    options = {"fps": 10, "size": 16, "n_threads": 1}
+    for limits in (HERE, MediaLimits()):
+        films = read_luma_thumbnails([*map(str, paths)], limits=limits, **options)
+        assert [film.aspect for film in films] == [2, 0.5]
 
 
 def test_a_worker_reads_the_same(clip_paths):
