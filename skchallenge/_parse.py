@@ -360,7 +360,8 @@ def to_times(cells: pd.Series, label: str) -> pd.Series:
         cells,
         label,
         f"a time from {FIRST_TIME:%Y} to {LAST_TIME.year - 1}, in Unix seconds or as "
-        "ISO 8601 text: repair the column or drop these videos",
+        "ISO 8601 text (2024-05-01 09:30): give the column that format, read it by "
+        "pandas.to_datetime(column, format=...), or drop these videos",
     )
     return times
 

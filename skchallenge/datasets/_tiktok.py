@@ -40,7 +40,7 @@ from skchallenge._schema import (
     sources_of,
     table_sources,
 )
-from skchallenge._table import check_option, printable, same_text
+from skchallenge._table import check_option, is_missing, printable, same_text
 from skchallenge.datasets._sources import (
     Export,
     list_sources,
@@ -58,6 +58,7 @@ _SOUND_OF_NOBODY = {"0", "-1"}
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 
 _ORDER = "#"  # of the sources, while parts are put together
+_OWN = "tiktok-api-table"  # of which this library's own names are
 _ONE_USER = "video_id must belong to one user and one time"
 
 Sources = dict[str, list[Source]]  # of each column, the preferred one first
@@ -286,7 +287,7 @@ def load_tiktok_export(
     for note in log.notes():
         warnings.warn(note, UserWarning, stacklevel=2)
     if media is not None:
-        videos["path"] = _find_media(videos["video_id"], media, f"{media_dir}")
+        videos["path"] = _find_media(videos, media, f"{media_dir}")
     return videos
 
 
@@ -519,9 +520,14 @@ def _find_layout(part: Export, candidates: list[str], mapped: dict[str, str]) ->
     fitting = [layout for layout in candidates if _fits(part, layout, mapped)]
     if not fitting:
         raise ValueError(_what_is_missing(part, candidates, mapped))
-    if not mapped and len(fitting) > 1:  # a name of one's own may be anybody's
-        fitting = [layout for layout in fitting if layout != TABLE]
     fields = {layout: _sources(part, layout, mapped) for layout in fitting}
+    if not mapped and len(fitting) > 1:  # a name of one's own may be anybody's
+        others = [layout for layout in fitting if layout != TABLE]
+        # But a table may have this library's names for some columns, others for more.
+        if others == [_OWN] and len(fields[_OWN]) < len(fields[TABLE]):
+            return TABLE
+        fitting = others
+        fields = {layout: fields[layout] for layout in others}
     keys = {layout: [found[c][0] for c in REQUIRED] for layout, found in fields.items()}
     most = max(map(len, fields.values()))
     best = [layout for layout in fitting if len(fields[layout]) == most]
@@ -832,21 +838,30 @@ def _list_media(folder: Path) -> dict[str, str | list[str]]:
     for name, numbered in pictures.items():
         paths = [path for _, path in sorted(numbered.items())]
         found.setdefault(name, paths if len(paths) > 1 else paths[0])
-    return found | {file.stem: str(file) for file in files}
+    whole = {file.name: str(file) for file in files}
+    return found | whole | {file.stem: str(file) for file in files}
 
 
 def _find_media(
-    ids: pd.Series, media: dict[str, str | list[str]], folder: str
+    videos: pd.DataFrame, media: dict[str, str | list[str]], folder: str
 ) -> pd.Series:
+    """Return the media of each video: that of its own path's name, or of its id."""
     # Some systems name files in another Unicode form than they were given.
     files = {same_text(name): file for name, file in media.items()}
-    paths = pd.Series([files.get(i) for i in ids], dtype=object)
+    ids = videos["video_id"]
+    named = [
+        None if is_missing(path) else files.get(same_text(Path(path).name))
+        for path in videos["path"]
+    ]
+    found = [own or files.get(i) for own, i in zip(named, ids, strict=True)]
+    paths = pd.Series(found, dtype=object)
     if paths.isna().all():
+        n_files = len(set(map(str, media.values())))
         raise ValueError(
             f"media_dir must hold the videos' media; {folder} has no file like "
-            f"{printable(ids.iloc[0])}.mp4 for any of the {len(ids)} videos "
-            f"({len(media)} media files were found). Leave media_dir out to load the "
-            "table alone."
+            f"{printable(ids.iloc[0])}.mp4, and none that a column of paths names, for "
+            f"any of the {len(ids)} videos ({n_files} media files were found). Leave "
+            "media_dir out to load the table alone."
         )
     has_list = any(isinstance(path, list) for path in paths)
     return paths if has_list else paths.astype(TEXT)

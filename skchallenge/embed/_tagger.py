@@ -376,7 +376,8 @@ class FrameTagger(FrameTransformer):
         if self.labels is None:
             raise ValueError(
                 f"labels must say what to look for with backbone={self.backbone!r}, "
-                "which has none of its own. Pass a list of texts."
+                "which has none of its own. Pass a list of texts, the names of all its "
+                "classes; load_demo_classifier brings its own."
             )
         return list(self.labels)
 
