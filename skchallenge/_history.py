@@ -189,6 +189,8 @@ class HistoryEncoder(Versioned, CallbackSupportMixin, TransformerMixin, BaseEsti
 
         Warns
         -----
+        EmptyHistoryWarning
+            If X names users whom the catalog does not know, such as deleted ones.
         LeakageWarning
             If slots are empty and the catalog seems to hold users' latest videos only.
         """
@@ -210,6 +212,7 @@ class HistoryEncoder(Versioned, CallbackSupportMixin, TransformerMixin, BaseEsti
                 f"No row of X has any video in the catalog: every history by "
                 f"{self.by!r} is empty. Check the ids and times of X and the catalog."
             )
+        rules.warn_of_unknown_users(X)
         rules.warn_of_cut_histories(X, history, f"{self.by}_fill")
         self.encoder_ = self._fit_encoder(rules, X, context, f"fit-by-{self.by}")[0]
         self._width = _width(self.encoder_, self.catalog, history)

@@ -17,7 +17,7 @@ from skchallenge._table import (
 )
 from skchallenge._time_index import Rows, TimeIndex
 from skchallenge.datasets._catalog import VideoCatalog
-from skchallenge.exceptions import LeakageWarning
+from skchallenge.exceptions import EmptyHistoryWarning, LeakageWarning
 
 # A table of each user's latest videos has one length for most users, whether they took
 # part or not; fewer users or videos may be alike by chance.
@@ -248,6 +248,23 @@ class ParticipationRules:
             LeakageWarning,
             stacklevel=4,  # scikit-learn wraps `transform`
         )
+
+    def warn_of_unknown_users(self, X: pd.DataFrame) -> None:
+        """Warn of users who are in X but not in the catalog, such as deleted ones."""
+        if not self.of_users:
+            return
+        catalog, users = self.catalog, X[self.by]
+        unknown = users[~users.isin(catalog.videos[catalog.user])]
+        unknown = unknown[~unknown.isin(list(catalog.candidates or ()))]
+        if len(unknown):
+            warnings.warn(
+                f"The catalog knows nothing of {unknown.nunique()} users of X, such as "
+                f"{unknown.iloc[0]!r}: neither a video nor a candidate. Their "
+                f"histories are empty, but {len(unknown)} rows of X train on them. "
+                "Drop these rows if the users were taken out of the catalog.",
+                EmptyHistoryWarning,
+                stacklevel=5,  # past `_fit`, `fit` and what wraps it
+            )
 
     def warn_of_cut_histories(
         self, X: pd.DataFrame, history: Rows, teller: str

@@ -254,19 +254,21 @@ def _check_names_differ(columns: Iterable[Any], name: str) -> None:
 def creator_column(
     columns: Iterable[str], name: str, wanted: str = "creator_id"
 ) -> str:
-    """Return the column of a video's creator: `creator_id`, or an export's `user_id`.
+    """Return the column of a video's creator.
+
+    It is `creator_id`, or a log's `author_id`, or an export's `user_id`.
 
     A column that was asked for by another name is taken by that name only.
 
     Raises
     ------
     ValueError
-        If the table called `name` has neither.
+        If the table called `name` has none of them.
     """
     found = list(columns)
-    if wanted == "creator_id" and wanted not in found and "user_id" in found:
-        return "user_id"
-    remedy = " A column 'user_id' is taken as well." if wanted == "creator_id" else ""
+    others = ("author_id", "user_id") if wanted == "creator_id" else ()
+    remedy = " A column 'author_id' or 'user_id' is taken as well." if others else ""
+    wanted = next((c for c in (wanted, *others) if c in found), wanted)
     check_columns(found, [wanted], name, remedy)
     return wanted
 

@@ -125,6 +125,11 @@ def make_virality_stack(
     embeds its files anew. An embedder with a `store` embeds a file once, however many
     models, folds and candidates of a search there are; without, six times a fit.
 
+    On cores that others share, the threads of the boosted trees wait for each other,
+    and a fit on a small table can seem to hang. Set the environment variable
+    ``OMP_NUM_THREADS=1`` before Python starts; with ``verbose=1`` each fit prints a
+    line when it is done.
+
     Examples
     --------
     >>> import numpy as np

@@ -6,7 +6,7 @@ The tree::
     ├── LeakageError          a column tells the label, or is not known in time
     └── MediaError            a media file cannot become frames or sound
     UserWarning
-    ├── EmptyHistoryWarning   no row of a table has any history
+    ├── EmptyHistoryWarning   no row of a table has any history, or users have none
     ├── FewViewersWarning     a batch of a rollout is smaller than its stage
     ├── LeakageWarning        features may tell the label
     ├── MediaWarning          media files were filled in, or there are none
@@ -35,7 +35,7 @@ class MediaError(ValueError):
 
 
 class EmptyHistoryWarning(UserWarning):
-    """Every row's history is empty, so every block is zero."""
+    """Histories are empty: of every row, or of users whom the catalog lacks."""
 
 
 class FewViewersWarning(UserWarning):

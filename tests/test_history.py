@@ -88,7 +88,9 @@ def test_timeless_user_history_is_unlimited():
 @pytest.mark.parametrize("aggregation", ["mean", "max"])
 def test_aggregation_ignores_empty_slots(aggregation):
     X = pairs(("ann", "dance", 50), ("nobody", "dance", 50))
-    blocks = user_side(aggregation=aggregation, max_videos=4).fit_transform(X)
+    catalog = make_catalog(candidates=["nobody"])
+    encoder = user_side(catalog, aggregation=aggregation, max_videos=4)
+    blocks = encoder.fit_transform(X)
     expected = {"mean": 2.0, "max": 3.0}[aggregation]
     np.testing.assert_allclose(blocks, [[expected, 0.75], [0, 0]])
 
@@ -257,7 +259,8 @@ def test_cross_fit_maps_folds_onto_the_final_space():
 
 def test_a_fold_without_videos_says_so_and_what_to_do():
     X = pairs(("ann", "dance", 50), ("eve", "dance", 50), ("fay", "dance", 50))
-    encoder = user_side(cross_fit=3, random_state=0)  # only ann has videos
+    catalog = make_catalog(candidates=["eve", "fay"])  # only ann has videos
+    encoder = user_side(catalog, cross_fit=3, random_state=0)
     match = (
         r"cross_fit=3: outside of fold \d of 3 X has no video in the catalog .*"
         r"fewer folds.*cross_fit=None"
@@ -271,10 +274,11 @@ def test_a_fold_without_videos_says_so_and_what_to_do():
 def test_a_fold_without_videos_stops_before_any_fold_is_trained():
     spies.LOG.clear()
     X = pairs(*((user, "dance", 50) for user in ("ann", "eve", "fay", "gil")))
+    catalog = make_catalog(candidates=["eve", "fay", "gil"])
     with pytest.raises(
         ValueError, match="cross_fit=4: outside of fold . of 4 X has no video"
     ):
-        user_side(cross_fit=4, random_state=0).fit_transform(X)
+        user_side(catalog, cross_fit=4, random_state=0).fit_transform(X)
     assert len(spies.LOG) == 1
 
 
@@ -669,6 +673,21 @@ def test_own_videos_are_counted_once_a_call(monkeypatch):
     assert len(calls) == 1
     encoder.transform(X)
     assert len(calls) == 2
+
+
+def test_fit_warns_of_users_whom_the_catalog_does_not_know():
+    X = pairs(("ann", "sing", 50), ("bob", "dance", 50), ("bob", "sing", 50))
+    user_side().fit(X)  # warnings are errors
+    match = "nothing of 1 users of X, such as 'bob'.* 2 rows of X train on them"
+    rest = make_catalog().without_users(["bob"])
+    with pytest.warns(EmptyHistoryWarning, match=match) as caught:
+        encoder = user_side(rest).fit(X)
+    assert caught[0].filename == __file__
+    encoder.transform(X)  # a newcomer may be asked about
+    challenge_side(rest).fit(X)
+    user_side(make_catalog(candidates=["bob", "eve"])).fit(
+        pairs(("ann", "dance", 50), ("eve", "dance", 50))
+    )
 
 
 def test_all_empty_histories_raise_in_fit_and_warn_in_transform():

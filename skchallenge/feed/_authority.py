@@ -45,7 +45,7 @@ class CreatorAuthority(Versioned, TransformerMixin, BaseEstimator):
     ----------
     creator : str, default="creator_id"
         Column of creator ids. Where there is no `creator_id`, the default takes the
-        `user_id` of an export; where there are both, `creator_id` counts.
+        `author_id` of a log, and else the `user_id` of an export.
     time : str, default="create_time"
         Column of times, numbers or datetimes.
     score : str, default="score"

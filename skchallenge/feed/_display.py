@@ -230,6 +230,12 @@ _MEASURES = (
     ("false_positive_rate", "passed, though not\ndeserving (share)", 1.0),
     ("regret", "regret (share of an\noracle's gain)", 1.0),
 )
+# What it means that a measure has no value in any world
+_EMPTY = {
+    "false_negative_rate": "no video deserving",
+    "false_positive_rate": "no video undeserving",
+    "regret": "no video deserving",
+}
 
 
 class RolloutDisplay:
@@ -385,6 +391,9 @@ class RolloutDisplay:
             ax.set_xlim(
                 min(0.0, low) - 0.03 * (end or high), 1.05 * max(end or 0, high)
             )
+            if column in _EMPTY and found["mean"].isna().all():
+                style: Any = {"ha": "center", "va": "center", "fontsize": 8}
+                ax.text(0.5, 0.5, _EMPTY[column], transform=ax.transAxes, **style)
             ax.grid(axis="x", color="#eeeeee")
             ax.set_axisbelow(True)
             ax.tick_params(labelsize=8, left=False)

@@ -1,5 +1,6 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -45,6 +46,7 @@ Log = Callable[[pd.DataFrame], object]
 # What a decision is judged by
 _JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "threshold"]
 _JUDGED += ["widened"]
+_NEARLY_ALL = 0.95  # of a log's videos: next to none is left to hold back
 
 
 class BatchRollout(FramesAsBytes, BaseEstimator):
@@ -86,7 +88,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
     threshold : float or None, default=None
         The mean points to reach, above 0. None is the median score of the videos of the
         log. Where these have few impressions each, most scores are low by chance, and
-        nearly all videos pass: name a threshold there.
+        nearly all videos pass: name a threshold there, as `fit` warns.
     alpha : float, default=0.05
         Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
     fraction : float, default=0.2
@@ -213,6 +215,12 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             signal that it lacks.
         TypeError
             If `attributes` are no sequence, or one holds values of several kinds.
+
+        Warns
+        -----
+        UserWarning
+            If the learned threshold is so low that at least 95 % of the log's videos
+            deserve the last stage, as `mistakes` defines it.
         """
         self._check_parameters()
         for name in ("viewers_", "response_"):
@@ -237,6 +245,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 personas = np.unique(self.viewers_["persona"])
                 self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
+            if self.threshold is None and hasattr(self, "response_"):
+                self._warn_of_low_threshold(log.drop_duplicates("video_id"))
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)
         return self
@@ -259,8 +269,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         videos : pandas or polars DataFrame
             One row a video: unique `video_id`, `creator_id`, and, if wanted, `day` of
             the upload, a whole number from 0 to 36,500 (0 if absent), and `followers`.
-            A video's creator may also stand in `user_id`, as in an export; where there
-            are both, `creator_id` counts.
+            A video's creator may also stand in `author_id`, as in a log, or in
+            `user_id`, as in an export; the first of the three that is there counts.
             A learned response needs `genre`, or a `tag`: a new video has the rates of
             its genre, a new genre the mean of all. An `authority` needs its columns of
             creator and time. Further columns are kept, but must not have a name of
@@ -273,7 +283,7 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             of re-watch, completion, share, comment and like, of shape (n, 5). Who
             watches again completes too. None takes `response_`.
         activity : pandas or polars DataFrame or None, default=None
-            `creator_id` (or `user_id`, as for videos), `day`, `activity` (at least 0);
+            `creator_id` (or another, as for videos), `day`, `activity` (at least 0);
             a day without a row has none, up to the last day of the table; later days
             are not known, and nobody's activity falls there. Needed by
             ``momentum="creator"``.
@@ -377,13 +387,10 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         """
         check_is_fitted(self, "threshold_")
         videos = check_videos(videos)
-        proba = self._learned_proba(videos).astype(np.float64)
-        # One lot decides on both: whoever watches again has also completed.
-        rewatch, completion = (SIGNALS.index(s) for s in ("rewatch", "completion"))
-        proba[..., completion] = proba[..., [rewatch, completion]].max(axis=-1)
+        means = self._learned_means(videos)
         index = pd.Index(videos["video_id"], name="video_id")
         personas = self.response_.likings.index.unique("persona")
-        return pd.DataFrame(proba @ self._points(), index, personas)
+        return pd.DataFrame(means, index, personas)
 
     def mistakes(
         self,
@@ -592,6 +599,31 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         if personas is None:
             personas = self.response_.likings.index.unique("persona").to_numpy()
         return self.response_(videos, personas)
+
+    def _learned_means(self, videos: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the mean points of the learned response, (n_videos, n_personas)."""
+        proba = self._learned_proba(videos).astype(np.float64)
+        # One lot decides on both: whoever watches again has also completed.
+        rewatch, completion = (SIGNALS.index(s) for s in ("rewatch", "completion"))
+        proba[..., completion] = proba[..., [rewatch, completion]].max(axis=-1)
+        return proba @ self._points()
+
+    def _warn_of_low_threshold(self, videos: pd.DataFrame) -> None:
+        """Warn if nearly all of the log's videos deserve the last stage."""
+        best = self._learned_means(videos).max(axis=1)
+        deserving = (best >= self.threshold_).mean()
+        are_alike = np.isclose(best, self.threshold_, rtol=1e-3).all()
+        if deserving < _NEARLY_ALL or are_alike:  # then no threshold is better
+            return
+        warnings.warn(
+            f"threshold=None learned {self.threshold_:.3g}, the median score of the "
+            f"log's videos, and {deserving:.0%} of these give more on average to the "
+            "persona that likes them best: nearly all videos will pass. Name a "
+            f"threshold, such as {np.quantile(best, 0.5):.3g} or "
+            f"{np.quantile(best, 0.8):.3g}, the quantiles 0.5 and 0.8 of that.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def _thresholds(self, videos: pd.DataFrame) -> NDArray[np.float64]:
         """Return the points that each video must reach."""

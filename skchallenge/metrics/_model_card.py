@@ -4,6 +4,7 @@ import html
 import importlib.metadata
 import platform
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,6 +16,26 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["score", "low", "high", "chance"]
 _PACKAGES = ("scikit-learn", "torch", "numpy", "pandas")
+# What `audit_split` counts, by the name of its row.
+_CHECKS = {
+    "rows": "test rows that are training rows",
+    "users": "users of test rows that have training rows",
+    "challenges": "challenges of test rows that have training rows",
+    "sibling challenges": "challenges of test rows without training rows, but with a "
+    "sibling, a challenge that shares videos with them, that has some",
+    "videos": "test positives whose video is that of a training positive",
+    "captions": "videos of unseen users in the histories of test rows, in the words of "
+    "another user's video in those of training rows",
+    "labels not yet known": "training rows whose label was not known yet when the "
+    "first test row is asked",
+}
+_LOADERS = {
+    ".skops": (
+        "import skops.io, skchallenge",
+        "skops.io.load({file!r}, trusted=skchallenge.trusted_types())",
+    ),
+    ".joblib": ("import joblib", "joblib.load({file!r})"),
+}
 
 
 def model_card(
@@ -28,6 +49,7 @@ def model_card(
     uses: str | None = None,
     limits: Iterable[str] = (),
     license: str | None = None,
+    file: str = "model.skops",
 ) -> "ModelCard":
     """Write the card that goes with a shared model: what was measured, and how.
 
@@ -58,6 +80,9 @@ def model_card(
         What a score does not show, one sentence each.
     license : str or None, default=None
         An SPDX identifier in lower case, such as ``"bsd-3-clause"``.
+    file : str, default="model.skops"
+        Name of the file that goes with the card. Its suffix, ``.skops`` or
+        ``.joblib``, decides how the card says to load it.
 
     Returns
     -------
@@ -68,8 +93,8 @@ def model_card(
     Raises
     ------
     ValueError
-        If `report` or `audit` lacks columns that the named functions return, or a
-        required text is empty.
+        If `report` or `audit` lacks columns that the named functions return, a
+        required text is empty, or `file` has another suffix.
 
     See Also
     --------
@@ -96,7 +121,7 @@ def model_card(
     ...     split="None: these are training rows.",
     ... )
     >>> print(card.text.partition("## Scores")[2].partition("##")[0].strip())
-    None: these are training rows.
+    Split: None: these are training rows.
     <BLANKLINE>
     Intervals cover 95 %, by bootstrap; chance is what guessing reaches.
     <BLANKLINE>
@@ -114,6 +139,7 @@ def model_card(
     for parameter, value in {"name": name, "data": data, "split": split}.items():
         if not value.strip():
             raise ValueError(f"{parameter} must say something, got {value!r}.")
+    load = _load(file)
 
     results = [
         EvalResult(
@@ -142,13 +168,12 @@ def model_card(
         "Use": uses,
         "Model": f"{lines}\n\n{_versions()}",
         "Data": data,
-        "Scores": f"{split}\n\nIntervals {coverage}, by bootstrap; chance is what "
-        f"guessing reaches.\n\n{_markdown(report.dropna(axis=1, how='all'))}",
-        "Audit of the split": None if audit is None else _markdown(audit),
+        "Scores": f"Split: {split}\n\nIntervals {coverage}, by bootstrap; chance is "
+        f"what guessing reaches.\n\n{_markdown(report.dropna(axis=1, how='all'))}",
+        "Audit of the split": None if audit is None else _audit(audit),
         "Features": _features(report),
         "Limits": "\n".join(f"- {sentence}" for sentence in limits),
-        "Load": "    import skops.io, skchallenge\n\n    model = skops.io.load("
-        '"model.skops", trusted=skchallenge.trusted_types())',
+        "Load": load,
     }
     body = "\n\n".join(
         f"## {title}\n\n{text or 'Not stated.'}" for title, text in sections.items()
@@ -164,6 +189,32 @@ def _check_columns(table: Any, name: str, columns: list[str], maker: str) -> Non
             f"{name} must be a table with the columns {columns}, but lacks {lacking}. "
             f"Pass what {maker} returned."
         )
+
+
+def _load(file: str) -> str:
+    """Say how to load a file, by its suffix."""
+    suffix = PurePath(file).suffix
+    if suffix not in _LOADERS:
+        raise ValueError(
+            f"file must end with one of {list(_LOADERS)}, got {file!r}. Save the model "
+            "by skops.io.dump or joblib.dump under such a name."
+        )
+    imports, call = _LOADERS[suffix]
+    lines = [f"    {imports}", "", f"    model = {call.format(file=file)}"]
+    if suffix == ".joblib":
+        lines += [
+            "",
+            "Only if you trust who made the file: loading it can run any code.",
+        ]
+    return "\n".join(lines)
+
+
+def _audit(audit: pd.DataFrame) -> str:
+    """Return the table of an audit, and what its rows count."""
+    meanings = [
+        f"- {name}: {_CHECKS[name]}." for name in audit.index if name in _CHECKS
+    ]
+    return "\n".join([_markdown(audit), "", *meanings])
 
 
 def _versions() -> str:

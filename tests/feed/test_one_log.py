@@ -133,10 +133,11 @@ def make_rollout(**options):
     return BatchRollout((40, 200), threshold=2.5, random_state=0, **options).fit()
 
 
+@pytest.mark.parametrize("column", ["user_id", "author_id"])
 @pytest.mark.parametrize("convert", [lambda table: table, pl.from_pandas])
-def test_the_user_of_an_export_is_the_creator(world, activity, convert):
+def test_the_user_of_an_export_is_the_creator(world, activity, convert, column):
     """Without renaming: in the videos, in the activity, and in the past."""
-    rename = {"creator_id": "user_id"}
+    rename = {"creator_id": column}
     videos = convert(world.videos.rename(columns=rename))
     rollout = make_rollout()
     tables = {"viewers": world.viewers, "response": world.response}
@@ -145,7 +146,7 @@ def test_the_user_of_an_export_is_the_creator(world, activity, convert):
     for run in (rollout.simulate, FeedWorkflow(rollout).fit().run):
         found = run(videos, **tables, activity=renamed)
         pd.testing.assert_frame_equal(found.decisions, expected.decisions)
-        assert found.journeys["user_id"].tolist() == world.videos["creator_id"].tolist()
+        assert found.journeys[column].tolist() == world.videos["creator_id"].tolist()
         assert "creator_id" not in found.journeys
     assert expected.events["event"].eq("boosted").any()
     assert expected.decisions["threshold"].nunique() > 1
@@ -155,14 +156,15 @@ def test_the_creator_counts_where_there_is_a_user_too(world, activity):
     rollout = make_rollout()
     tables = {"viewers": world.viewers, "response": world.response}
     expected = rollout.simulate(world.videos, **tables, activity=activity)
-    both = world.videos.assign(user_id="c1"), activity.assign(user_id="c1")
+    others = {"user_id": "c1", "author_id": "c1"}
+    both = world.videos.assign(**others), activity.assign(**others)
     found = rollout.simulate(both[0], **tables, activity=both[1])
     pd.testing.assert_frame_equal(found.decisions, expected.decisions)
 
 
 def test_no_error_tells_to_rename(world, activity):
     videos = world.videos.drop(columns="creator_id")
-    match = r"lacks the columns \['creator_id'\].*A column 'user_id' is taken as well"
+    match = r"lacks the columns \['creator_id'\].*'author_id' or 'user_id' is taken as"
     for call in (
         lambda: make_rollout().simulate(videos, world.viewers, world.response),
         lambda: CreatorAuthority(time="day").fit(videos.assign(score=1.0)),

@@ -1,12 +1,19 @@
 """A card says what the report says, and what nobody said."""
 
+import textwrap
+
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from huggingface_hub import ModelCard
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import Bunch
 
+from skchallenge import VideoCatalog
 from skchallenge.metrics import model_card, participation_report, virality_report
+from skchallenge.model_selection import audit_split
 from skchallenge.tabular import ViralityLabeler
 
 Y = np.arange(40) % 2
@@ -76,8 +83,47 @@ def test_what_is_not_given_is_not_stated():
 def test_the_audit_is_on_the_card_without_its_examples():
     found = section(card(audit=AUDIT), "Audit of the split")
     assert "| users | 2 | 8 | 0.250 |" in found
+    assert "- users: users of test rows that have training rows." in found
     assert "ann" not in found
     assert "ann" not in card(audit=AUDIT).content
+
+
+def test_every_row_of_an_audit_is_explained():
+    study = Bunch(
+        pairs=pd.DataFrame({"user_id": ["a", "b"], "challenge": "x", "time": 4}),
+        y=[1, 0],
+        catalog=VideoCatalog(
+            pd.DataFrame(
+                {
+                    "video_id": ["v", "w"],
+                    "user_id": ["a", "b"],
+                    "challenge": ["x", None],
+                    "create_time": [5, 2],
+                }
+            )
+        ),
+    )
+    audit = audit_split(study, [0], [1], horizon=9)
+    lines = section(card(audit=audit), "Audit of the split").splitlines()
+    explained = [line[2:].split(":")[0] for line in lines if line.startswith("- ")]
+    assert explained == audit.index.tolist()
+
+
+@pytest.mark.parametrize("file", ["who.skops", "who.joblib"])
+def test_a_reader_who_does_as_the_card_says_has_the_model(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = LogisticRegression(C=3)
+    (skops.io if file.endswith("skops") else joblib).dump(model, file)
+    found = section(card(file=file), "Load")
+    code = [line for line in found.splitlines() if line.startswith("    ")]
+    names = {}
+    exec(textwrap.dedent("\n".join(code)), names)
+    assert names["model"].C == 3
+    assert ("run any code" in found) == file.endswith("joblib")
+
+
+def test_the_split_is_called_so():
+    assert section(card(), "Scores").startswith("Split: Rows at random.\n")
 
 
 def test_features_of_a_virality_report_are_listed():
@@ -103,6 +149,7 @@ def test_features_of_a_virality_report_are_listed():
         ({"made": 0.9}, "Pass what participation_report returned"),
         ({"audit": AUDIT[["count"]]}, r"audit must .* lacks \['of', 'fraction'\]"),
         ({"split": " "}, "split must say something, got ' '"),
+        ({"file": "model.pt"}, "file must end with .* got 'model.pt'. Save the model"),
     ],
 )
 def test_a_card_without_evidence_is_refused(others, match):
