@@ -1,6 +1,5 @@
 """Show videos to wider and wider batches of viewers, by a rule."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -46,7 +45,6 @@ Log = Callable[[pd.DataFrame], object]
 # What a decision is judged by
 _JUDGED = ["world", "day", "stage", "exposures", "score", "sd", "evidence", "threshold"]
 _JUDGED += ["widened"]
-_NEARLY_ALL = 0.95  # of a log's videos: next to none is left to hold back
 
 
 class BatchRollout(FramesAsBytes, BaseEstimator):
@@ -88,7 +86,8 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
     threshold : float or None, default=None
         The mean points to reach, above 0. None is the median score of the videos of the
         log. Where these have few impressions each, most scores are low by chance, and
-        nearly all videos pass: name a threshold there, as `fit` warns.
+        nearly all videos pass: name a threshold there, such as a quantile of
+        `mean_points`.
     alpha : float, default=0.05
         Error level of ``"lcb"``, ``"sequential"`` and the probe, in (0, 1).
     fraction : float, default=0.2
@@ -215,12 +214,6 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
             signal that it lacks.
         TypeError
             If `attributes` are no sequence, or one holds values of several kinds.
-
-        Warns
-        -----
-        UserWarning
-            If the learned threshold is so low that at least 95 % of the log's videos
-            deserve the last stage, as `mistakes` defines it.
         """
         self._check_parameters()
         for name in ("viewers_", "response_"):
@@ -245,8 +238,6 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
                 personas = np.unique(self.viewers_["persona"])
                 self.response_ = learn_response(log, persona, personas)
             self.threshold_ = float(scores.median())
-            if self.threshold is None and hasattr(self, "response_"):
-                self._warn_of_low_threshold(log.drop_duplicates("video_id"))
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)
         return self
@@ -607,23 +598,6 @@ class BatchRollout(FramesAsBytes, BaseEstimator):
         rewatch, completion = (SIGNALS.index(s) for s in ("rewatch", "completion"))
         proba[..., completion] = proba[..., [rewatch, completion]].max(axis=-1)
         return proba @ self._points()
-
-    def _warn_of_low_threshold(self, videos: pd.DataFrame) -> None:
-        """Warn if nearly all of the log's videos deserve the last stage."""
-        best = self._learned_means(videos).max(axis=1)
-        deserving = (best >= self.threshold_).mean()
-        are_alike = np.isclose(best, self.threshold_, rtol=1e-3).all()
-        if deserving < _NEARLY_ALL or are_alike:  # then no threshold is better
-            return
-        warnings.warn(
-            f"threshold=None learned {self.threshold_:.3g}, the median score of the "
-            f"log's videos, and {deserving:.0%} of these give more on average to the "
-            "persona that likes them best: nearly all videos will pass. Name a "
-            f"threshold, such as {np.quantile(best, 0.5):.3g} or "
-            f"{np.quantile(best, 0.8):.3g}, the quantiles 0.5 and 0.8 of that.",
-            UserWarning,
-            stacklevel=3,
-        )
 
     def _thresholds(self, videos: pd.DataFrame) -> NDArray[np.float64]:
         """Return the points that each video must reach."""

@@ -18,9 +18,6 @@ from skchallenge.feed import (
 )
 from skchallenge.feed._journeys import exposure_of
 
-# Tests of logs here are of other things than how low their median is.
-pytestmark = pytest.mark.filterwarnings("ignore:threshold=None learned")
-
 SMALL = {"stages": (40, 200, 800), "threshold": 2.5, "random_state": 0}
 SIGNALS = ["rewatch", "completion", "share", "comment", "like"]
 
@@ -440,9 +437,7 @@ def make_log(n=6000, seed=0):
 @pytest.mark.filterwarnings("ignore::skchallenge.exceptions.FewViewersWarning")
 def test_fit_learns_threshold_personas_and_response_from_a_log():
     log = make_log()
-    rollout = BatchRollout((10, 20), n_personas=2, random_state=0)
-    with pytest.warns(UserWarning, match="threshold=None learned"):
-        rollout.fit(log)
+    rollout = BatchRollout((10, 20), n_personas=2, random_state=0).fit(log)
     points = EngagementScorer().fit_transform(log[SIGNALS])[:, 0]
     by_video = pd.Series(points).groupby(log["video_id"]).mean()
     assert rollout.threshold_ == pytest.approx(by_video.median())

@@ -1,7 +1,6 @@
 """A what-if on a log is scored, warned about, and compared in a picture."""
 
 import io
-import re
 import warnings
 
 import numpy as np
@@ -69,22 +68,6 @@ def test_mean_points_are_what_the_simulation_gives_on_average(rollout):
     np.testing.assert_allclose(
         sure, again[..., 0] * (10 + 8) + again[..., 4] * 2, rtol=1e-6
     )
-
-
-def test_a_learned_threshold_that_nearly_all_pass_is_warned_of():
-    # Four impressions a video, liked by few: most scores are 0 or little more.
-    log = make_log(2400)
-    log["video_id"] = np.arange(2400) // 4
-    log["genre"] = np.where(log["video_id"] % 2 == 0, "cats", "dance")
-    log["completion"] = log["completion"] * (log["user_id"] % 3 == 0)
-    options = {"attributes": ("side",), "random_state": 0}
-    match = r"threshold=None learned .* 100% of these .* Name a threshold, such as "
-    with pytest.warns(UserWarning, match=match) as caught:
-        low = BatchRollout((20, 80), **options).fit(log)
-    assert caught[0].filename == __file__
-    named = float(re.search("such as (.+) or", str(caught[0].message))[1])
-    assert named > low.threshold_
-    BatchRollout((20, 80), threshold=named, **options).fit(log)  # warnings are errors
 
 
 def test_mistakes_need_no_means_where_the_response_was_learned(rollout):
