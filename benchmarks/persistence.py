@@ -25,6 +25,7 @@ import torch
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 from skchallenge import trusted_types
+from skchallenge.exceptions import FewViewersWarning
 
 TESTS = Path(__file__).parents[1] / "tests"
 
@@ -175,6 +176,7 @@ def main():
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", FewViewersWarning)  # of small worlds
     sys.path.insert(0, str(TESTS))  # its modules define parts of the models
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--load", nargs=2, metavar=("THREADS", "DEVICE"))
