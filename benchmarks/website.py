@@ -7,7 +7,7 @@ of another host, nothing sideways beyond the edge. Words that people type into t
 search lead to the page that answers.
 
     make docs && pip install playwright && python benchmarks/website.py
-    python benchmarks/website.py docs/_build/html --screenshots /tmp/shots
+    python benchmarks/website.py docs/_build/html --screenshots screenshots
 """
 
 import argparse

@@ -285,7 +285,7 @@ class FrameTransformer(Versioned, TransformerMixin, BaseEstimator):
         return fingerprint_of(*self._head(), _RULES, name, *settings)
 
     # What else a folder holds, a tokenizer, says nothing of a vector of pictures.
-    _files_that_count: str | None = r"(.*/)?(config|modules|.*processor_config)\.json"
+    _files_that_count: str | None = r"(config|modules|.*processor_config)\.json"
 
     def _contents(
         self, session: Session, names: Sequence[Source]

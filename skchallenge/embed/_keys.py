@@ -91,7 +91,7 @@ def pretrained_fingerprint(
     """Tell which weights, tokenizer and settings a model of transformers has.
 
     None if its weights are not on this machine. Of files that hold no weights, those
-    count whose path `only` describes; None takes all.
+    count whose name `only` describes; None takes all.
     """
     folder = _pretrained_folder(os.fspath(model))
     paths = [] if folder is None else pretrained_files(folder)
@@ -101,7 +101,7 @@ def pretrained_fingerprint(
         paths = [
             path
             for path in paths
-            if Path(path).suffix in _WEIGHTS or re.fullmatch(only, path)
+            if Path(path).suffix in _WEIGHTS or re.fullmatch(only, Path(path).name)
         ]
     digests = ((path, _digest_of(session, path)) for path in paths)
     names = ((os.path.relpath(path, folder), digest) for path, digest in digests)
