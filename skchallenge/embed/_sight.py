@@ -430,7 +430,6 @@ class SentenceSight:
     """
 
     decoded_size = None
-    n_at_once = 1
 
     def __init__(self, model: str, dtype: torch.dtype, device: torch.device) -> None:
         self.net = load_sentence_model(model, dtype, device, parameter="backbone")
